@@ -1,0 +1,1 @@
+//! gabion's build engine: working containers, copy, commit, transfer, Dockerfile builds.

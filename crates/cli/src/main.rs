@@ -1,0 +1,2 @@
+//! gabion: see the README.
+fn main() {}

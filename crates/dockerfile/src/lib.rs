@@ -1,0 +1,1 @@
+//! Dockerfile text to syntax tree to typed instructions. No I/O.

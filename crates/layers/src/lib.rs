@@ -1,0 +1,1 @@
+//! Directory to layer blob and back.

@@ -1,0 +1,1 @@
+//! Safe access to a directory tree that is not trusted.

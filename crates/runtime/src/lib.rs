@@ -1,0 +1,1 @@
+//! Run one process in a root file system through an OCI runtime.

@@ -1,0 +1,1 @@
+//! The store that CRI-O, Podman, Buildah and Skopeo share.
