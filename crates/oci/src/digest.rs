@@ -266,9 +266,16 @@ mod tests {
     fn pure_digest_rejects_what_could_leave_a_directory() {
         let long = "a".repeat(64);
         for text in [
-            "", "sha256:", "sha256", "sha256:../../x", "md5:d41d8cd98f00b204e9800998ecf8427e",
-            &format!("sha512:{long}"), &format!("SHA256:{long}"), &format!("sha256:{}", long.to_uppercase()),
-            &format!("sha256:{long}0"), &format!(" sha256:{long}"),
+            "",
+            "sha256:",
+            "sha256",
+            "sha256:../../x",
+            "md5:d41d8cd98f00b204e9800998ecf8427e",
+            &format!("sha512:{long}"),
+            &format!("SHA256:{long}"),
+            &format!("sha256:{}", long.to_uppercase()),
+            &format!("sha256:{long}0"),
+            &format!(" sha256:{long}"),
         ] {
             assert!(Digest::parse(text).is_err(), "{text:?}");
         }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::digest::{Digest, Hasher, Algorithm, is_lower_hex};
+use crate::digest::{Algorithm, Digest, Hasher, is_lower_hex};
 
 /// The digest of a layer's *uncompressed* tar, as `rootfs.diff_ids` lists it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]

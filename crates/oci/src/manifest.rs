@@ -6,7 +6,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use oci_spec::image::{Descriptor, DescriptorBuilder, ImageIndex, ImageManifest, ImageManifestBuilder, MediaType, SCHEMA_VERSION};
+use oci_spec::image::{
+    Descriptor, DescriptorBuilder, ImageIndex, ImageManifest, ImageManifestBuilder, MediaType, SCHEMA_VERSION,
+};
 use serde_json::Value;
 
 use crate::digest::Digest;
@@ -116,9 +118,11 @@ impl ManifestOrIndex {
         if list_like && image_like {
             return Err(InvalidManifest::Ambiguous("it has the fields of a manifest and of an index"));
         }
-        let media_type = stated
-            .or(media_type.filter(known))
-            .unwrap_or(if list_like { media_type::OCI_INDEX } else { media_type::OCI_MANIFEST });
+        let media_type = stated.or(media_type.filter(known)).unwrap_or(if list_like {
+            media_type::OCI_INDEX
+        } else {
+            media_type::OCI_MANIFEST
+        });
         if media_type::is_index(media_type) && !image_like {
             let inner: ImageIndex = serde_json::from_value(value).map_err(InvalidManifest::Json)?;
             for (i, entry) in inner.manifests().iter().enumerate() {
@@ -154,12 +158,19 @@ impl Manifest {
     pub fn parse(bytes: &[u8], media_type: Option<&str>) -> Result<Manifest, InvalidManifest> {
         match ManifestOrIndex::parse(bytes, media_type)? {
             ManifestOrIndex::Manifest(manifest) => Ok(manifest),
-            ManifestOrIndex::Index(_) => Err(InvalidManifest::Unsupported("an index, where the manifest of one image belongs".into())),
+            ManifestOrIndex::Index(_) => {
+                Err(InvalidManifest::Unsupported("an index, where the manifest of one image belongs".into()))
+            }
         }
     }
 
     /// Makes a manifest of `config` and `layers` (base first).
-    pub fn build(format: Format, config: Descriptor, layers: Vec<Descriptor>, annotations: &BTreeMap<String, String>) -> Result<Manifest, InvalidManifest> {
+    pub fn build(
+        format: Format,
+        config: Descriptor,
+        layers: Vec<Descriptor>,
+        annotations: &BTreeMap<String, String>,
+    ) -> Result<Manifest, InvalidManifest> {
         let mut builder = ImageManifestBuilder::default()
             .schema_version(SCHEMA_VERSION)
             .media_type(MediaType::from(format.manifest()))
@@ -275,7 +286,8 @@ mod tests {
     #[test]
     fn pure_manifest_bytes_are_the_same_each_time() {
         let (config, layer) = parts();
-        let annotations: BTreeMap<_, _> = ["b", "a", "c", "d", "e"].iter().map(|k| (k.to_string(), "v".to_string())).collect();
+        let annotations: BTreeMap<_, _> =
+            ["b", "a", "c", "d", "e"].iter().map(|k| (k.to_string(), "v".to_string())).collect();
         let make = || Manifest::build(Format::Oci, config.clone(), vec![layer.clone()], &annotations).expect("valid");
         let first = make();
         assert!((0..20).all(|_| make().bytes() == first.bytes()));
@@ -290,13 +302,23 @@ mod tests {
         let layer = serde_json::to_string(&layer).expect("JSON");
         for body in [
             format!(r#"{{"schemaVersion":2,"config":{config},"layers":[{layer}],"manifests":[]}}"#),
-            format!(r#"{{"schemaVersion":2,"mediaType":"{}","config":{config},"layers":[{layer}]}}"#, media_type::OCI_INDEX),
+            format!(
+                r#"{{"schemaVersion":2,"mediaType":"{}","config":{config},"layers":[{layer}]}}"#,
+                media_type::OCI_INDEX
+            ),
             format!(r#"{{"schemaVersion":2,"mediaType":"{}","manifests":[]}}"#, media_type::OCI_MANIFEST),
             r#"{"schemaVersion":2,"mediaType":"text/html"}"#.into(),
             r#"{"schemaVersion":1,"name":"x"}"#.into(),
-            format!(r#"{{"schemaVersion":2,"config":{config},"layers":[{{"mediaType":"x","digest":"sha256:../../x","size":1}}]}}"#),
-            format!(r#"{{"schemaVersion":2,"config":{config},"layers":[{{"mediaType":"x","digest":"sha256:e3","size":-1}}]}}"#),
-            "".into(), "[]".into(), "null".into(), "\u{feff}{}".into(),
+            format!(
+                r#"{{"schemaVersion":2,"config":{config},"layers":[{{"mediaType":"x","digest":"sha256:../../x","size":1}}]}}"#
+            ),
+            format!(
+                r#"{{"schemaVersion":2,"config":{config},"layers":[{{"mediaType":"x","digest":"sha256:e3","size":-1}}]}}"#
+            ),
+            "".into(),
+            "[]".into(),
+            "null".into(),
+            "\u{feff}{}".into(),
         ] {
             assert!(ManifestOrIndex::parse(body.as_bytes(), None).is_err(), "{body}");
         }

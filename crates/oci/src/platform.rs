@@ -62,7 +62,8 @@ impl FromStr for Platform {
     fn from_str(text: &str) -> Result<Platform, InvalidPlatform> {
         let invalid = || InvalidPlatform { text: text.to_owned() };
         let parts: Vec<&str> = text.split('/').collect();
-        let valid = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+        let valid =
+            |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
         if !parts.iter().all(valid) {
             return Err(invalid());
         }
@@ -101,8 +102,11 @@ mod tests {
     #[test]
     fn pure_platforms_are_normalized() {
         for (text, expected) in [
-            ("linux/amd64", "linux/amd64"), ("linux/x86_64", "linux/amd64"), ("Linux/ARM64", "linux/arm64"),
-            ("linux/arm/v7", "linux/arm/v7"), ("linux/armel", "linux/arm/v6"),
+            ("linux/amd64", "linux/amd64"),
+            ("linux/x86_64", "linux/amd64"),
+            ("Linux/ARM64", "linux/arm64"),
+            ("linux/arm/v7", "linux/arm/v7"),
+            ("linux/armel", "linux/arm/v6"),
         ] {
             assert_eq!(text.parse::<Platform>().map(|p| p.to_string()).as_deref(), Ok(expected));
         }

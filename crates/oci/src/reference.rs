@@ -57,7 +57,13 @@ impl Reference {
         text.split_once('/').is_some_and(|(first, _)| is_domain_like(first))
     }
 
-    fn build(text: &str, domain: &str, path: &str, tag: Option<String>, digest: Option<Digest>) -> Result<Reference, InvalidReference> {
+    fn build(
+        text: &str,
+        domain: &str,
+        path: &str,
+        tag: Option<String>,
+        digest: Option<Digest>,
+    ) -> Result<Reference, InvalidReference> {
         if !is_domain(domain) {
             return Err(invalid(text, "the registry's host name or port is not valid"));
         }
@@ -143,15 +149,19 @@ fn split(text: &str) -> Result<(&str, Option<String>, Option<Digest>), InvalidRe
         return Err(invalid(text, "it is empty"));
     }
     let (rest, digest) = match text.split_once('@') {
-        Some((rest, digest)) => {
-            (rest, Some(Digest::parse(digest).map_err(|_| invalid(text, "the digest after @ is not sha256:<64 hex digits>"))?))
-        }
+        Some((rest, digest)) => (
+            rest,
+            Some(Digest::parse(digest).map_err(|_| invalid(text, "the digest after @ is not sha256:<64 hex digits>"))?),
+        ),
         None => (text, None),
     };
     let (name, tag) = match rest.rsplit_once(':') {
         Some((name, tag)) if !tag.contains('/') => {
             if !is_tag(tag) {
-                return Err(invalid(text, "a tag is 1 to 128 of letters, digits, _ . and -, not beginning with . or -"));
+                return Err(invalid(
+                    text,
+                    "a tag is 1 to 128 of letters, digits, _ . and -, not beginning with . or -",
+                ));
             }
             (name, Some(tag.to_owned()))
         }
@@ -165,9 +175,7 @@ fn split(text: &str) -> Result<(&str, Option<String>, Option<Digest>), InvalidRe
 
 fn is_tag(tag: &str) -> bool {
     let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-    (1..=128).contains(&tag.len())
-        && word(tag.as_bytes()[0])
-        && tag.bytes().all(|b| word(b) || b == b'.' || b == b'-')
+    (1..=128).contains(&tag.len()) && word(tag.as_bytes()[0]) && tag.bytes().all(|b| word(b) || b == b'.' || b == b'-')
 }
 
 fn is_domain_like(first: &str) -> bool {
@@ -177,7 +185,8 @@ fn is_domain_like(first: &str) -> bool {
 fn is_domain(domain: &str) -> bool {
     if let Some(rest) = domain.strip_prefix('[') {
         let Some((address, port)) = rest.split_once(']') else { return false };
-        return address.parse::<std::net::Ipv6Addr>().is_ok() && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port));
+        return address.parse::<std::net::Ipv6Addr>().is_ok()
+            && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port));
     }
     let (host, port) = match domain.split_once(':') {
         Some((host, port)) => (host, Some(port)),
@@ -238,8 +247,27 @@ mod tests {
         let id = "a".repeat(64);
         let long = format!("quay.io/{}", "a".repeat(250));
         for text in [
-            "", ":", "a:", "a:-x", "A", "a/B", "a//b", "a..b", "a___b", "-a", "a@sha256:12", "a@", "x.io:port/a",
-            "-x.io/a", "a b", "é", "../x", id.as_str(), long.as_str(), "/a", "x.io/",
+            "",
+            ":",
+            "a:",
+            "a:-x",
+            "A",
+            "a/B",
+            "a//b",
+            "a..b",
+            "a___b",
+            "-a",
+            "a@sha256:12",
+            "a@",
+            "x.io:port/a",
+            "-x.io/a",
+            "a b",
+            "é",
+            "../x",
+            id.as_str(),
+            long.as_str(),
+            "/a",
+            "x.io/",
         ] {
             assert!(Reference::parse_normalized(text).is_err(), "{text:?}");
         }
