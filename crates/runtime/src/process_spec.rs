@@ -1,0 +1,19 @@
+//! What is run: arguments, environment, user and directory.
+
+use crate::User;
+
+/// The process to run.
+#[derive(Clone, Debug, Default)]
+pub struct ProcessSpec {
+    /// Command and arguments; must not be empty. A command without a slash is looked up in the
+    /// `PATH` of `env`, inside the root file system.
+    pub args: Vec<String>,
+    /// The whole environment, `NAME=value` each; nothing is added.
+    pub env: Vec<String>,
+    /// Whose rights the process has.
+    pub user: User,
+    /// Working directory inside the root file system; absolute. Created when missing.
+    pub working_dir: String,
+    /// Whether the process may not gain rights by set-user-ID programs.
+    pub no_new_privileges: bool,
+}
