@@ -1,1 +1,12 @@
-//! gabion's build engine: working containers, copy, commit, transfer, Dockerfile builds.
+//! gabion's build engine (no client of Moby BuildKit): everything that the `gabion` command does,
+//! as a library that never prints and never reads the environment.
+//!
+//! The primitives are those of [`working_container`]: make one from an image, run steps in it,
+//! copy files in, change its config, commit it. A Dockerfile build is a script over them.
+#![forbid(unsafe_code)]
+
+pub mod configure; // edits of the config to be
+pub mod event; // what the engine tells while it works
+pub mod image; // an image of the store, read as a whole
+pub mod inspect; // working containers and images as Buildah shows them
+pub mod working_container; // the record, the state beside it, mounting

@@ -1,2 +1,22 @@
-//! gabion: see the README.
-fn main() {}
+//! The `gabion` command: arguments in, terminal out, exit codes. What it does is in
+//! `buildkit-core`; this crate alone reads the environment and prints.
+#![forbid(unsafe_code)]
+
+mod args; // what precedes the subcommand
+mod command_error; // one line, an optional hint, an exit code
+mod commands; // a file per subcommand
+mod session; // the store and the environment a command works with
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    match args::Cli::try_parse() {
+        Ok(cli) => match commands::run(cli.command, &session::Session::new(cli.global)) {
+            Ok(code) => code,
+            Err(error) => error.report(),
+        },
+        Err(error) => command_error::report_usage(&error),
+    }
+}

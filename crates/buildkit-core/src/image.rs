@@ -1,0 +1,102 @@
+//! An image of the store, read as a whole: record, manifest and config.
+
+use oci::{ImageConfig, ImageId, LayerId, Manifest, Reference};
+use store::Store;
+
+/// An image of the store.
+#[derive(Clone, Debug)]
+pub struct Image {
+    name: String,
+    record: store::Image,
+    manifest: Manifest,
+    config: ImageConfig,
+    config_bytes: Vec<u8>,
+}
+
+/// Why an image could not be found or read.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// The store failed, or has no such image.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The manifest cannot be used.
+    #[error("image {name}: {source}")]
+    Manifest {
+        /// The image as it was asked for.
+        name: String,
+        /// What is wrong.
+        source: oci::manifest::InvalidManifest,
+    },
+    /// The config cannot be used.
+    #[error("image {name}: {source}")]
+    Config {
+        /// The image as it was asked for.
+        name: String,
+        /// What is wrong.
+        source: oci::config::InvalidConfig,
+    },
+}
+
+impl Image {
+    /// Finds an image by name, ID or unambiguous start of an ID, as [`Store::image`] does.
+    pub fn find(store: &Store, name: &str) -> Result<Image, ImageError> {
+        let record = store.image(name)?;
+        Image::read(store, name, record)
+    }
+
+    /// Reads the image of `record`; `asked` is the name it was found by.
+    pub fn read(store: &Store, asked: &str, record: store::Image) -> Result<Image, ImageError> {
+        let bytes = store.image_manifest(&record.id)?;
+        let manifest = Manifest::parse(&bytes, None)
+            .map_err(|source| ImageError::Manifest { name: asked.to_owned(), source })?;
+        let config_bytes = store.image_data(&record.id, manifest.config().digest().as_ref())?;
+        let config = ImageConfig::parse(&config_bytes)
+            .map_err(|source| ImageError::Config { name: asked.to_owned(), source })?;
+        let name = canonical_name(asked, &record);
+        Ok(Image { name, record, manifest, config, config_bytes })
+    }
+
+    /// The stored name it was found by, or its ID if it has none.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its record in the store.
+    pub fn record(&self) -> &store::Image {
+        &self.record
+    }
+
+    /// Its ID.
+    pub fn id(&self) -> &ImageId {
+        &self.record.id
+    }
+
+    /// Its top layer, if it has any.
+    pub fn top_layer(&self) -> Option<&LayerId> {
+        self.record.layer.as_ref()
+    }
+
+    /// Its manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Its config.
+    pub fn config(&self) -> &ImageConfig {
+        &self.config
+    }
+
+    /// Its config as stored.
+    pub fn config_bytes(&self) -> &[u8] {
+        &self.config_bytes
+    }
+}
+
+fn canonical_name(asked: &str, record: &store::Image) -> String {
+    let tagged = Reference::parse_normalized(asked).map(|reference| reference.with_default_tag().familiar());
+    let suffix = tagged.map(|text| format!("/{text}"));
+    let matching = record.names.iter().find(|name| {
+        *name == asked || suffix.as_ref().is_ok_and(|suffix| name.ends_with(suffix) || suffix.strip_prefix("/") == Some(name.as_str()))
+    });
+    matching.or(record.names.first()).cloned().unwrap_or_else(|| record.id.to_string())
+}

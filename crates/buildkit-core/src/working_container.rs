@@ -1,0 +1,225 @@
+//! Working containers: a record in the store, a layer to write to, and the [`State`] beside it.
+//!
+//! They are the same containers that Buildah, Podman and CRI-O see; a container is a *working*
+//! container if its directory holds a state file.
+
+mod naming; // names like alpine-working-container-1
+mod state; // buildah.json
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use oci::{ContainerId, Format, ImageConfig, Platform};
+use store::{NewContainer, Store};
+
+use crate::image::Image;
+pub use state::{FILE_NAME, InvalidState, State, default_options};
+
+/// A working container.
+pub struct WorkingContainer<'s> {
+    store: &'s Store,
+    record: store::Container,
+    state: State,
+}
+
+/// How to make a working container.
+#[derive(Clone, Debug)]
+pub struct FromOptions {
+    /// Its name; by default one is made from the image's.
+    pub name: Option<String>,
+    /// Format of the image to be.
+    pub format: Format,
+    /// Platform of a container without a base image.
+    pub platform: Platform,
+}
+
+/// Why a working container could not be made, found or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkingContainerError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The state file is damaged.
+    #[error("working container {name}: {source}")]
+    State {
+        /// The container's name.
+        name: String,
+        /// What is wrong with the file.
+        source: InvalidState,
+    },
+    /// Another tool's container.
+    #[error("{0:?} is no working container: another tool made it, and it has no {FILE_NAME}")]
+    Foreign(String),
+    /// The state file could not be read or written.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What failed.
+        source: std::io::Error,
+    },
+}
+
+impl WorkingContainerError {
+    /// Whether no container has the name or ID that was asked for.
+    pub fn is_unknown(&self) -> bool {
+        matches!(self, WorkingContainerError::Store(error) if error.is_not_found())
+    }
+}
+
+impl<'s> WorkingContainer<'s> {
+    /// Makes a working container on `image`, or an empty one.
+    pub fn from(store: &'s Store, image: Option<&Image>, options: &FromOptions) -> Result<WorkingContainer<'s>, WorkingContainerError> {
+        let base = image.map_or("scratch", |image| image.name());
+        let mut attempt = 0;
+        let record = loop {
+            let name = match &options.name {
+                Some(name) => name.clone(),
+                None => naming::default_name(base, attempt),
+            };
+            let new = NewContainer {
+                name,
+                image: image.map(|image| image.id().clone()),
+                volatile: true,
+                ..NewContainer::default()
+            };
+            match store.create_container(new) {
+                Err(store::Error::NameTaken { .. }) if options.name.is_none() => attempt += 1,
+                result => break result?,
+            }
+        };
+        let config = match image {
+            Some(image) => image.config().clone(),
+            None => ImageConfig::new(&options.platform),
+        };
+        let name = record.names.first().cloned().unwrap_or_default();
+        let mut state = State::new(record.id.clone(), &name, config, options.format);
+        if let Some(image) = image {
+            state.image = image.name().to_owned();
+            state.image_id = Some(image.id().clone());
+            state.image_digest = Some(image.manifest().digest());
+            state.base_config = image.config_bytes().to_vec();
+            state.base_manifest = image.manifest().bytes().to_vec();
+            state.annotations = image.manifest().annotations();
+            state.annotations.insert(BASE_NAME.into(), image.name().to_owned());
+            state.annotations.insert(BASE_DIGEST.into(), image.manifest().digest().to_string());
+            state.top_layer = image.top_layer().cloned();
+        }
+        let container = WorkingContainer { store, record, state };
+        container.save()?;
+        Ok(container)
+    }
+
+    /// Finds a working container by name, ID or unambiguous start of an ID.
+    pub fn open(store: &'s Store, name_or_id: &str) -> Result<WorkingContainer<'s>, WorkingContainerError> {
+        let record = store.container(name_or_id)?;
+        WorkingContainer::of_record(store, record)?.ok_or_else(|| WorkingContainerError::Foreign(name_or_id.to_owned()))
+    }
+
+    /// All working containers, oldest first; those of other tools are left out.
+    pub fn list(store: &'s Store) -> Result<Vec<WorkingContainer<'s>>, WorkingContainerError> {
+        let records = store.containers()?;
+        records.into_iter().filter_map(|record| WorkingContainer::of_record(store, record).transpose()).collect()
+    }
+
+    fn of_record(store: &'s Store, record: store::Container) -> Result<Option<WorkingContainer<'s>>, WorkingContainerError> {
+        let path = store.container_directory(&record.id)?.join(FILE_NAME);
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(WorkingContainerError::Io { path, source }),
+        };
+        let name = || record.names.first().cloned().unwrap_or_else(|| record.id.to_string());
+        match State::parse(&bytes) {
+            Ok(state) => Ok(Some(WorkingContainer { store, record, state })),
+            Err(InvalidState::Type(_)) => Ok(None),
+            Err(source) => Err(WorkingContainerError::State { name: name(), source }),
+        }
+    }
+
+    /// The store it is in.
+    pub fn store(&self) -> &'s Store {
+        self.store
+    }
+
+    /// Its record in the store.
+    pub fn record(&self) -> &store::Container {
+        &self.record
+    }
+
+    /// Its ID.
+    pub fn id(&self) -> &ContainerId {
+        &self.record.id
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.state.container_name
+    }
+
+    /// What is remembered of it.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// What is remembered of it, to be changed and then saved.
+    pub fn state_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+
+    /// Writes the state file, whole or not at all.
+    pub fn save(&self) -> Result<(), WorkingContainerError> {
+        let bytes = self
+            .state
+            .to_bytes()
+            .map_err(|source| WorkingContainerError::State { name: self.name().to_owned(), source })?;
+        let directory = self.store.container_directory(self.id())?;
+        let path = directory.join(FILE_NAME);
+        let write = || {
+            let mut file = tempfile::Builder::new().prefix(".tmp-").tempfile_in(&directory)?;
+            file.write_all(&bytes)?;
+            file.as_file().sync_data()?;
+            file.persist(&path).map_err(|error| error.error)
+        };
+        write().map(drop).map_err(|source| WorkingContainerError::Io { path: path.clone(), source })
+    }
+
+    /// Mounts it (once more, if it is mounted already) and says where.
+    pub fn mount(&mut self) -> Result<PathBuf, WorkingContainerError> {
+        let path = self.store.mount(self.id())?;
+        let text = path.to_string_lossy();
+        if self.state.mount_point != text {
+            self.state.mount_point = text.into_owned();
+            self.save()?;
+        }
+        Ok(path)
+    }
+
+    /// Takes one mount back; with `force` all of them.
+    pub fn unmount(&mut self, force: bool) -> Result<(), WorkingContainerError> {
+        let unmounted = self.store.unmount(self.id(), force)?;
+        if unmounted && !self.state.mount_point.is_empty() {
+            self.state.mount_point.clear();
+            self.save()?;
+        }
+        Ok(())
+    }
+
+    /// Gives it another name, which must be free.
+    pub fn rename(&mut self, name: &str) -> Result<(), WorkingContainerError> {
+        self.store.rename_container(self.id(), name)?;
+        self.record.names = vec![name.to_owned()];
+        self.state.container_name = name.to_owned();
+        self.save()
+    }
+
+    /// Removes it with everything written to it.
+    pub fn remove(self) -> Result<(), WorkingContainerError> {
+        Ok(self.store.delete_container(self.id())?)
+    }
+}
+
+/// Annotation that names the base image, as the OCI specification defines it.
+pub const BASE_NAME: &str = "org.opencontainers.image.base.name";
+/// Annotation with the base image's manifest digest, as the OCI specification defines it.
+pub const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";

@@ -1,0 +1,121 @@
+//! How a command fails: one line on stderr, an optional hint, an exit code.
+
+use std::process::ExitCode;
+
+/// Exit code of gabion's own failures, as Buildah's.
+pub const FAILURE: u8 = 125;
+
+/// A failed command.
+#[derive(Debug)]
+pub struct CommandError {
+    message: String,
+    hint: Option<String>,
+    exit_code: u8,
+}
+
+impl CommandError {
+    /// A failure of gabion's own.
+    pub fn new(message: impl Into<String>) -> CommandError {
+        CommandError { message: message.into(), hint: None, exit_code: FAILURE }
+    }
+
+    /// The same failure, saying on a second line what to try.
+    pub fn hint(mut self, hint: impl Into<String>) -> CommandError {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same failure with another exit code.
+    pub fn exit_code(mut self, code: u8) -> CommandError {
+        self.exit_code = code;
+        self
+    }
+
+    /// Prints the failure and gives its exit code.
+    pub fn report(&self) -> ExitCode {
+        eprintln!("Error: {}", printable(&self.message));
+        if let Some(hint) = &self.hint {
+            eprintln!("Hint: {}", printable(hint));
+        }
+        ExitCode::from(self.exit_code)
+    }
+}
+
+impl<E: std::error::Error> From<E> for CommandError {
+    fn from(error: E) -> CommandError {
+        CommandError::new(error.to_string())
+    }
+}
+
+/// Runs `action` for each of `items`; failures are printed as they come, and the last one decides
+/// the exit code, so that one bad argument does not keep the others from being done.
+pub fn for_each<T>(items: impl IntoIterator<Item = T>, mut action: impl FnMut(T) -> Result<(), CommandError>) -> Result<(), CommandError> {
+    let mut last: Option<CommandError> = None;
+    for item in items {
+        if let Err(error) = action(item) {
+            if let Some(previous) = last.replace(error) {
+                previous.report();
+            }
+        }
+    }
+    last.map_or(Ok(()), Err)
+}
+
+/// Prints what the argument parser says: help and version to stdout, an error as one line.
+pub fn report_usage(error: &clap::Error) -> ExitCode {
+    use clap::error::ErrorKind;
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            print!("{error}");
+            ExitCode::SUCCESS
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            eprint!("{error}");
+            ExitCode::from(FAILURE)
+        }
+        _ => {
+            let text = error.to_string();
+            let (message, rest) = text.split_once("\n\n").unwrap_or((text.as_str(), ""));
+            let message = message.trim_start_matches("error: ").split_whitespace().collect::<Vec<_>>().join(" ");
+            let tip = rest.lines().find_map(|line| line.trim().strip_prefix("tip: "));
+            let failure = CommandError::new(message);
+            match tip {
+                Some(tip) => failure.hint(tip).report(),
+                None => failure.report(),
+            }
+        }
+    }
+}
+
+/// `text` on one line without the control characters that could drive a terminal: names, paths
+/// and registry replies come from outside.
+pub fn printable(text: &str) -> String {
+    text.trim_end()
+        .chars()
+        .map(|c| match c {
+            '\n' | '\r' | '\t' => ' ',
+            c if c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') => '\u{fffd}',
+            c => c,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pure_printable_disarms_escape_sequences() {
+        assert_eq!(printable("a\u{1b}[2J\nb\u{202e}c\n"), "a\u{fffd}[2J b\u{fffd}c");
+    }
+
+    #[test]
+    fn pure_for_each_goes_on_after_a_failure() {
+        let mut seen = Vec::new();
+        let result = for_each([1, 2, 3], |n| {
+            seen.push(n);
+            if n == 1 { Err(CommandError::new("one").exit_code(7)) } else { Ok(()) }
+        });
+        assert_eq!((seen, result.expect_err("failed").exit_code), (vec![1, 2, 3], 7));
+    }
+}

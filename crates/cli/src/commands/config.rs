@@ -1,0 +1,200 @@
+//! `gabion config`
+
+use std::process::ExitCode;
+
+use buildkit_core::configure::{ConfigChanges, Edit, HealthcheckChanges, configure};
+use buildkit_core::working_container::WorkingContainer;
+use jiff::Timestamp;
+
+use crate::args::parse_duration;
+use crate::command_error::CommandError;
+use crate::session::Session;
+
+/// Change the config that an image made from a working container will have
+///
+/// Where a value is NAME=value, `NAME-` removes one and `-` removes all.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Annotation of the image's manifest
+    #[arg(short, long, value_name = "NAME=VALUE", allow_hyphen_values = true)]
+    annotation: Vec<String>,
+    /// Add an entry to the image's history for each change
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false",
+          env = "BUILDAH_HISTORY", hide_env = true, action = clap::ArgAction::Set)]
+    add_history: bool,
+    /// CPU architecture of the image
+    #[arg(long)]
+    arch: Option<String>,
+    /// Who made the image
+    #[arg(long, value_name = "CONTACT")]
+    author: Option<String>,
+    /// Default command, or the default arguments of the entrypoint: words as a shell splits them, or a JSON array
+    #[arg(long, value_name = "COMMAND", allow_hyphen_values = true)]
+    cmd: Option<String>,
+    /// Free text (Docker format only)
+    #[arg(long)]
+    comment: Option<String>,
+    /// What the history says made the new layer
+    #[arg(long, value_name = "TEXT")]
+    created_by: Option<String>,
+    /// Domain name of containers (Docker format only)
+    #[arg(long, value_name = "NAME")]
+    domainname: Option<String>,
+    /// Entrypoint: a JSON array, or a command for /bin/sh -c
+    #[arg(long, value_name = "COMMAND", allow_hyphen_values = true)]
+    entrypoint: Option<String>,
+    /// Environment variable; without a value, that of gabion's own environment
+    #[arg(short, long, value_name = "NAME[=VALUE]", allow_hyphen_values = true)]
+    env: Vec<String>,
+    /// Health check: NONE, CMD words or CMD-SHELL command; empty removes it (Docker format only)
+    #[arg(long, value_name = "COMMAND")]
+    healthcheck: Option<String>,
+    /// Time between health checks, such as 30s
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    healthcheck_interval: Option<i64>,
+    /// Failures in a row that mean unhealthy
+    #[arg(long, value_name = "NUMBER")]
+    healthcheck_retries: Option<i64>,
+    /// Time between health checks while the container starts
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    healthcheck_start_interval: Option<i64>,
+    /// Time in which failing health checks do not count
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    healthcheck_start_period: Option<i64>,
+    /// Time after which a health check has failed
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    healthcheck_timeout: Option<i64>,
+    /// Comment of the new layer's history entry
+    #[arg(long, value_name = "TEXT")]
+    history_comment: Option<String>,
+    /// Host name of containers (Docker format only)
+    #[arg(long, value_name = "NAME")]
+    hostname: Option<String>,
+    /// Label of the image's config
+    #[arg(short, long, value_name = "NAME=VALUE", allow_hyphen_values = true)]
+    label: Vec<String>,
+    /// Instruction that builds on the image run; `-` removes all (Docker format only)
+    #[arg(long, value_name = "INSTRUCTION", allow_hyphen_values = true)]
+    onbuild: Vec<String>,
+    /// Operating system of the image
+    #[arg(long)]
+    os: Option<String>,
+    /// Operating system feature that the image needs
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
+    os_feature: Vec<String>,
+    /// Operating system version that the image needs
+    #[arg(long, value_name = "VERSION")]
+    os_version: Option<String>,
+    /// Port that containers listen on, such as 80 or 53/udp
+    #[arg(short, long, value_name = "PORT", allow_hyphen_values = true)]
+    port: Vec<String>,
+    /// Shell of the shell form, in words (Docker format only)
+    #[arg(long, value_name = "COMMAND")]
+    shell: Option<String>,
+    /// Signal that stops containers
+    #[arg(long, value_name = "SIGNAL")]
+    stop_signal: Option<String>,
+    /// Annotation to remove
+    #[arg(long, value_name = "NAME")]
+    unsetannotation: Vec<String>,
+    /// Label to remove
+    #[arg(long, value_name = "NAME")]
+    unsetlabel: Vec<String>,
+    /// User of containers' command: name or number, with a group after a colon
+    #[arg(short, long)]
+    user: Option<String>,
+    /// Variant of the CPU architecture
+    #[arg(long)]
+    variant: Option<String>,
+    /// Path of a volume
+    #[arg(short, long, value_name = "PATH", allow_hyphen_values = true)]
+    volume: Vec<String>,
+    /// Directory that containers' command starts in
+    #[arg(long, value_name = "DIR")]
+    workingdir: Option<String>,
+    /// Name or ID of the working container
+    container: String,
+}
+
+pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
+    let changes = changes(args, session)?;
+    let store = session.store()?;
+    let mut container = WorkingContainer::open(&store, &args.container)?;
+    let history = args.add_history.then(Timestamp::now);
+    let lost = configure(container.state_mut(), &changes, history);
+    container.save()?;
+    for field in lost {
+        session.warn(&format!(
+            "{} is not supported for OCI image format and will be ignored. Must use `docker` format",
+            field.to_uppercase()
+        ));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn changes(args: &Args, session: &Session) -> Result<ConfigChanges, CommandError> {
+    let words = |text: &Option<String>, flag: &str| text.as_deref().map(|text| split_words(text, flag)).transpose();
+    let maps = |texts: &[String]| texts.iter().map(|text| Edit::of_map(text)).collect::<Vec<_>>();
+    let sets = |texts: &[String]| texts.iter().map(|text| Edit::of_set(text)).collect::<Vec<_>>();
+    let removals = |names: &[String]| names.iter().cloned().map(Edit::Remove).collect::<Vec<_>>();
+    let env = maps(&args.env).into_iter().filter_map(|edit| match edit {
+        Edit::Set(name, None) => session.env(&name).map(|value| Edit::Set(name, Some(value))),
+        edit => Some(edit),
+    });
+    Ok(ConfigChanges {
+        author: args.author.clone(),
+        created_by: args.created_by.clone(),
+        history_comment: args.history_comment.clone(),
+        architecture: args.arch.clone(),
+        variant: args.variant.clone(),
+        os: args.os.clone(),
+        os_version: args.os_version.clone(),
+        os_features: sets(&args.os_feature),
+        user: args.user.clone(),
+        ports: sets(&args.port),
+        env: env.collect(),
+        entrypoint: args.entrypoint.as_deref().map(entrypoint),
+        cmd: words(&args.cmd, "cmd")?,
+        shell: words(&args.shell, "shell")?,
+        volumes: sets(&args.volume),
+        labels: [maps(&args.label), removals(&args.unsetlabel)].concat(),
+        annotations: [maps(&args.annotation), removals(&args.unsetannotation)].concat(),
+        working_dir: args.workingdir.clone(),
+        comment: args.comment.clone(),
+        domainname: args.domainname.clone(),
+        hostname: args.hostname.clone(),
+        on_build: args.onbuild.clone(),
+        stop_signal: args.stop_signal.clone(),
+        healthcheck: HealthcheckChanges {
+            test: words(&args.healthcheck, "healthcheck")?,
+            interval: args.healthcheck_interval,
+            timeout: args.healthcheck_timeout,
+            start_period: args.healthcheck_start_period,
+            start_interval: args.healthcheck_start_interval,
+            retries: args.healthcheck_retries,
+        },
+    })
+}
+
+/// A JSON array of strings as it is, anything else as a shell would split it.
+fn split_words(text: &str, flag: &str) -> Result<Vec<String>, CommandError> {
+    if let Ok(words) = serde_json::from_str(text) {
+        return Ok(words);
+    }
+    shlex::split(text)
+        .ok_or_else(|| CommandError::new(format!("invalid --{flag} {text:?}: a quote is not closed")))
+}
+
+fn entrypoint(text: &str) -> Vec<String> {
+    match serde_json::from_str(text) {
+        Ok(words) => words,
+        Err(_) if text.trim().is_empty() => Vec::new(),
+        Err(_) => vec!["/bin/sh".into(), "-c".into(), text.into()],
+    }
+}
+
+/// Nanoseconds of a time in Go's notation, such as `1m30s`.
+fn duration(text: &str) -> Result<i64, String> {
+    let duration = parse_duration(text)?;
+    i64::try_from(duration.as_nanos()).map_err(|_| "expected a shorter time".to_owned())
+}

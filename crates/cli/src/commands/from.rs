@@ -1,0 +1,64 @@
+//! `gabion from`
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use buildkit_core::transfer::pull::{PullPolicy, resolve_or_pull};
+use buildkit_core::working_container::{FromOptions, WorkingContainer};
+use oci::Format;
+
+use crate::args::platform::PlatformArgs;
+use crate::args::registry::RegistryArgs;
+use crate::args::{parse_format, parse_pull_policy};
+use crate::command_error::CommandError;
+use crate::session::{Progress, Session};
+
+/// Make a working container from an image, or from nothing (scratch)
+///
+/// Prints the container's name. The image is named as in `gabion pull`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// File to write the container's ID to
+    #[arg(long, value_name = "FILE")]
+    cidfile: Option<PathBuf>,
+    /// Format of the image to be: oci or docker
+    #[arg(short, long, value_name = "FORMAT", default_value = "oci", env = "BUILDAH_FORMAT", hide_env = true,
+          value_parser = parse_format)]
+    format: Format,
+    /// Name of the container [default: the image's name with -working-container]
+    #[arg(long)]
+    name: Option<String>,
+    /// When to pull: always, missing, never or newer; true is newer-or-missing as Buildah has it, false is missing
+    #[arg(long, value_name = "POLICY", num_args = 0..=1, require_equals = true, default_missing_value = "always",
+          default_value = "missing", value_parser = parse_pull_policy)]
+    pull: PullPolicy,
+    /// Do not tell of the progress of a pull
+    #[arg(short, long)]
+    quiet: bool,
+    #[command(flatten)]
+    platform: PlatformArgs,
+    #[command(flatten)]
+    registry: RegistryArgs,
+    /// The base image, or scratch
+    image: String,
+}
+
+pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
+    let store = session.store()?;
+    let events = session.events(Progress::from_quiet(args.quiet));
+    let platform = args.platform.resolve()?;
+    let image = match args.image.as_str() {
+        "scratch" => None,
+        name => {
+            let options = session.pull_options(&args.registry, platform.clone())?;
+            Some(resolve_or_pull(&store, name, args.pull, &options, &events)?)
+        }
+    };
+    let options = FromOptions { name: args.name.clone(), format: args.format, platform };
+    let container = WorkingContainer::from(&store, image.as_ref(), &options)?;
+    if let Some(file) = &args.cidfile {
+        session.write_file(file, container.id().as_str())?;
+    }
+    println!("{}", container.name());
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,63 @@
+//! `gabion inspect`
+
+use std::process::ExitCode;
+
+use buildkit_core::inspect;
+use buildkit_core::working_container::WorkingContainer;
+use serde_json::Value;
+use store::Store;
+
+use crate::command_error::CommandError;
+use crate::session::Session;
+use crate::template::Template;
+
+/// Show what is known of a working container or an image
+#[derive(clap::Args)]
+pub struct Args {
+    /// Print with this Go template instead of as JSON
+    #[arg(short, long, value_name = "TEMPLATE")]
+    format: Option<String>,
+    /// What NAME names
+    #[arg(short = 't', long = "type", value_name = "TYPE", default_value = "container")]
+    kind: Kind,
+    /// Name or ID; without --type, of a working container or else of an image
+    name: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Kind {
+    Container,
+    Image,
+}
+
+pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
+    let template = args.format.as_deref().map(Template::parse).transpose()?;
+    let store = session.store()?;
+    let value = match args.kind {
+        Kind::Image => image(&store, &args.name)?,
+        Kind::Container => match WorkingContainer::open(&store, &args.name) {
+            Ok(container) => inspect::container(container.state()),
+            Err(error) if error.is_unknown() => image(&store, &args.name)
+                .map_err(|_| CommandError::new(format!("no working container or image is named {:?}", args.name)))?,
+            Err(error) => return Err(error.into()),
+        },
+    };
+    match template {
+        Some(template) => println!("{}", template.render(&value)?),
+        None => println!("{}", four_spaces(&value)?),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn image(store: &Store, name: &str) -> Result<Value, CommandError> {
+    let image = buildkit_core::image::Image::find(store, name)?;
+    Ok(inspect::image(name, image.id(), image.config(), image.config_bytes(), image.manifest()))
+}
+
+/// JSON indented as Buildah's is.
+fn four_spaces(value: &Value) -> Result<String, CommandError> {
+    let mut bytes = Vec::new();
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    serde::Serialize::serialize(value, &mut serde_json::Serializer::with_formatter(&mut bytes, formatter))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
