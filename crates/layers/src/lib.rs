@@ -1,1 +1,25 @@
-//! Directory to layer blob and back.
+//! Directory ⇄ layer blob: the tar stream of an overlay upper dir, and a directory from a tar.
+//!
+//! [`diff()`] and [`apply()`] are twins. Both stream, with memory that does not depend on the
+//! layer's size; both give the diff ID and write *tar-split*, the record from which the exact tar
+//! comes back later ([`TarSplitReader`]). [`seal_copy`] and [`seal_in_place`] make of a working
+//! container's upper dir what a published layer must be.
+//!
+//! ```text
+//! upper dir ──diff──▶ tar ──compression──▶ blob        blob ──Decompressor──▶ tar ──apply──▶ diff dir
+//!               └──▶ tar-split                                                       └──▶ tar-split
+//! diff dir + tar-split ──TarSplitReader::reassemble──▶ the same tar, byte for byte
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod apply; // tar → directory
+pub mod compression; // none, gzip, zstd; read: bzip2 and xz too
+pub mod diff; // upper dir → tar
+pub mod seal; // upper dir → published diff dir
+pub mod tar_split; // how to get the same tar again
+
+pub use apply::{ApplyError, ApplyOptions, ApplySummary, apply};
+pub use compression::{Compression, Compressor, Decompressor};
+pub use diff::{DiffError, DiffOptions, DiffSummary, Mtimes, diff};
+pub use seal::{seal_copy, seal_in_place};
+pub use tar_split::{TarSplitError, TarSplitReader, TarSplitWriter};
