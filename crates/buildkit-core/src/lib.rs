@@ -5,6 +5,7 @@
 //! copy files in, change its config, commit it. A Dockerfile build is a script over them.
 #![forbid(unsafe_code)]
 
+pub mod commit; // working container → image
 pub mod configure; // edits of the config to be
 pub mod event; // what the engine tells while it works
 pub mod image; // an image of the store, read as a whole

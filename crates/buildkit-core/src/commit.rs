@@ -1,0 +1,323 @@
+//! From a working container to an image: its changes become a layer, its state becomes a config.
+//!
+//! Only what the container changed is read, and no lower layer ever. A container that is not
+//! needed any more gives its upper dir away; one that is kept has it copied while it is hashed.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use layers::{DiffOptions, DiffSummary, Mtimes};
+use oci::manifest::{InvalidManifest, descriptor};
+use oci::media_type::Compression;
+use oci::{DiffId, Digest, Format, History, ImageConfig, ImageId, LayerId, Manifest, Reference};
+use rootfs::{Root, Time};
+use store::{AfterSeal, NewImage, NewLayer, StagedLayer, Store};
+
+use crate::event::{Event, Events};
+use crate::working_container::{WorkingContainer, WorkingContainerError};
+
+/// How to commit a working container.
+#[derive(Clone, Debug, Default)]
+pub struct CommitOptions {
+    /// Names that the image gets; whoever has them loses them.
+    pub names: Vec<Reference>,
+    /// Format of the image; by default the container's.
+    pub format: Option<Format>,
+    /// What the image's layers are.
+    pub layers: Layers,
+    /// The times of what is new.
+    pub times: Times,
+    /// What becomes of the container.
+    pub afterwards: Afterwards,
+    /// Whether to leave all history out.
+    pub omit_history: bool,
+    /// Environment variables to leave out of the image.
+    pub unset_env: Vec<String>,
+    /// Label that names the builder, as (name, value); `None` adds none.
+    pub identity_label: Option<(String, String)>,
+    /// Paths in the rootfs that were made for a step's mounts only and are not part of the layer.
+    pub stubs: Vec<PathBuf>,
+}
+
+/// The times of a new image and of the files in its new layer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Times {
+    /// The image's is now, the files' are as they are.
+    #[default]
+    Now,
+    /// The image's is this, and no file's is later.
+    Clamp(Timestamp),
+    /// The image's and all the files' are this.
+    Set(Timestamp),
+}
+
+impl Times {
+    /// When the image is made.
+    pub fn created(self) -> Timestamp {
+        match self {
+            Times::Now => Timestamp::now(),
+            Times::Clamp(time) | Times::Set(time) => time,
+        }
+    }
+
+    fn of_files(self) -> Mtimes {
+        let seconds = |time: Timestamp| Time::from_seconds(time.as_second());
+        match self {
+            Times::Now => Mtimes::Keep,
+            Times::Clamp(time) => Mtimes::Clamp(seconds(time)),
+            Times::Set(time) => Mtimes::Set(seconds(time)),
+        }
+    }
+}
+
+/// What the layers of a committed image are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Layers {
+    /// Those of the base image and one with the container's changes.
+    #[default]
+    Append,
+    /// Those of the base image only: the container's changes are left out.
+    Keep,
+    /// One with everything.
+    Squash,
+}
+
+/// What becomes of a container that was committed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Afterwards {
+    /// It stays as it is.
+    #[default]
+    Keep,
+    /// It is removed; its files become the layer's without being copied.
+    Remove,
+}
+
+/// A committed image.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    /// Its ID.
+    pub image_id: ImageId,
+    /// Its manifest.
+    pub manifest: Manifest,
+}
+
+/// Why a container could not be committed.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// The container failed.
+    #[error(transparent)]
+    Container(#[from] WorkingContainerError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The container's files could not be read or copied.
+    #[error(transparent)]
+    Layer(#[from] layers::DiffError),
+    /// A directory of the container could not be opened.
+    #[error(transparent)]
+    Rootfs(#[from] rootfs::Error),
+    /// The manifest could not be made.
+    #[error(transparent)]
+    Manifest(#[from] InvalidManifest),
+    /// A layer of the base image without a digest.
+    #[error("layer {0} of the base image has no recorded digest: pull the image again")]
+    NoDigest(LayerId),
+}
+
+/// A layer that is ready to be published.
+pub type ReadyLayer = (StagedLayer, NewLayer);
+
+/// Commits `container`. Data is synced before the image's record is published: after a power cut
+/// there is the whole image or none.
+pub fn commit(
+    mut container: WorkingContainer<'_>,
+    options: &CommitOptions,
+    events: Events<'_>,
+) -> Result<Committed, CommitError> {
+    let store = container.store();
+    let base = container.state().top_layer.clone();
+    let after = match options.afterwards {
+        Afterwards::Keep => None,
+        Afterwards::Remove => Some(AfterSeal::Delete),
+    };
+    let (ready, parent) = match options.layers {
+        Layers::Keep => (None, base),
+        Layers::Append => (Some(changes(&container, base.as_ref(), after, options)?), base),
+        Layers::Squash => (Some(everything(&mut container, options)?), None),
+    };
+    let mut layers = match &parent {
+        Some(top) => recorded_layers(store, top)?,
+        None => Vec::new(),
+    };
+    layers.extend(ready.iter().map(|(_, layer)| (layer.diff_id.clone(), layer.diff_size)));
+    let created = options.times.created();
+    let format = options.format.unwrap_or(container.state().format);
+    let diff_ids = layers.iter().map(|(diff_id, _)| diff_id.clone()).collect();
+    let config = image_config(&container, options, created, diff_ids);
+    if format == Format::Oci {
+        for field in config.docker_only_fields() {
+            events(Event::Debug(format!("{field} has no place in the OCI format and is left out")));
+        }
+    }
+    let config = config.to_bytes(format);
+    let manifest = image_manifest(format, &config, &layers, &container.state().annotations)?;
+    let image_id = ImageId::of_config(&config);
+    let top_layer = ready.as_ref().map(|(_, layer)| layer.id()).or(parent);
+    let mut image = NewImage::new(config, manifest.bytes().to_vec(), top_layer);
+    image.names = options.names.iter().map(Reference::to_string).collect();
+    image.created = created;
+    store.publish(ready.into_iter().collect(), Some(image))?;
+    if options.afterwards == Afterwards::Remove && options.layers != Layers::Append {
+        container.remove()?;
+    }
+    Ok(Committed { image_id, manifest })
+}
+
+/// Makes the container's changes over `parent` a layer that is ready to be published. With
+/// `after` the upper dir itself becomes the layer's; without, it is copied.
+pub fn changes(
+    container: &WorkingContainer<'_>,
+    parent: Option<&LayerId>,
+    after: Option<AfterSeal>,
+    options: &CommitOptions,
+) -> Result<ReadyLayer, CommitError> {
+    let store = container.store();
+    let lowers = match parent {
+        Some(top) => store.lower_directories(top)?,
+        None => Vec::new(),
+    };
+    let lowers = lowers.iter().map(Root::open).collect::<Result<Vec<_>, _>>()?;
+    let diff_options = diff_options(options);
+    let (staged, summary) = match after {
+        Some(after) => {
+            let staged = store.stage_upper(container.id(), after)?;
+            let upper = Root::open(staged.diff_dir())?;
+            let summary = layers::seal_in_place(&upper, &lowers, io::sink(), staged.tar_split_file()?, &diff_options)?;
+            (staged, summary)
+        }
+        None => {
+            let staged = store.stage_layer()?;
+            let upper = Root::open(store.upper_dir(container.id())?)?;
+            let into = Root::open(staged.diff_dir())?;
+            let summary =
+                layers::seal_copy(&upper, &lowers, &into, io::sink(), staged.tar_split_file()?, &diff_options)?;
+            (staged, summary)
+        }
+    };
+    Ok((staged, new_layer(parent.cloned(), summary)))
+}
+
+/// Makes everything that the container's rootfs shows one layer.
+fn everything(container: &mut WorkingContainer<'_>, options: &CommitOptions) -> Result<ReadyLayer, CommitError> {
+    let staged = container.store().stage_layer()?;
+    let rootfs = container.mount()?;
+    let copy = || -> Result<DiffSummary, CommitError> {
+        let into = Root::open(staged.diff_dir())?;
+        let tar_split = staged.tar_split_file()?;
+        Ok(layers::seal_copy(&Root::open(rootfs)?, &[], &into, io::sink(), tar_split, &diff_options(options))?)
+    };
+    let summary = copy();
+    container.unmount(false)?;
+    Ok((staged, new_layer(None, summary?)))
+}
+
+fn diff_options(options: &CommitOptions) -> DiffOptions {
+    DiffOptions { mtimes: options.times.of_files(), exclude: options.stubs.clone(), ..DiffOptions::default() }
+}
+
+fn new_layer(parent: Option<LayerId>, summary: DiffSummary) -> NewLayer {
+    NewLayer {
+        uid_set: summary.uid_set.into_iter().collect(),
+        gid_set: summary.gid_set.into_iter().collect(),
+        ..NewLayer::uncompressed(parent, summary.diff_id, summary.size)
+    }
+}
+
+/// Diff ID and size of the uncompressed tar of `top` and of each layer below it, base first.
+fn recorded_layers(store: &Store, top: &LayerId) -> Result<Vec<(DiffId, u64)>, CommitError> {
+    let stack = store.layer_stack(top)?;
+    let of_layer = |layer: store::Layer| match (layer.diff_id, u64::try_from(layer.diff_size)) {
+        (Some(diff_id), Ok(size)) => Ok((diff_id, size)),
+        _ => Err(CommitError::NoDigest(layer.id)),
+    };
+    stack.into_iter().map(of_layer).collect()
+}
+
+fn image_config(
+    container: &WorkingContainer<'_>,
+    options: &CommitOptions,
+    created: Timestamp,
+    diff_ids: Vec<DiffId>,
+) -> ImageConfig {
+    let state = container.state();
+    let mut config = state.config.clone();
+    config.created = Some(created);
+    config.rootfs.diff_ids = diff_ids;
+    // What an earlier builder said of its own last step is not true of this image.
+    config.container = None;
+    config.container_config = None;
+    config.docker_version = None;
+    for name in &options.unset_env {
+        config.config.unset_env(name);
+    }
+    if let Some((name, value)) = &options.identity_label {
+        config.config.labels.insert(name.clone(), value.clone());
+    }
+    if options.omit_history {
+        config.history.clear();
+        return config;
+    }
+    if options.layers == Layers::Squash {
+        config.history.clear();
+    }
+    let of_this_image = |mut entry: History| {
+        if options.times != Times::Now {
+            entry.created = Some(created);
+        }
+        entry
+    };
+    config.history.extend(state.prepended_empty_layers.iter().cloned().map(of_this_image));
+    if options.layers != Layers::Keep {
+        config.history.push(History {
+            created: Some(created),
+            created_by: created_by(container),
+            author: config.author.clone(),
+            comment: comment(container),
+            empty_layer: false,
+        });
+    }
+    config.history.extend(state.appended_empty_layers.iter().cloned().map(of_this_image));
+    config
+}
+
+fn created_by(container: &WorkingContainer<'_>) -> String {
+    let state = container.state();
+    match (state.created_by.as_str(), state.config.config.shell.as_slice()) {
+        ("", []) => "/bin/sh".into(),
+        ("", shell) => shell.join(" "),
+        (text, _) => text.to_owned(),
+    }
+}
+
+fn comment(container: &WorkingContainer<'_>) -> String {
+    let state = container.state();
+    match (state.history_comment.as_str(), state.image.as_str()) {
+        ("", "") => String::new(),
+        ("", base) => format!("FROM {base}"),
+        (comment, _) => comment.to_owned(),
+    }
+}
+
+fn image_manifest(
+    format: Format,
+    config: &[u8],
+    layers: &[(DiffId, u64)],
+    annotations: &BTreeMap<String, String>,
+) -> Result<Manifest, InvalidManifest> {
+    let layer_type = format.layer(Compression::None);
+    let layers = layers.iter().map(|(diff_id, size)| descriptor(layer_type, &diff_id.0, *size));
+    let config = descriptor(format.config(), &Digest::of(config), config.len() as u64)?;
+    Manifest::build(format, config, layers.collect::<Result<_, _>>()?, annotations)
+}
