@@ -1,14 +1,20 @@
 //! What a command works with: the store, the environment, and where messages go.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use buildkit_core::commit::Times;
 use buildkit_core::event::Event;
 use jiff::Timestamp;
-use store::Store;
+use store::{ConfigFile, Store, StoreOptions};
 
 use crate::args::{GlobalArgs, LogLevel};
 use crate::command_error::{CommandError, printable};
+
+const DEFAULT_GRAPH_ROOT: &str = "/var/lib/containers/storage";
+const DEFAULT_RUN_ROOT: &str = "/run/containers/storage";
+/// Where storage.conf is looked for; the first one there is read.
+const STORAGE_CONF: [&str; 2] = ["/etc/containers/storage.conf", "/usr/share/containers/storage.conf"];
 
 /// One run of gabion.
 pub struct Session {
@@ -55,22 +61,57 @@ impl Session {
         Ok(Store::open(self.store_options()?)?)
     }
 
-    /// The moment that stands for "now" in what is written: `flag` (seconds) if given, else
-    /// SOURCE_DATE_EPOCH if set, else `None`.
-    pub fn timestamp(&self, flag: Option<i64>) -> Result<Option<Timestamp>, CommandError> {
-        let (source, seconds) = match (flag, self.env("SOURCE_DATE_EPOCH")) {
-            (Some(seconds), _) => ("--timestamp", seconds),
+    fn store_options(&self) -> Result<StoreOptions, CommandError> {
+        let mut options = StoreOptions::new(DEFAULT_GRAPH_ROOT, DEFAULT_RUN_ROOT);
+        let named = self.env("CONTAINERS_STORAGE_CONF").map(PathBuf::from);
+        let usual = || STORAGE_CONF.iter().map(PathBuf::from).find(|path| path.exists());
+        let mut config = match named.or_else(usual) {
+            Some(path) => ConfigFile::read(&path)?,
+            None => ConfigFile::default(),
+        };
+        config.driver = self.global.storage_driver.clone().or_else(|| self.env("STORAGE_DRIVER")).or(config.driver);
+        let given = &self.global.storage_opt;
+        let driver_options = match self.env("STORAGE_OPTS") {
+            _ if !given.is_empty() => given.clone(),
+            Some(text) => text.split(',').map(str::to_owned).collect(),
+            None => Vec::new(),
+        };
+        if !driver_options.is_empty() {
+            set_driver_options(&mut config, &driver_options)?;
+        }
+        options.apply(&config)?;
+        // As with Buildah, a root given here leaves the configuration's other root behind only where it is given too.
+        if let Some(root) = &self.global.root {
+            options.graph_root = absolute(root)?;
+        }
+        if let Some(runroot) = &self.global.runroot {
+            options.run_root = absolute(runroot)?;
+        }
+        Ok(options)
+    }
+
+    /// The times of what is written: `flag` (seconds) sets all, SOURCE_DATE_EPOCH those that are later.
+    pub fn times(&self, flag: Option<i64>) -> Result<Times, CommandError> {
+        let date = |source: &str, seconds: i64| {
+            Timestamp::from_second(seconds).map_err(|_| {
+                CommandError::new(format!("invalid {source} {seconds}: expected seconds since 1970 of a possible date"))
+            })
+        };
+        match (flag, self.env("SOURCE_DATE_EPOCH")) {
+            (Some(seconds), _) => Ok(Times::Set(date("--timestamp", seconds)?)),
             (None, Some(text)) => {
                 let seconds = text.parse().map_err(|_| {
                     CommandError::new(format!("invalid SOURCE_DATE_EPOCH {text:?}: expected seconds since 1970"))
                 })?;
-                ("SOURCE_DATE_EPOCH", seconds)
+                Ok(Times::Clamp(date("SOURCE_DATE_EPOCH", seconds)?))
             }
-            (None, None) => return Ok(None),
-        };
-        Timestamp::from_second(seconds)
-            .map(Some)
-            .map_err(|_| CommandError::new(format!("invalid {source} {seconds}: outside the years that dates can have")))
+            (None, None) => Ok(Times::Now),
+        }
+    }
+
+    /// Writes the small file that a flag such as `--iidfile` asks for.
+    pub fn write_file(&self, path: &Path, text: &str) -> Result<(), CommandError> {
+        std::fs::write(path, text).map_err(|error| CommandError::new(format!("writing {}: {error}", path.display())))
     }
 
     /// Draws events; those below the log level are dropped.
@@ -109,4 +150,35 @@ impl Session {
     pub fn home_file(&self, path: &str) -> Option<PathBuf> {
         Some(PathBuf::from(self.env("HOME")?).join(path))
     }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, CommandError> {
+    std::path::absolute(path).map_err(|error| CommandError::new(format!("{}: {error}", path.display())))
+}
+
+/// Driver options given for one run replace all those of storage.conf.
+fn set_driver_options(config: &mut ConfigFile, options: &[String]) -> Result<(), CommandError> {
+    config.additional_image_stores = None;
+    config.mount_options = None;
+    config.mount_program = None;
+    config.skip_mount_home = None;
+    for option in options {
+        let (key, value) = option.split_once('=').ok_or_else(|| unknown_option(option))?;
+        match key.trim_start_matches("overlay2.").trim_start_matches("overlay.") {
+            "mountopt" => config.mount_options = Some(value.split(',').map(str::to_owned).collect()),
+            "imagestore" | "additionalimagestore" => {
+                config.additional_image_stores.get_or_insert_default().push(PathBuf::from(value));
+            }
+            "mount_program" => config.mount_program = Some(value.to_owned()),
+            "skip_mount_home" => config.skip_mount_home = Some(value == "true"),
+            _ => return Err(unknown_option(option)),
+        }
+    }
+    Ok(())
+}
+
+fn unknown_option(option: &str) -> CommandError {
+    CommandError::new(format!(
+        "storage option {option:?} is not supported: expected overlay.mountopt=, overlay.imagestore= or overlay.skip_mount_home="
+    ))
 }

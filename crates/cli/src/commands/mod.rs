@@ -7,17 +7,20 @@ use clap::Subcommand;
 use crate::command_error::CommandError;
 use crate::session::Session;
 
+mod config;
 mod version;
 
 /// One variant a subcommand, in alphabetical order.
 #[derive(Subcommand)]
 pub enum Command {
+    Config(config::Args),
     Version(version::Args),
 }
 
 /// Runs `command`; the exit code is that of a step where the command ran one.
 pub fn run(command: Command, session: &Session) -> Result<ExitCode, CommandError> {
     match command {
+        Command::Config(args) => config::run(&args, session),
         Command::Version(args) => version::run(&args, session),
     }
 }
