@@ -7,19 +7,25 @@ use clap::Subcommand;
 use crate::command_error::CommandError;
 use crate::session::Session;
 
+mod completion;
 mod config;
 mod version;
 
 /// One variant a subcommand, in alphabetical order.
 #[derive(Subcommand)]
 pub enum Command {
+    Completion(completion::Args),
     Config(config::Args),
+    #[command(hide = true)]
+    ManPages(completion::ManPagesArgs),
     Version(version::Args),
 }
 
 /// Runs `command`; the exit code is that of a step where the command ran one.
 pub fn run(command: Command, session: &Session) -> Result<ExitCode, CommandError> {
     match command {
+        Command::Completion(args) => completion::run(&args),
+        Command::ManPages(args) => completion::write_man_pages(&args),
         Command::Config(args) => config::run(&args, session),
         Command::Version(args) => version::run(&args, session),
     }
