@@ -10,4 +10,5 @@ pub mod configure; // edits of the config to be
 pub mod event; // what the engine tells while it works
 pub mod image; // an image of the store, read as a whole
 pub mod inspect; // working containers and images as Buildah shows them
+pub mod transfer; // pull and push
 pub mod working_container; // the record, the state beside it, mounting
