@@ -6,6 +6,7 @@ pub mod registry; // --authfile, --creds, --tls-verify, …
 use std::path::PathBuf;
 use std::time::Duration;
 
+use buildkit_core::transfer::pull::PullPolicy;
 use clap::{Args, Parser};
 use oci::Format;
 
@@ -72,5 +73,16 @@ pub fn parse_format(text: &str) -> Result<Format, String> {
         "oci" => Ok(Format::Oci),
         "docker" => Ok(Format::Docker),
         _ => Err("expected oci or docker".to_owned()),
+    }
+}
+
+/// Parses a pull policy; Buildah's older `true` and `false` are understood.
+pub fn parse_pull_policy(text: &str) -> Result<PullPolicy, String> {
+    match text {
+        "always" => Ok(PullPolicy::Always),
+        "missing" | "ifmissing" | "ifnotpresent" | "false" => Ok(PullPolicy::Missing),
+        "newer" | "ifnewer" | "true" => Ok(PullPolicy::Newer),
+        "never" => Ok(PullPolicy::Never),
+        _ => Err("expected always, missing, never or newer".to_owned()),
     }
 }

@@ -1,5 +1,7 @@
 //! What a command works with: the store, the environment, and where messages go.
 
+mod remotes; // how registries are reached
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -119,8 +121,8 @@ impl Session {
         move |event| {
             let line = match event {
                 Event::Warning(text) => return self.warn(&text),
-                Event::Info(text) => return self.log(LogLevel::Info, "info", &text),
-                Event::Debug(text) => return self.log(LogLevel::Debug, "debug", &text),
+                Event::Info(text) => return self.log(LogLevel::Info, &text),
+                Event::Debug(text) => return self.log(LogLevel::Debug, &text),
                 _ if progress == Progress::Quiet => return,
                 Event::CopyingBlob(digest) => format!("Copying blob {digest}"),
                 Event::BlobExists(digest) => format!("Copying blob {digest} skipped: already exists"),
@@ -137,18 +139,35 @@ impl Session {
 
     /// Prints a warning.
     pub fn warn(&self, text: &str) {
-        self.log(LogLevel::Warn, "warning", text);
+        self.log(LogLevel::Warn, text);
     }
 
-    fn log(&self, level: LogLevel, label: &str, text: &str) {
-        if level <= self.global.log_level {
-            let _ = writeln!(std::io::stderr(), "{label}: {}", printable(text));
-        }
+    fn log(&self, severity: LogLevel, text: &str) {
+        log(self.global.log_level, severity, text);
+    }
+
+    /// The label that says which builder made an image.
+    pub fn identity_label(&self) -> (String, String) {
+        ("io.gabion.version".to_owned(), env!("CARGO_PKG_VERSION").to_owned())
     }
 
     /// A file that the user's home directory has, such as `.config/containers/auth.json`.
     pub fn home_file(&self, path: &str) -> Option<PathBuf> {
         Some(PathBuf::from(self.env("HOME")?).join(path))
+    }
+}
+
+/// Prints a message of `severity` on stderr if `level` lets it through.
+fn log(level: LogLevel, severity: LogLevel, text: &str) {
+    let label = match severity {
+        LogLevel::Error => "error",
+        LogLevel::Warn => "warning",
+        LogLevel::Info => "info",
+        LogLevel::Debug => "debug",
+    };
+    if severity <= level {
+        // A closed stderr must not end the work.
+        let _ = writeln!(std::io::stderr(), "{label}: {}", printable(text));
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use buildkit_core::transfer::pull::{PullPolicy, resolve_or_pull};
+use buildkit_core::transfer::pull::{PullOptions, PullPolicy, resolve_or_pull};
 use buildkit_core::working_container::{FromOptions, WorkingContainer};
 use oci::Format;
 
@@ -50,8 +50,8 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     let image = match args.image.as_str() {
         "scratch" => None,
         name => {
-            let options = session.pull_options(&args.registry, platform.clone())?;
-            Some(resolve_or_pull(&store, name, args.pull, &options, &events)?)
+            let options = PullOptions { policy: args.pull, platform: platform.clone() };
+            Some(resolve_or_pull(&store, &session.remotes(&args.registry)?, name, &options, &events)?)
         }
     };
     let options = FromOptions { name: args.name.clone(), format: args.format, platform };

@@ -9,6 +9,7 @@ use crate::session::Session;
 
 mod completion;
 mod config;
+mod from;
 mod version;
 
 /// One variant a subcommand, in alphabetical order.
@@ -16,6 +17,7 @@ mod version;
 pub enum Command {
     Completion(completion::Args),
     Config(config::Args),
+    From(from::Args),
     #[command(hide = true)]
     ManPages(completion::ManPagesArgs),
     Version(version::Args),
@@ -27,6 +29,7 @@ pub fn run(command: Command, session: &Session) -> Result<ExitCode, CommandError
         Command::Completion(args) => completion::run(&args),
         Command::ManPages(args) => completion::write_man_pages(&args),
         Command::Config(args) => config::run(&args, session),
+        Command::From(args) => from::run(&args, session),
         Command::Version(args) => version::run(&args, session),
     }
 }

@@ -1,0 +1,104 @@
+//! How this run reaches registries: flags, environment and the files of /etc and the home directory.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use buildkit_core::transfer::Remotes;
+use registry::auth::{AuthFile, AuthFileKind, Credentials};
+use registry::registries_conf::RegistriesFiles;
+use registry::{ClientOptions, Notice, ProxyOptions, RetryOptions, TlsOptions};
+
+use super::Session;
+use crate::args::registry::RegistryArgs;
+use crate::command_error::CommandError;
+
+impl Session {
+    /// Registries, reached when first needed.
+    pub fn remotes(&self, args: &RegistryArgs) -> Result<Remotes, CommandError> {
+        let given = args.creds.as_deref().map(Credentials::parse_given).transpose()?;
+        let client = ClientOptions {
+            tls: TlsOptions {
+                verify: args.tls_verify,
+                cert_dir: args.cert_dir.clone(),
+                cert_base_dirs: self.certificate_directories(),
+            },
+            credentials: Credentials { given, files: self.auth_files(args) },
+            retry: RetryOptions { count: args.retry, delay: Some(args.retry_delay) },
+            proxy: ProxyOptions {
+                http: self.either_case("http_proxy"),
+                https: self.either_case("https_proxy"),
+                none: self.either_case("no_proxy"),
+            },
+            notices: Some(Arc::new(notice(self.global().log_level))),
+            ..ClientOptions::default()
+        };
+        Ok(Remotes::new(client, self.registries_files()))
+    }
+
+    fn certificate_directories(&self) -> Vec<PathBuf> {
+        let system = ["/etc/containers/certs.d", "/etc/docker/certs.d"].map(PathBuf::from);
+        self.home_file(".config/containers/certs.d").into_iter().chain(system).collect()
+    }
+
+    /// Files with credentials, first match first. A file named by flag or variable is the only one.
+    fn auth_files(&self, args: &RegistryArgs) -> Vec<AuthFile> {
+        let file = |kind| move |path| AuthFile { path, kind };
+        if let Some(path) = args.authfile.clone() {
+            return vec![file(AuthFileKind::Containers)(path)];
+        }
+        if let Some(dir) = self.env("DOCKER_CONFIG") {
+            return vec![file(AuthFileKind::Docker)(PathBuf::from(dir).join("config.json"))];
+        }
+        let runtime_dir = self.env("XDG_RUNTIME_DIR").map(|dir| PathBuf::from(dir).join("containers/auth.json"));
+        let config_dir = match self.env("XDG_CONFIG_HOME") {
+            Some(dir) => Some(PathBuf::from(dir).join("containers/auth.json")),
+            None => self.home_file(".config/containers/auth.json"),
+        };
+        let of_root = Some(PathBuf::from("/run/containers/0/auth.json"));
+        let containers = [runtime_dir, of_root, config_dir].into_iter().flatten().map(file(AuthFileKind::Containers));
+        let docker = self.home_file(".docker/config.json").into_iter().map(file(AuthFileKind::Docker));
+        let legacy = self.home_file(".dockercfg").into_iter().map(file(AuthFileKind::DockerLegacy));
+        containers.chain(docker).chain(legacy).collect()
+    }
+
+    fn registries_files(&self) -> RegistriesFiles {
+        let global = self.global();
+        let user = self.home_file(".config/containers");
+        let main = match &global.registries_conf {
+            Some(path) => vec![path.clone()],
+            None => {
+                let system = PathBuf::from("/etc/containers/registries.conf");
+                user.iter().map(|dir| dir.join("registries.conf")).chain([system]).collect()
+            }
+        };
+        let drop_in_dirs = match (&global.registries_conf_dir, &global.registries_conf) {
+            (Some(dir), _) => vec![dir.clone()],
+            (None, Some(_)) => Vec::new(),
+            (None, None) => {
+                let system = PathBuf::from("/etc/containers/registries.conf.d");
+                [system].into_iter().chain(user.iter().map(|dir| dir.join("registries.conf.d"))).collect()
+            }
+        };
+        let aliases = match self.env("XDG_CACHE_HOME") {
+            Some(dir) => Some(PathBuf::from(dir).join("containers/short-name-aliases.conf")),
+            None => self.home_file(".cache/containers/short-name-aliases.conf"),
+        };
+        RegistriesFiles { main, drop_in_dirs, aliases }
+    }
+
+    /// A proxy variable, which programs read in lower case first.
+    fn either_case(&self, name: &str) -> Option<String> {
+        self.env(name).or_else(|| self.env(&name.to_uppercase()))
+    }
+}
+
+fn notice(level: crate::args::LogLevel) -> impl Fn(Notice) + Send + Sync {
+    move |notice| match notice {
+        Notice::Retry { error, wait } => {
+            super::log(level, crate::args::LogLevel::Warn, &format!("{error}; trying again in {} s", wait.as_secs()));
+        }
+        Notice::PlainHttp { host } => {
+            super::log(level, crate::args::LogLevel::Debug, &format!("{host} is reached by plain http"));
+        }
+    }
+}
