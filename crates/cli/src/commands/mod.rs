@@ -10,6 +10,7 @@ use crate::session::Session;
 mod completion;
 mod config;
 mod from;
+mod inspect;
 mod version;
 
 /// One variant a subcommand, in alphabetical order.
@@ -18,6 +19,7 @@ pub enum Command {
     Completion(completion::Args),
     Config(config::Args),
     From(from::Args),
+    Inspect(inspect::Args),
     #[command(hide = true)]
     ManPages(completion::ManPagesArgs),
     Version(version::Args),
@@ -30,6 +32,7 @@ pub fn run(command: Command, session: &Session) -> Result<ExitCode, CommandError
         Command::ManPages(args) => completion::write_man_pages(&args),
         Command::Config(args) => config::run(&args, session),
         Command::From(args) => from::run(&args, session),
+        Command::Inspect(args) => inspect::run(&args, session),
         Command::Version(args) => version::run(&args, session),
     }
 }

@@ -1,0 +1,216 @@
+//! `--format`: Go templates over the JSON that a command would print.
+//!
+//! The language is a library's; here are the functions that users of Buildah and Podman know
+//! (`json`, `join`, `split`, `upper`, `lower`, `title`), and the Go names of members of image
+//! configs, which in JSON have other ones (`.OCIv1.Config.Env`).
+
+use std::collections::HashMap;
+
+use gtmpl_ng::{Context, Func, FuncError, Value};
+
+use crate::command_error::CommandError;
+
+/// A parsed template.
+pub struct Template {
+    inner: gtmpl_ng::Template,
+    is_table: bool,
+}
+
+impl Template {
+    /// Parses `text`; a leading `table ` asks for a heading, and `\t` and `\n` may be written out.
+    pub fn parse(text: &str) -> Result<Template, CommandError> {
+        let (is_table, body) = match text.strip_prefix("table ") {
+            Some(body) => (true, body),
+            None => (false, text),
+        };
+        let mut inner = gtmpl_ng::Template::default();
+        let functions: [(&str, Func); 6] =
+            [("json", json), ("join", join), ("split", split), ("upper", upper), ("lower", lower), ("title", title)];
+        inner.add_funcs(&functions);
+        inner
+            .parse(body.replace("\\t", "\t").replace("\\n", "\n"))
+            .map_err(|error| CommandError::new(format!("invalid template {text:?}: {error}")))?;
+        Ok(Template { inner, is_table })
+    }
+
+    /// Whether a heading was asked for.
+    pub fn is_table(&self) -> bool {
+        self.is_table
+    }
+
+    /// The template's text for `value`.
+    pub fn render(&self, value: &serde_json::Value) -> Result<String, CommandError> {
+        self.inner
+            .render(&Context::from(top_level(value)))
+            .map_err(|error| CommandError::new(format!("template: {error}")))
+    }
+}
+
+/// An object is a Go struct: a member it does not have is an error, not "no value".
+fn top_level(value: &serde_json::Value) -> Value {
+    match to_template(value, GoNames::OfImages) {
+        Value::Map(members) => Value::Object(members),
+        other => other,
+    }
+}
+
+/// Whether an object's members are also found by the names of the Go structs they come from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum GoNames {
+    No,
+    /// Below `OCIv1` and `Docker`.
+    OfImages,
+    Yes,
+}
+
+fn to_template(value: &serde_json::Value, names: GoNames) -> Value {
+    use serde_json::Value as Json;
+    match value {
+        Json::Null => Value::Nil,
+        Json::Bool(flag) => Value::from(*flag),
+        Json::String(text) => Value::from(text.as_str()),
+        Json::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(integer), _) => Value::from(integer),
+            (None, float) => Value::from(float.unwrap_or_default()),
+        },
+        Json::Array(items) => Value::Array(items.iter().map(|item| to_template(item, names)).collect()),
+        Json::Object(members) => {
+            let mut map = HashMap::new();
+            for (name, member) in members {
+                let below = match (names, name.as_str()) {
+                    (GoNames::OfImages, "OCIv1" | "Docker") => GoNames::Yes,
+                    (GoNames::OfImages, _) => GoNames::No,
+                    (_, "Labels" | "annotations" | "Volumes" | "ExposedPorts") => GoNames::No,
+                    _ => names,
+                };
+                let member = to_template(member, below);
+                if let Some(go_name) = go_name(name).filter(|_| names == GoNames::Yes) {
+                    map.insert(go_name.to_owned(), member.clone());
+                }
+                map.insert(name.clone(), member);
+            }
+            Value::Map(map)
+        }
+    }
+}
+
+/// The Go name of a member that JSON spells otherwise.
+fn go_name(json_name: &str) -> Option<&'static str> {
+    Some(match json_name {
+        "created" => "Created",
+        "author" => "Author",
+        "architecture" => "Architecture",
+        "variant" => "Variant",
+        "os" => "OS",
+        "os.version" => "OSVersion",
+        "os.features" => "OSFeatures",
+        "config" => "Config",
+        "container_config" => "ContainerConfig",
+        "container" => "Container",
+        "docker_version" => "DockerVersion",
+        "parent" => "Parent",
+        "rootfs" => "RootFS",
+        "type" => "Type",
+        "diff_ids" => "DiffIDs",
+        "history" => "History",
+        "created_by" => "CreatedBy",
+        "empty_layer" => "EmptyLayer",
+        "comment" => "Comment",
+        _ => return None,
+    })
+}
+
+fn to_json(value: &Value) -> serde_json::Value {
+    use serde_json::Value as Json;
+    match value {
+        Value::Bool(flag) => Json::from(*flag),
+        Value::String(text) => Json::from(text.as_str()),
+        Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(integer), _) => Json::from(integer),
+            (None, float) => Json::from(float),
+        },
+        Value::Array(items) => items.iter().map(to_json).collect(),
+        Value::Object(members) | Value::Map(members) => {
+            let aliases: Vec<_> = members.keys().filter_map(|name| go_name(name)).collect();
+            let mut names: Vec<_> = members.iter().filter(|(name, _)| !aliases.contains(&name.as_str())).collect();
+            names.sort_by_key(|(name, _)| *name);
+            Json::Object(names.into_iter().map(|(name, member)| (name.clone(), to_json(member))).collect())
+        }
+        Value::NoValue | Value::Nil | Value::Function(_) => Json::Null,
+    }
+}
+
+fn argument<'a>(function: &str, arguments: &'a [Value], index: usize) -> Result<&'a Value, FuncError> {
+    arguments.get(index).ok_or_else(|| FuncError::AtLeastXArgs(function.to_owned(), index + 1))
+}
+
+fn json(arguments: &[Value]) -> Result<Value, FuncError> {
+    Ok(Value::from(to_json(argument("json", arguments, 0)?).to_string()))
+}
+
+fn join(arguments: &[Value]) -> Result<Value, FuncError> {
+    let separator = argument("join", arguments, 1)?.to_string();
+    match argument("join", arguments, 0)? {
+        Value::Array(items) => Ok(Value::from(items.iter().map(Value::to_string).collect::<Vec<_>>().join(&separator))),
+        other => Err(FuncError::Generic(format!("join: {other} is not a list"))),
+    }
+}
+
+fn split(arguments: &[Value]) -> Result<Value, FuncError> {
+    let text = argument("split", arguments, 0)?.to_string();
+    let separator = argument("split", arguments, 1)?.to_string();
+    Ok(Value::Array(text.split(separator.as_str()).map(Value::from).collect()))
+}
+
+fn upper(arguments: &[Value]) -> Result<Value, FuncError> {
+    Ok(Value::from(argument("upper", arguments, 0)?.to_string().to_uppercase()))
+}
+
+fn lower(arguments: &[Value]) -> Result<Value, FuncError> {
+    Ok(Value::from(argument("lower", arguments, 0)?.to_string().to_lowercase()))
+}
+
+fn title(arguments: &[Value]) -> Result<Value, FuncError> {
+    let text = argument("title", arguments, 0)?.to_string();
+    let mut at_start = true;
+    let titled = text.chars().flat_map(|c| {
+        let first = std::mem::replace(&mut at_start, c.is_whitespace());
+        if first { c.to_uppercase().collect::<Vec<_>>() } else { vec![c] }
+    });
+    Ok(Value::from(titled.collect::<String>()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn check(template: &str, expected: &str) {
+        let value = json!({
+            "ID": "abc", "Size": 12, "Names": ["a", "b"], "Flag": true, "Labels": {"z": "1", "k": "v w"}, "Nothing": null,
+            "OCIv1": {"config": {"Env": ["A=1"], "Labels": {"config": "kept"}}, "rootfs": {"diff_ids": ["sha256:00"]}},
+        });
+        assert_eq!(Template::parse(template).and_then(|t| t.render(&value)).expect(template), expected, "{template}");
+    }
+
+    #[test]
+    fn pure_templates_render_what_go_would() {
+        check("{{.ID}} {{.Size}}", "abc 12");
+        check("{{ .Names }} {{.Labels}}", "[a b] map[k:v w z:1]");
+        check(r#"{{join .Names ","}}\t{{ .ID | upper }}"#, "a,b\tABC");
+        check("{{json .Names}} {{json .OCIv1.Config.Env}}", r#"["a","b"] ["A=1"]"#);
+        check("{{range .Names}}<{{.}}>{{end}}{{if .Flag}}yes{{end}}", "<a><b>yes");
+        check(r#"{{index .Labels "k"}} {{index (split "x:y" ":") 1}} {{title .ID}}"#, "v w y Abc");
+        check("{{.OCIv1.Config.Env}} {{index .OCIv1.RootFS.DiffIDs 0}}", "[A=1] sha256:00");
+        check("{{json .OCIv1.Config}}", r#"{"Env":["A=1"],"Labels":{"config":"kept"}}"#);
+    }
+
+    #[test]
+    fn pure_mistakes_are_errors() {
+        for text in ["{{.ID", "{{nosuch .ID}}", "{{if}}"] {
+            assert!(Template::parse(text).is_err(), "{text}");
+        }
+        let template = Template::parse("{{.NoSuchMember}}").expect("valid");
+        assert!(template.render(&json!({"ID": 1})).is_err());
+    }
+}
