@@ -1,0 +1,66 @@
+//! The flags of an instruction, checked against those it takes.
+
+use crate::ast::{Flag, Node};
+use crate::diagnostic::{Diagnostic, Result};
+use crate::text::{Span, Text};
+
+pub(super) struct Flags<'n> {
+    keyword: String,
+    flags: &'n [Flag],
+}
+
+impl<'n> Flags<'n> {
+    /// Takes the flags if all are `known`; those in `later` belong to the language and have no
+    /// meaning here yet.
+    pub fn check(node: &'n Node, known: &[&str], later: &[&str]) -> Result<Flags<'n>> {
+        let keyword = node.keyword.text.to_ascii_uppercase();
+        for flag in &node.flags {
+            let name = flag.name.text.as_str();
+            if later.contains(&name) {
+                return Err(Diagnostic::error(format!("{keyword} --{name} is not supported"), flag.span));
+            }
+            if !known.contains(&name) {
+                let error = Diagnostic::error(format!("unknown flag --{name} of {keyword}"), flag.span);
+                let mut error = error.suggest(name, known.iter().copied());
+                error.hint = error.hint.map(|hint| hint.replace("mean ", "mean --"));
+                return Err(error);
+            }
+        }
+        Ok(Flags { keyword, flags: &node.flags })
+    }
+
+    /// For instructions that take no flag.
+    pub fn none(node: &'n Node) -> Result<()> {
+        match node.flags.first() {
+            Some(flag) => {
+                let keyword = node.keyword.text.to_ascii_uppercase();
+                Err(Diagnostic::error(format!("{keyword} takes no flag like --{}", flag.name.text), flag.span))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The value of a flag that is given once at most.
+    pub fn value(&self, name: &str) -> Result<Option<&'n Text>> {
+        let mut values = self.values(name)?;
+        match (values.next(), values.next()) {
+            (_, Some((_, span))) => Err(Diagnostic::error(format!("{} --{name} is given twice", self.keyword), span)),
+            (value, None) => Ok(value.map(|(text, _)| text)),
+        }
+    }
+
+    /// The values of a flag, in order.
+    pub fn values(&self, name: &str) -> Result<impl Iterator<Item = (&'n Text, Span)> + use<'n>> {
+        let mut values = Vec::new();
+        for flag in self.flags.iter().filter(|flag| flag.name.text == name) {
+            match &flag.value {
+                Some(value) => values.push((value, flag.span)),
+                None => {
+                    let message = format!("{} --{name} needs a value: --{name}=…", self.keyword);
+                    return Err(Diagnostic::error(message, flag.span));
+                }
+            }
+        }
+        Ok(values.into_iter())
+    }
+}

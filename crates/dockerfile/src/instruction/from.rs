@@ -1,0 +1,47 @@
+//! FROM: what a stage begins with.
+
+use super::flags::Flags;
+use super::missing;
+use crate::ast::Node;
+use crate::diagnostic::{Diagnostic, Result};
+use crate::text::Word;
+
+/// `FROM [--platform=…] base [AS name]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct From {
+    /// An image, an earlier stage or `scratch`.
+    pub base: Word,
+    /// The stage's name, in lower case.
+    pub name: Option<Word>,
+    /// The platform asked for.
+    pub platform: Option<Word>,
+}
+
+pub(super) fn parse(node: &Node) -> Result<From> {
+    let flags = Flags::check(node, &["platform"], &["after"])?;
+    let platform = flags.value("platform")?.map(|text| text.to_word());
+    let words = node.arguments.split_blanks();
+    let (base, name) = match words.as_slice() {
+        [] => return Err(missing(node, "an image or a stage")),
+        [base] => (base, None),
+        [base, word, name] if word.text.eq_ignore_ascii_case("as") => (base, Some(stage_name(name)?)),
+        [_, word, ..] => {
+            let error = Diagnostic::error("FROM takes one image, and perhaps AS and a name behind it", word.span);
+            return Err(error.suggest(&word.text, ["AS"]));
+        }
+    };
+    Ok(From { base: base.clone(), name, platform })
+}
+
+fn stage_name(word: &Word) -> Result<Word> {
+    let name = word.text.to_lowercase();
+    let begins = name.starts_with(|c: char| c.is_ascii_lowercase());
+    if !begins || !name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.')) {
+        let message = format!(
+            "invalid stage name {:?}: it begins with a letter and has letters, digits, -, _ and . only",
+            word.text
+        );
+        return Err(Diagnostic::error(message, word.span));
+    }
+    Ok(Word::new(name, word.span))
+}

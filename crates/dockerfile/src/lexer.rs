@@ -1,0 +1,237 @@
+//! Lines of the file: directives, comments, continuations, heredocs.
+//!
+//! A logical line begins at an instruction's name and goes on over every line that ends with the
+//! escape character; comments and blank lines in between are no part of it. After the logical
+//! line of a RUN, COPY or ADD stand the lines of its heredocs.
+
+use crate::ast::{Directive, Heredoc};
+use crate::diagnostic::Diagnostic;
+use crate::text::{Span, Text, Word};
+use crate::words;
+
+/// The lines of a file.
+#[derive(Debug, Default)]
+pub(crate) struct Lines {
+    pub directives: Vec<Directive>,
+    pub escape: char,
+    pub logical: Vec<LogicalLine>,
+    pub comments: Vec<Word>,
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// One instruction's lines.
+#[derive(Debug)]
+pub(crate) struct LogicalLine {
+    pub text: Text,
+    pub heredocs: Vec<Heredoc>,
+    pub span: Span,
+    /// A blank line stands inside.
+    pub blank_inside: Option<Span>,
+}
+
+/// The directives that there are.
+const DIRECTIVES: [&str; 3] = ["syntax", "escape", "check"];
+
+pub(crate) fn lex(source: &str) -> Lines {
+    let mut lexer = Lexer { source, position: 0, lines: Lines { escape: '\\', ..Lines::default() } };
+    if source.starts_with('\u{feff}') {
+        lexer.position = '\u{feff}'.len_utf8();
+    }
+    lexer.directives();
+    while let Some(line) = lexer.line() {
+        lexer.instruction(line);
+    }
+    lexer.lines
+}
+
+struct Lexer<'a> {
+    source: &'a str,
+    position: usize,
+    lines: Lines,
+}
+
+/// A physical line without its end.
+#[derive(Clone, Copy)]
+struct Line<'a> {
+    text: &'a str,
+    start: usize,
+}
+
+impl<'a> Line<'a> {
+    fn end(&self) -> usize {
+        self.start + self.text.len()
+    }
+
+    /// Without blanks in front.
+    fn trim_start(self) -> Line<'a> {
+        let text = self.text.trim_start();
+        Line { text, start: self.start + (self.text.len() - text.len()) }
+    }
+
+    fn word(&self) -> Word {
+        Word::new(self.text, Span::new(self.start, self.end()))
+    }
+}
+
+impl<'a> Lexer<'a> {
+    /// The next physical line.
+    fn line(&mut self) -> Option<Line<'a>> {
+        let rest = self.source.get(self.position..).filter(|rest| !rest.is_empty())?;
+        let start = self.position;
+        let length = rest.find('\n').map_or(rest.len(), |at| at + 1);
+        self.position += length;
+        Some(Line { text: rest.get(..length)?.trim_end_matches(['\n', '\r']), start })
+    }
+
+    /// Directives stand at the top, one a line; anything else ends them.
+    fn directives(&mut self) {
+        loop {
+            let before = self.position;
+            let Some(line) = self.line() else { return };
+            let Some(directive) = directive(line.trim_start()) else {
+                self.position = before;
+                return;
+            };
+            let span = directive.name.span;
+            if self.lines.directives.iter().any(|old| old.name.text == directive.name.text) {
+                let message = format!("the directive {} stands here a second time", directive.name.text);
+                self.lines.diagnostics.push(Diagnostic::error(message, span));
+            }
+            if directive.name.text == "escape" {
+                match directive.value.text.as_str() {
+                    "\\" => self.lines.escape = '\\',
+                    "`" => self.lines.escape = '`',
+                    other => {
+                        let message = format!("invalid escape character {other:?}: expected \\ or `");
+                        self.lines.diagnostics.push(Diagnostic::error(message, directive.value.span));
+                    }
+                }
+            }
+            self.lines.directives.push(directive);
+        }
+    }
+
+    fn instruction(&mut self, first: Line<'a>) {
+        let mut line = first.trim_start();
+        if line.text.is_empty() {
+            return;
+        }
+        if line.text.starts_with('#') {
+            self.lines.comments.push(line.word());
+            return;
+        }
+        let start = line.start;
+        let mut text = Text::default();
+        let mut end = line.end();
+        let mut blank_inside = None;
+        loop {
+            let Some(kept) = continued(line.text, self.lines.escape) else {
+                text.push(line.text, line.start);
+                break;
+            };
+            text.push(kept, line.start);
+            let Some(next) = self.next_of_continuation(&mut blank_inside) else { break };
+            line = next;
+            end = line.end();
+        }
+        let mut heredocs = Vec::new();
+        for mut heredoc in markers(text.as_str()) {
+            let from = self.position;
+            let closed = self.heredoc(&mut heredoc);
+            if !closed {
+                let at = text.as_str().find("<<").unwrap_or(0);
+                let message = format!("unterminated heredoc: no line is just {:?}", heredoc.name);
+                let place = text.span(at..(at + 2).min(text.as_str().len()));
+                self.lines.diagnostics.push(Diagnostic::error(message, place));
+            }
+            heredoc.span = Span::new(from, heredoc.span.end);
+            end = self.position;
+            heredocs.push(heredoc);
+        }
+        if !text.as_str().trim().is_empty() {
+            self.lines.logical.push(LogicalLine { text, heredocs, span: Span::new(start, end), blank_inside });
+        }
+    }
+
+    /// The next line that is neither blank nor a comment.
+    fn next_of_continuation(&mut self, blank: &mut Option<Span>) -> Option<Line<'a>> {
+        loop {
+            let line = self.line()?;
+            let trimmed = line.trim_start();
+            if trimmed.text.is_empty() {
+                blank.get_or_insert(Span::new(line.start, line.end()));
+            } else if trimmed.text.starts_with('#') {
+                self.lines.comments.push(trimmed.word());
+            } else {
+                return Some(line);
+            }
+        }
+    }
+
+    /// Reads the lines of a heredoc; whether its end was there.
+    fn heredoc(&mut self, heredoc: &mut Heredoc) -> bool {
+        loop {
+            let before = self.position;
+            let Some(line) = self.line() else {
+                heredoc.span.end = before;
+                return false;
+            };
+            let candidate = if heredoc.strip_tabs { line.text.trim_start_matches('\t') } else { line.text };
+            if candidate == heredoc.name {
+                heredoc.span.end = before;
+                return true;
+            }
+            heredoc.raw.push_str(self.source.get(before..self.position).unwrap_or_default());
+        }
+    }
+}
+
+/// The line without its continuation, if it has one: an escape character at its end that no
+/// escape character stands before.
+fn continued(line: &str, escape: char) -> Option<&str> {
+    let kept = line.trim_end_matches([' ', '\t']).strip_suffix(escape)?;
+    (!kept.ends_with(escape)).then_some(kept)
+}
+
+fn directive(line: Line<'_>) -> Option<Directive> {
+    let comment = line.text.strip_prefix('#')?;
+    let (name, value) = comment.split_once('=')?;
+    let value_start = line.start + 1 + name.len() + 1;
+    let (trimmed, text) = (name.trim(), value.trim());
+    let lower = trimmed.to_ascii_lowercase();
+    if !DIRECTIVES.contains(&lower.as_str()) || text.is_empty() {
+        return None;
+    }
+    let name_start = line.start + 1 + (name.len() - name.trim_start().len());
+    let text_start = value_start + (value.len() - value.trim_start().len());
+    Some(Directive {
+        name: Word::new(lower, Span::new(name_start, name_start + trimmed.len())),
+        value: Word::new(text, Span::new(text_start, text_start + text.len())),
+    })
+}
+
+/// The heredocs that a logical line announces.
+fn markers(text: &str) -> Vec<Heredoc> {
+    if !text.contains("<<") {
+        return Vec::new();
+    }
+    let mut keywords = text.split_whitespace();
+    let mut keyword = keywords.next().unwrap_or_default();
+    if keyword.eq_ignore_ascii_case("ONBUILD") {
+        keyword = keywords.next().unwrap_or_default();
+    }
+    if !["RUN", "COPY", "ADD"].iter().any(|name| keyword.eq_ignore_ascii_case(name)) || is_json(text, keyword) {
+        return Vec::new();
+    }
+    words::split_raw(text).iter().filter_map(|word| Heredoc::parse_marker(word)).collect()
+}
+
+/// Whether the arguments are a JSON list; there, `<<` is text.
+fn is_json(text: &str, keyword: &str) -> bool {
+    let Some(at) = text.find(keyword) else { return false };
+    let mut rest = text.get(at + keyword.len()..).unwrap_or_default().trim_start();
+    while rest.starts_with("--") {
+        rest = rest.split_once(char::is_whitespace).map_or("", |(_, rest)| rest.trim_start());
+    }
+    rest.starts_with('[') && serde_json::from_str::<Vec<String>>(rest.trim()).is_ok()
+}
