@@ -1,5 +1,6 @@
 //! An image of the store, read as a whole: record, manifest and config.
 
+use oci::reference::InvalidReference;
 use oci::{ImageConfig, ImageId, LayerId, Manifest, Reference};
 use store::Store;
 
@@ -90,6 +91,19 @@ impl Image {
     pub fn config_bytes(&self) -> &[u8] {
         &self.config_bytes
     }
+}
+
+/// The name that an image called `text` gets in the store: without a registry it is put under
+/// `localhost/`, without a tag it is the latest.
+pub fn store_name(text: &str) -> Result<Reference, InvalidReference> {
+    let reference = match Reference::has_domain(text) {
+        true => Reference::parse_normalized(text),
+        false => Reference::parse_qualified(&format!("localhost/{text}")).map_err(|error| InvalidReference {
+            text: text.to_owned(),
+            ..error
+        }),
+    };
+    reference.map(Reference::with_default_tag)
 }
 
 fn canonical_name(asked: &str, record: &store::Image) -> String {

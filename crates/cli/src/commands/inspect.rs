@@ -8,6 +8,7 @@ use serde_json::Value;
 use store::Store;
 
 use crate::command_error::CommandError;
+use crate::output::indented;
 use crate::session::Session;
 use crate::template::Template;
 
@@ -44,7 +45,7 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     };
     match template {
         Some(template) => println!("{}", template.render(&value)?),
-        None => println!("{}", four_spaces(&value)?),
+        None => println!("{}", indented(&value)?),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -52,12 +53,4 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
 fn image(store: &Store, name: &str) -> Result<Value, CommandError> {
     let image = buildkit_core::image::Image::find(store, name)?;
     Ok(inspect::image(name, image.id(), image.config(), image.config_bytes(), image.manifest()))
-}
-
-/// JSON indented as Buildah's is.
-fn four_spaces(value: &Value) -> Result<String, CommandError> {
-    let mut bytes = Vec::new();
-    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
-    serde::Serialize::serialize(value, &mut serde_json::Serializer::with_formatter(&mut bytes, formatter))?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

@@ -9,8 +9,14 @@ use crate::session::Session;
 
 mod completion;
 mod config;
+mod containers;
 mod from;
 mod inspect;
+mod mount;
+mod rename;
+mod rm;
+mod tag;
+mod umount;
 mod version;
 
 /// One variant a subcommand, in alphabetical order.
@@ -18,10 +24,17 @@ mod version;
 pub enum Command {
     Completion(completion::Args),
     Config(config::Args),
+    Containers(containers::Args),
     From(from::Args),
     Inspect(inspect::Args),
     #[command(hide = true)]
     ManPages(completion::ManPagesArgs),
+    Mount(mount::Args),
+    Rename(rename::Args),
+    Rm(rm::Args),
+    Tag(tag::TagArgs),
+    Umount(umount::Args),
+    Untag(tag::UntagArgs),
     Version(version::Args),
 }
 
@@ -29,10 +42,17 @@ pub enum Command {
 pub fn run(command: Command, session: &Session) -> Result<ExitCode, CommandError> {
     match command {
         Command::Completion(args) => completion::run(&args),
-        Command::ManPages(args) => completion::write_man_pages(&args),
         Command::Config(args) => config::run(&args, session),
+        Command::Containers(args) => containers::run(&args, session),
         Command::From(args) => from::run(&args, session),
         Command::Inspect(args) => inspect::run(&args, session),
+        Command::ManPages(args) => completion::write_man_pages(&args),
+        Command::Mount(args) => mount::run(&args, session),
+        Command::Rename(args) => rename::run(&args, session),
+        Command::Rm(args) => rm::run(&args, session),
+        Command::Tag(args) => tag::tag(&args, session),
+        Command::Umount(args) => umount::run(&args, session),
+        Command::Untag(args) => tag::untag(&args, session),
         Command::Version(args) => version::run(&args, session),
     }
 }

@@ -1,0 +1,169 @@
+//! `gabion containers`
+
+use std::process::ExitCode;
+
+use buildkit_core::working_container::WorkingContainer;
+use serde_json::{Value, json};
+use store::Store;
+
+use crate::command_error::CommandError;
+use crate::output::indented;
+use crate::session::Session;
+use crate::template::Template;
+
+/// List working containers
+#[derive(clap::Args)]
+#[command(visible_aliases = ["list", "ls", "ps"])]
+pub struct Args {
+    /// Also list containers of other tools
+    #[arg(short, long)]
+    all: bool,
+    /// List only those that match: id=, name= or ancestor=
+    #[arg(short, long, value_name = "FILTER")]
+    filter: Vec<String>,
+    /// Print each with this Go template
+    #[arg(long, value_name = "TEMPLATE", conflicts_with_all = ["json", "quiet"])]
+    format: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Leave the table's heading out
+    #[arg(short, long)]
+    noheading: bool,
+    /// Print whole IDs
+    #[arg(long)]
+    notruncate: bool,
+    /// Print IDs only
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// A row of the list.
+struct Row {
+    id: String,
+    is_working: bool,
+    image_id: String,
+    image_name: String,
+    name: String,
+}
+
+pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
+    let filters = args.filter.iter().map(|text| Filter::parse(text)).collect::<Result<Vec<_>, _>>()?;
+    let template = args.format.as_deref().map(Template::parse).transpose()?;
+    let store = session.store()?;
+    let rows: Vec<Row> = rows(&store)?
+        .into_iter()
+        .filter(|row| args.all || row.is_working)
+        .filter(|row| filters.iter().all(|filter| filter.accepts(row)))
+        .collect();
+    if args.json {
+        println!("{}", indented(&rows.iter().map(Row::to_json).collect::<Value>())?);
+    } else if let Some(template) = template {
+        for row in &rows {
+            println!("{}", template.render(&row.to_template(args.notruncate))?);
+        }
+    } else {
+        print_table(&rows, args);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn rows(store: &Store) -> Result<Vec<Row>, CommandError> {
+    let mut working = WorkingContainer::list(store)?;
+    let images = store.images()?;
+    let rows = store.containers()?.into_iter().map(|record| {
+        let state = working.iter().position(|container| container.id() == &record.id).map(|at| working.swap_remove(at));
+        let image_name = match (&record.image, &state) {
+            (_, Some(container)) if !container.state().image.is_empty() => container.state().image.clone(),
+            (None, _) => "scratch".to_owned(),
+            (Some(id), _) => images.iter().find(|i| &i.id == id).and_then(|i| i.names.first().cloned()).unwrap_or_default(),
+        };
+        Row {
+            id: record.id.to_string(),
+            is_working: state.is_some(),
+            image_id: record.image.map(|id| id.to_string()).unwrap_or_default(),
+            image_name,
+            name: record.names.first().cloned().unwrap_or_default(),
+        }
+    });
+    Ok(rows.collect())
+}
+
+fn print_table(rows: &[Row], args: &Args) {
+    if args.quiet {
+        // Scripts take IDs from here, so they are whole.
+        rows.iter().for_each(|row| println!("{}", row.id));
+        return;
+    }
+    let shown = |id: &str| if args.notruncate { id.to_owned() } else { short(id) };
+    let width = if args.notruncate { 64 } else { 12 };
+    if !args.noheading {
+        println!("{:<width$}  BUILDER  {:<width$} {:<32} CONTAINER NAME", "CONTAINER ID", "IMAGE ID", "IMAGE NAME");
+    }
+    for row in rows {
+        let mark = if row.is_working { "*" } else { "" };
+        let (id, image_id) = (shown(&row.id), shown(&row.image_id));
+        println!("{id:<width$}  {mark:^7}  {image_id:<width$} {:<32} {}", row.image_name, row.name);
+    }
+}
+
+fn short(id: &str) -> String {
+    id.get(..12).unwrap_or(id).to_owned()
+}
+
+impl Row {
+    fn to_json(&self) -> Value {
+        json!({
+            "id": self.id,
+            "builder": self.is_working,
+            "imageid": self.image_id,
+            "imagename": self.image_name,
+            "containername": self.name,
+        })
+    }
+
+    fn to_template(&self, whole_ids: bool) -> Value {
+        let shown = |id: &str| if whole_ids { id.to_owned() } else { short(id) };
+        json!({
+            "ContainerID": shown(&self.id),
+            "Builder": if self.is_working { "   *" } else { "" },
+            "ImageID": shown(&self.image_id),
+            "ImageName": self.image_name,
+            "ContainerName": self.name,
+        })
+    }
+}
+
+/// A condition of `--filter`.
+struct Filter {
+    key: FilterKey,
+    value: String,
+}
+
+enum FilterKey {
+    Id,
+    Name,
+    Ancestor,
+}
+
+impl Filter {
+    fn parse(text: &str) -> Result<Filter, CommandError> {
+        let invalid = || CommandError::new(format!("invalid filter {text:?}: expected id=, name= or ancestor="));
+        let (key, value) = text.split_once('=').ok_or_else(invalid)?;
+        let key = match key {
+            "id" => FilterKey::Id,
+            "name" => FilterKey::Name,
+            "ancestor" => FilterKey::Ancestor,
+            _ => return Err(invalid()),
+        };
+        Ok(Filter { key, value: value.to_owned() })
+    }
+
+    fn accepts(&self, row: &Row) -> bool {
+        match self.key {
+            FilterKey::Id => row.id.starts_with(&self.value),
+            FilterKey::Name => row.name.contains(&self.value),
+            FilterKey::Ancestor => row.image_name.contains(&self.value) || row.image_id.starts_with(&self.value),
+        }
+    }
+}

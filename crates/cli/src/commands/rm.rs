@@ -1,0 +1,36 @@
+//! `gabion rm`
+
+use std::process::ExitCode;
+
+use buildkit_core::working_container::WorkingContainer;
+
+use crate::command_error::{CommandError, for_each};
+use crate::session::Session;
+
+/// Remove working containers with everything written to them
+#[derive(clap::Args)]
+#[command(visible_alias = "delete")]
+pub struct Args {
+    /// Remove all working containers
+    #[arg(short, long, conflicts_with = "container")]
+    all: bool,
+    /// Names or IDs of working containers
+    #[arg(required_unless_present = "all")]
+    container: Vec<String>,
+}
+
+pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
+    let store = session.store()?;
+    let remove = |container: WorkingContainer<'_>| {
+        let id = container.id().clone();
+        container.remove()?;
+        println!("{id}");
+        Ok(())
+    };
+    if args.all {
+        for_each(WorkingContainer::list(&store)?, remove)?;
+    } else {
+        for_each(&args.container, |name| remove(WorkingContainer::open(&store, name)?))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
