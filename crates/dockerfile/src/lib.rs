@@ -18,6 +18,7 @@
 
 pub mod ast; // what is written
 pub mod diagnostic; // what is wrong with it
+mod duration; // times in Go's notation
 pub mod ignore; // ignore files of build contexts
 pub mod instruction; // what it means
 mod lexer; // lines
@@ -27,6 +28,7 @@ pub mod text; // spans
 pub mod words; // variables and quotes
 
 pub use diagnostic::{Diagnostic, Severity};
+pub use duration::parse_duration;
 pub use instruction::Instruction;
 pub use parser::{Dockerfile, parse, parse_instructions};
 pub use source::Source;

@@ -5,6 +5,7 @@ use super::flags::Flags;
 use super::missing;
 use crate::ast::Node;
 use crate::diagnostic::{Diagnostic, Result};
+use crate::duration::parse_duration;
 use crate::text::Text;
 
 /// A health check; times are nanoseconds, 0 means inherited.
@@ -77,7 +78,7 @@ pub(super) fn parse(node: &Node) -> Result<Healthcheck> {
 }
 
 fn duration_flag(name: &str, text: &Text) -> Result<i64> {
-    match duration(text.as_str()) {
+    match parse_duration(text.as_str()) {
         None => {
             let error = Diagnostic::error(format!("invalid time {:?} of --{name}", text.as_str()), text.full_span());
             Err(error.hint("for example 30s, 1m30s or 500ms"))
@@ -86,75 +87,5 @@ fn duration_flag(name: &str, text: &Text) -> Result<i64> {
             Err(Diagnostic::error(format!("--{name} can't be less than 1ms"), text.full_span()))
         }
         Some(time) => Ok(time),
-    }
-}
-
-/// Nanoseconds of a time as Go writes it: `1h2m3.5s`.
-fn duration(text: &str) -> Option<i64> {
-    let (negative, mut rest) = match text.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, text.strip_prefix('+').unwrap_or(text)),
-    };
-    if rest == "0" {
-        return Some(0);
-    }
-    if rest.is_empty() {
-        return None;
-    }
-    let mut total: i128 = 0;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (number, tail) = rest.split_at(digits);
-        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-        if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') || whole.len() > 18 {
-            return None;
-        }
-        let (unit, tail) = [
-            ("ns", 1_i128),
-            ("us", 1_000),
-            ("µs", 1_000),
-            ("ms", 1_000_000),
-            ("s", 1_000_000_000),
-            ("m", 60_000_000_000),
-            ("h", 3_600_000_000_000),
-        ]
-        .iter()
-        .find_map(|&(name, unit)| Some((unit, tail.strip_prefix(name)?)))?;
-        total += whole.parse::<i128>().unwrap_or(0) * unit;
-        let mut scale = unit;
-        for digit in fraction.bytes() {
-            scale /= 10;
-            total += i128::from(digit - b'0') * scale;
-        }
-        rest = tail;
-    }
-    i64::try_from(if negative { -total } else { total }).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::duration;
-
-    #[test]
-    fn pure_durations() {
-        for (text, expected) in [
-            ("30s", Some(30_000_000_000)),
-            ("1m30s", Some(90_000_000_000)),
-            ("1.5s", Some(1_500_000_000)),
-            ("500ms", Some(500_000_000)),
-            ("2h", Some(7_200_000_000_000)),
-            ("10us", Some(10_000)),
-            ("0", Some(0)),
-            ("-1s", Some(-1_000_000_000)),
-            ("", None),
-            ("5", None),
-            ("s", None),
-            ("1.2.3s", None),
-            ("9999999999999999999s", None),
-            ("999999999999999999h", None),
-            ("1x", None),
-        ] {
-            assert_eq!(duration(text), expected, "{text}");
-        }
     }
 }
