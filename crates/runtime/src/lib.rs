@@ -3,17 +3,41 @@
 //! [`run`] writes a bundle (runtime specification 1.0.2), starts the runtime, passes signals and
 //! the terminal on, waits, and leaves nothing behind: no bundle, no mount, no mount point that it
 //! made itself. The process dies with its caller, however the caller dies.
+//!
+//! ```text
+//! gabion ── thread ─┬─ own mount namespace: sources of mounts, /proc
+//!                   ├─ own network namespace (private network), joined to the bridge by netavark
+//!                   └─ own PID namespace ── runc run ── namespaces of the specification ── process
+//! ```
+//!
+//! The library reads no environment and prints nothing; it needs root.
 
-mod process_spec; // arguments, environment, user, directory
+mod bundle; // the directory of a run
+mod failure; // what can go wrong, and what the runtime's log says of it
+mod hosts; // /etc/hosts and /etc/resolv.conf as text
 mod mounts; // what is mounted where
-mod network; // whose network the process sees
+mod network; // whose network the process sees; netavark
+mod process_spec; // arguments, environment, user, directory
+mod program; // look-up of programs, on the host and in the root
+mod relay; // standard streams
 mod run; // from options to exit code
-mod security; // capabilities, system call filter
+mod runner; // the thread that owns the runtime process
+mod seccomp; // system call filter
+mod security; // capabilities, limits
+mod signals; // passed on, or turned into a kill
+mod spec; // config.json
+mod stubs; // mount points made and removed again
+mod sys; // the unsafe part
+mod terminal; // a terminal of its own
 mod users; // USER string → numbers
 
-pub use mounts::{BindSource, Mount, MountKind, Propagation};
-pub use network::{Network, NetworkConfig};
+pub use failure::RunError;
+pub use mounts::{BindSource, Mount, MountError, MountKind, Propagation};
+pub use network::{Network, NetworkConfig, NetworkError};
 pub use process_spec::ProcessSpec;
-pub use run::{Exit, HostFiles, Outcome, RunError, RunOptions, Stdio, run};
-pub use security::{Capabilities, Rlimit, Seccomp};
+pub use run::{Exit, GeneratedFile, HostFiles, Outcome, RunOptions, Stdio, run};
+pub use runner::StartError;
+pub use seccomp::{Seccomp, SeccompError};
+pub use security::{Capabilities, Rlimit, UnknownCapability, UnknownLimit};
+pub use stubs::StubError;
 pub use users::{User, UserError, resolve_user};

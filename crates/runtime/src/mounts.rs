@@ -1,7 +1,21 @@
-//! What is mounted where.
+//! What is mounted where: from what the caller asks to what the runtime is told.
+//!
+//! A source is opened once, before anything of the step runs, and cloned as a detached mount from
+//! that descriptor (`open_tree`): a tree that changes meanwhile cannot put another source in its
+//! place. The clones are attached below the bundle, in a mount namespace that only the runtime
+//! sees, and are gone with it.
 
-use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::{Mount as SpecMount, MountBuilder};
+use rootfs::Root;
+use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
+
+use crate::stubs::{StubError, StubKind, Stubs};
 
 /// One mount of the process.
 #[derive(Debug)]
@@ -46,7 +60,7 @@ pub enum MountKind {
 /// Source of a bind mount.
 #[derive(Debug)]
 pub enum BindSource {
-    /// A path of the host that the user named.
+    /// A path of the host that the user named; symlinks are followed.
     Path(PathBuf),
     /// An open file or directory (`O_PATH` is enough): what was found in a tree that is not trusted.
     Fd(OwnedFd),
@@ -54,13 +68,306 @@ pub enum BindSource {
 
 /// How mounts and unmounts spread between a bind mount and its source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub enum Propagation {
+    /// Not at all.
     Private,
+    /// Not at all, and neither below.
     #[default]
     RecursivePrivate,
+    /// From the source to the mount.
     Slave,
+    /// From the source to the mount, and below.
     RecursiveSlave,
+    /// Both ways.
     Shared,
+    /// Both ways, and below.
     RecursiveShared,
+}
+
+impl Propagation {
+    /// The name as a mount option, by which it is also parsed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Propagation::Private => "private",
+            Propagation::RecursivePrivate => "rprivate",
+            Propagation::Slave => "slave",
+            Propagation::RecursiveSlave => "rslave",
+            Propagation::Shared => "shared",
+            Propagation::RecursiveShared => "rshared",
+        }
+    }
+
+    /// The propagation of that name; `None` if there is none.
+    pub fn parse(name: &str) -> Option<Propagation> {
+        use Propagation::*;
+        [Private, RecursivePrivate, Slave, RecursiveSlave, Shared, RecursiveShared].into_iter().find(|each| each.name() == name)
+    }
+}
+
+/// A mount that cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MountError {
+    /// The source cannot be opened.
+    #[error("unable to open mount source {0}: {1}")]
+    Source(PathBuf, Errno),
+    /// Neither a file nor a directory.
+    #[error("mount source {0} is neither a file nor a directory")]
+    SourceType(PathBuf),
+    /// The target cannot be made in the root file system.
+    #[error("unable to prepare mount target {0}: {1}")]
+    Target(PathBuf, StubError),
+    /// The target's path is not absolute, or is the root itself.
+    #[error("invalid mount target {0:?}: expected an absolute path below /")]
+    InvalidTarget(PathBuf),
+    /// An option that could be read as several, or that the runtime would take for something else.
+    #[error("invalid mount option {0:?}")]
+    InvalidOption(String),
+    /// The kernel refuses.
+    #[error("unable to mount {0}: {1}")]
+    Mount(PathBuf, Errno),
+    /// A place for scratch data cannot be made.
+    #[error("unable to prepare scratch space for {0}: {1}")]
+    Scratch(PathBuf, std::io::Error),
+    /// The specification refuses the mount.
+    #[error("unable to describe the mount of {0}: {1}")]
+    Spec(PathBuf, oci_spec::OciSpecError),
+}
+
+/// A source that waits for being attached in the runtime's mount namespace.
+#[derive(Debug)]
+pub(crate) struct Attachment {
+    tree: OwnedFd,
+    target: PathBuf,
+    /// Scratch directory when writes are dropped: the tree is attached below it, and an overlay at
+    /// the target.
+    scratch: Option<PathBuf>,
+}
+
+/// The mounts of a process as the runtime gets them, and what is to be done before.
+#[derive(Debug, Default)]
+pub(crate) struct Prepared {
+    /// In the order in which they are made.
+    pub spec: Vec<SpecMount>,
+    /// To be done in the runtime's mount namespace.
+    pub attachments: Vec<Attachment>,
+}
+
+/// Options that are passed on; any other is refused, so that none can turn into two or lead the
+/// runtime to another meaning.
+const OPTIONS: [&str; 20] = [
+    "nosuid", "suid", "nodev", "dev", "noexec", "exec", "noatime", "atime", "nodiratime", "diratime", "relatime", "norelatime",
+    "strictatime", "nostrictatime", "sync", "async", "dirsync", "mand", "nomand", "copy",
+];
+
+impl Prepared {
+    /// Adds `mount`, with a mount point in `root`. Mounts must come outermost first.
+    pub fn add(&mut self, mount: Mount, root: &Root, stubs: &mut Stubs, bundle: &Path) -> Result<(), MountError> {
+        let target = mount.target.clone();
+        if !target.is_absolute() || target.as_os_str().as_encoded_bytes().contains(&0) || target.components().count() < 2 {
+            return Err(MountError::InvalidTarget(target));
+        }
+        let mut builder = MountBuilder::default();
+        let mut words: Vec<String> = Vec::new();
+        let (kind, more) = match mount.kind {
+            MountKind::Bind { source, propagation, recursive, discard_writes, options } => {
+                let (source, kind) = self.bind(source, recursive, discard_writes && !mount.read_only, bundle)?;
+                builder = builder.typ("bind").source(source);
+                words.push(if recursive { "rbind" } else { "bind" }.into());
+                words.push(propagation.name().into());
+                (kind, options)
+            }
+            MountKind::Tmpfs { size, mode, copy_up, options } => {
+                builder = builder.typ("tmpfs").source("tmpfs");
+                words.extend(size.map(|size| format!("size={size}")));
+                words.extend(mode.map(|mode| format!("mode={:o}", mode & 0o7777)));
+                if copy_up {
+                    words.push("tmpcopyup".into());
+                }
+                (StubKind::Directory, options)
+            }
+        };
+        for option in more {
+            if !OPTIONS.contains(&option.as_str()) {
+                return Err(MountError::InvalidOption(option));
+            }
+            words.push(option);
+        }
+        words.push(if mount.read_only { "ro" } else { "rw" }.into());
+        let place = stubs.make(root, &target, kind).map_err(|error| MountError::Target(target.clone(), error))?;
+        let spec = builder.destination(place).options(words).build().map_err(|error| MountError::Spec(target, error))?;
+        self.spec.push(spec);
+        Ok(())
+    }
+
+    /// Opens a source and gives the path that it will have for the runtime, and what it is.
+    fn bind(
+        &mut self,
+        source: BindSource,
+        recursive: bool,
+        discard_writes: bool,
+        bundle: &Path,
+    ) -> Result<(PathBuf, StubKind), MountError> {
+        let (fd, name) = match source {
+            BindSource::Path(path) => {
+                let flags = OFlags::PATH | OFlags::CLOEXEC;
+                let fd = rustix::fs::open(&path, flags, Mode::empty()).map_err(|errno| MountError::Source(path.clone(), errno))?;
+                (fd, path)
+            }
+            BindSource::Fd(fd) => (fd, PathBuf::from("of a descriptor")),
+        };
+        let stat = rustix::fs::fstat(&fd).map_err(|errno| MountError::Source(name.clone(), errno))?;
+        let kind = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => StubKind::Directory,
+            FileType::Symlink => return Err(MountError::SourceType(name)),
+            _ => StubKind::File,
+        };
+        let scratch_error = |error| MountError::Scratch(name.clone(), error);
+        let number = self.spec.len();
+        let place = bundle.join(format!("mount-{number}"));
+        if discard_writes && kind == StubKind::File {
+            copy_file(&fd, &place).map_err(scratch_error)?;
+            return Ok((place, kind));
+        }
+        let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+        if recursive {
+            flags |= OpenTreeFlags::AT_RECURSIVE;
+        }
+        let tree = rustix::mount::open_tree(&fd, "", flags).map_err(|errno| MountError::Source(name.clone(), errno))?;
+        match kind {
+            StubKind::Directory => std::fs::create_dir(&place).map_err(scratch_error)?,
+            StubKind::File => drop(File::create_new(&place).map_err(scratch_error)?),
+        }
+        let scratch = discard_writes.then(|| bundle.join(format!("scratch-{number}")));
+        if let Some(scratch) = &scratch {
+            for dir in ["", "lower", "upper", "work"] {
+                std::fs::create_dir(scratch.join(dir)).map_err(scratch_error)?;
+            }
+        }
+        self.attachments.push(Attachment { tree, target: place.clone(), scratch });
+        Ok((place, kind))
+    }
+}
+
+/// Copies what `fd` is to a new file; only the content and the mode matter to a step.
+fn copy_file(fd: &OwnedFd, to: &Path) -> std::io::Result<()> {
+    use std::os::fd::AsRawFd as _;
+    let mut from = File::open(format!("/proc/self/fd/{}", fd.as_raw_fd()))?;
+    let mut copy = File::create_new(to)?;
+    std::io::copy(&mut from, &mut copy)?;
+    let stat = rustix::fs::fstat(fd)?;
+    rustix::fs::fchown(
+        &copy,
+        Some(rustix::process::Uid::from_raw(stat.st_uid)),
+        Some(rustix::process::Gid::from_raw(stat.st_gid)),
+    )?;
+    Ok(rustix::fs::fchmod(&copy, Mode::from_raw_mode(stat.st_mode))?)
+}
+
+impl Attachment {
+    /// Attaches the source at its place; to be called in the runtime's mount namespace.
+    pub fn attach(&self) -> Result<(), MountError> {
+        let place = match &self.scratch {
+            Some(scratch) => scratch.join("lower"),
+            None => self.target.clone(),
+        };
+        rustix::mount::move_mount(self.tree.as_fd(), "", CWD, &place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+            .map_err(|errno| MountError::Mount(place, errno))?;
+        let Some(scratch) = &self.scratch else { return Ok(()) };
+        if overlay(scratch, &self.target).is_ok() {
+            return Ok(());
+        }
+        // The bundle's file system cannot be an upper layer (an overlay itself): memory can.
+        tmpfs(&scratch.join("upper"))
+            .and_then(|()| {
+                for dir in ["upper/upper", "upper/work"] {
+                    rustix::fs::mkdir(scratch.join(dir), Mode::RWXU)?;
+                }
+                overlay_of(&scratch.join("lower"), &scratch.join("upper/upper"), &scratch.join("upper/work"), &self.target)
+            })
+            .map_err(|errno| MountError::Mount(self.target.clone(), errno))
+    }
+}
+
+fn overlay(scratch: &Path, target: &Path) -> Result<(), Errno> {
+    overlay_of(&scratch.join("lower"), &scratch.join("upper"), &scratch.join("work"), target)
+}
+
+/// The directory keeps the lower one's owner and mode, which an empty upper directory would hide.
+fn overlay_of(lower: &Path, upper: &Path, work: &Path, target: &Path) -> Result<(), Errno> {
+    let stat = rustix::fs::stat(lower)?;
+    rustix::fs::chown(
+        upper,
+        Some(rustix::process::Uid::from_raw(stat.st_uid)),
+        Some(rustix::process::Gid::from_raw(stat.st_gid)),
+    )?;
+    rustix::fs::chmod(upper, Mode::from_raw_mode(stat.st_mode))?;
+    let fs = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    let escaped = escape(lower);
+    rustix::mount::fsconfig_set_string(fs.as_fd(), "lowerdir", escaped.as_path())?;
+    rustix::mount::fsconfig_set_string(fs.as_fd(), "upperdir", upper)?;
+    rustix::mount::fsconfig_set_string(fs.as_fd(), "workdir", work)?;
+    rustix::mount::fsconfig_create(fs.as_fd())?;
+    attach_new(fs, target)
+}
+
+/// overlayfs takes `:` between lower directories and `\` as the escape.
+fn escape(path: &Path) -> PathBuf {
+    use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+    let mut bytes = Vec::new();
+    for &byte in path.as_os_str().as_bytes() {
+        if matches!(byte, b':' | b'\\' | b',') {
+            bytes.push(b'\\');
+        }
+        bytes.push(byte);
+    }
+    PathBuf::from(std::ffi::OsString::from_vec(bytes))
+}
+
+fn tmpfs(target: &Path) -> Result<(), Errno> {
+    let fs = rustix::mount::fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    rustix::mount::fsconfig_create(fs.as_fd())?;
+    attach_new(fs, target)
+}
+
+fn attach_new(fs: OwnedFd, target: &Path) -> Result<(), Errno> {
+    let mount = rustix::mount::fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
+    rustix::mount::move_mount(mount.as_fd(), "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pure_propagation_has_six_names() {
+        for name in ["private", "rprivate", "slave", "rslave", "shared", "rshared"] {
+            assert_eq!(Propagation::parse(name).map(Propagation::name), Some(name));
+        }
+        for name in ["", "unbindable", "rprivate,suid", "private ", "PRIVATE", "private\0"] {
+            assert_eq!(Propagation::parse(name), None, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn tree_options_and_targets_are_checked() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let root = Root::open(dir.path()).expect("root");
+        let add = |target: &str, option: &str| {
+            let kind = MountKind::Tmpfs { size: None, mode: None, copy_up: false, options: vec![option.into()] };
+            let mount = Mount { target: target.into(), kind, read_only: false };
+            let mut stubs = Stubs::default();
+            let result = Prepared::default().add(mount, &root, &mut stubs, dir.path()).map_err(|error| error.to_string());
+            stubs.remove();
+            result
+        };
+        assert_eq!(add("/t", "nosuid"), Ok(()));
+        for option in ["nosuid,suid", "size=1", "bind", "", "lowerdir=/", "nosuid\0"] {
+            assert!(add("/t", option).expect_err(option).starts_with("invalid mount option"), "{option:?}");
+        }
+        for target in ["t", "/", "", "//"] {
+            assert!(add(target, "nodev").expect_err(target).starts_with("invalid mount target"), "{target:?}");
+        }
+        assert_eq!(std::fs::read_dir(dir.path()).expect("dir").count(), 0, "stubs are gone");
+    }
 }

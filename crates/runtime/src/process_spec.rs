@@ -12,8 +12,16 @@ pub struct ProcessSpec {
     pub env: Vec<String>,
     /// Whose rights the process has.
     pub user: User,
-    /// Working directory inside the root file system; absolute. Created when missing.
+    /// Working directory inside the root file system; absolute. Created when missing, and then
+    /// owned by the user.
     pub working_dir: String,
     /// Whether the process may not gain rights by set-user-ID programs.
     pub no_new_privileges: bool,
+}
+
+impl ProcessSpec {
+    /// The value of a variable; the last one counts.
+    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
+        self.env.iter().rev().find_map(|entry| entry.strip_prefix(name)?.strip_prefix('='))
+    }
 }

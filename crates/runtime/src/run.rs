@@ -1,15 +1,36 @@
 //! From options to exit code.
 
-use std::fs::File;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
 
-use crate::{Capabilities, Mount, Network, ProcessSpec, Rlimit, Seccomp};
+use oci_spec::runtime::MountBuilder;
+use rootfs::{Owner, Root};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-/// What to run, where, and how.
+use crate::bundle::Bundle;
+use crate::failure::RunError;
+use crate::hosts::{self, Names};
+use crate::mounts::Prepared;
+use crate::network::PrivateNetwork;
+use crate::program::{self, Lookup};
+use crate::relay::{self, Relays};
+use crate::runner::Runner;
+use crate::seccomp::Architecture;
+use crate::signals::{Request, Signals};
+use crate::stubs::{StubKind, Stubs};
+use crate::terminal::{self, RawMode};
+use crate::{Capabilities, Mount, Network, ProcessSpec, Rlimit, Seccomp, spec};
+
+/// What to run, where, and how. [`RunOptions::new`] has the defaults.
 #[derive(Debug)]
 pub struct RunOptions {
-    /// Where the bundle is written; created, and removed again.
+    /// The run's own directory: created (its parent must exist), and removed again. It should be on
+    /// a disk: what is written to a mount whose writes are dropped goes here.
     pub bundle_dir: PathBuf,
     /// The mounted root file system; the process's changes stay in it.
     pub rootfs: PathBuf,
@@ -17,11 +38,13 @@ pub struct RunOptions {
     pub id: String,
     /// The process.
     pub process: ProcessSpec,
-    /// Mounts beside the standard ones.
+    /// Mounts beside the standard ones. One with the target of a standard mount replaces it.
     pub mounts: Vec<Mount>,
+    /// Files made for the process, mounted so that nothing of them stays.
+    pub files: Vec<GeneratedFile>,
     /// The network.
     pub network: Network,
-    /// Host name; `id`'s first 12 characters when absent.
+    /// Host name; the first 12 characters of `id` when absent.
     pub hostname: Option<String>,
     /// Which files of `/etc` are made for the process.
     pub host_files: HostFiles,
@@ -45,17 +68,80 @@ pub struct RunOptions {
     pub forward_signals: bool,
 }
 
-/// Which of `/etc/hosts`, `/etc/resolv.conf`, `/etc/hostname` are made and mounted.
+/// Debian's `PATH` of root.
+const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+impl RunOptions {
+    /// `process` in `rootfs`, as `buildah run` without options has it: runc, a private network,
+    /// Buildah's capabilities, the containers' system call filter, the caller's streams.
+    pub fn new(bundle_dir: PathBuf, rootfs: PathBuf, id: String, process: ProcessSpec) -> RunOptions {
+        RunOptions {
+            bundle_dir,
+            rootfs,
+            id,
+            process,
+            mounts: Vec::new(),
+            files: Vec::new(),
+            network: Network::default(),
+            hostname: None,
+            host_files: HostFiles::default(),
+            capabilities: Capabilities::default(),
+            seccomp: Seccomp::default(),
+            rlimits: Vec::new(),
+            shm_size: 64 << 20,
+            runtime: "runc".into(),
+            runtime_flags: Vec::new(),
+            search_path: SEARCH_PATH.into(),
+            stdio: Stdio::Inherit,
+            forward_signals: true,
+        }
+    }
+}
+
+/// A file made for the process.
+#[derive(Clone, Debug)]
+pub struct GeneratedFile {
+    /// Where, inside the root file system; absolute.
+    pub target: PathBuf,
+    /// What is in it.
+    pub content: Vec<u8>,
+    /// Its mode; its owner is root.
+    pub mode: u32,
+}
+
+/// Which of `/etc/hosts`, `/etc/resolv.conf`, `/etc/hostname` are made and mounted, and from what.
 #[derive(Clone, Debug)]
 pub struct HostFiles {
     /// `/etc/hosts`; the image's own when false.
     pub hosts: bool,
-    /// `/etc/resolv.conf`; the image's own when false.
+    /// `/etc/resolv.conf`; the image's own when false. Never made without a network.
     pub resolv_conf: bool,
     /// `/etc/hostname`; the image's own when false.
     pub hostname: bool,
+    /// What `/etc/hosts` begins with, a file of the host; not used without a network.
+    pub base_hosts: Option<PathBuf>,
+    /// What `/etc/resolv.conf` is made from, files of the host; the first one with a name server
+    /// that can be reached counts.
+    pub base_resolv_conf: Vec<PathBuf>,
     /// Lines added to `/etc/hosts`.
     pub add_hosts: Vec<(String, IpAddr)>,
+    /// Name servers in place of the host's.
+    pub dns_servers: Vec<IpAddr>,
+}
+
+impl Default for HostFiles {
+    /// All three, from the host's own.
+    fn default() -> HostFiles {
+        HostFiles {
+            hosts: true,
+            resolv_conf: true,
+            hostname: true,
+            base_hosts: Some("/etc/hosts".into()),
+            base_resolv_conf: vec!["/etc/resolv.conf".into(), "/run/systemd/resolve/resolv.conf".into()],
+            add_hosts: Vec::new(),
+            dns_servers: Vec::new(),
+        }
+    }
 }
 
 /// The process's standard streams.
@@ -67,24 +153,34 @@ pub enum Stdio {
     InheritOutput,
     /// A new terminal, joined to the caller's streams; theirs is put in raw mode meanwhile.
     Terminal,
-    /// Files of the caller's choice.
-    Files {
+    /// Descriptors of the caller's choice.
+    Descriptors {
         /// Standard input.
-        stdin: File,
+        stdin: OwnedFd,
         /// Standard output.
-        stdout: File,
+        stdout: OwnedFd,
         /// Standard error.
-        stderr: File,
+        stderr: OwnedFd,
     },
 }
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// With this code.
+    /// With this code; 128 and a signal's number when a signal ended it.
     Code(u8),
-    /// By this signal.
+    /// The runtime itself was ended by this signal, and the process with it.
     Signal(i32),
+}
+
+impl Exit {
+    /// As a shell has it: a signal is 128 and its number.
+    pub fn code(self) -> u8 {
+        match self {
+            Exit::Code(code) => code,
+            Exit::Signal(signal) => 128u8.saturating_add(signal.clamp(0, 127) as u8),
+        }
+    }
 }
 
 /// What is known after a run.
@@ -92,30 +188,367 @@ pub enum Exit {
 pub struct Outcome {
     /// How the process ended.
     pub exit: Exit,
-    /// Signal that was passed on to the process, if any was.
+    /// Signal to the caller that asked the process to end, if there was one.
     pub interrupted_by: Option<i32>,
     /// Mount points made by the run that could not be removed again, by path in the root file
     /// system: a layer should leave them out.
     pub left_stubs: Vec<PathBuf>,
 }
 
-/// A process that could not be run.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RunError {
-    /// The runtime is not on this machine.
-    #[error("OCI runtime {0} not found: install it (Debian and Ubuntu: apt install runc) or name another with --runtime")]
-    RuntimeNotFound(String),
-    /// The command is not in the root file system.
-    #[error("command not found in the container: {0}")]
-    CommandNotFound(String),
-    /// The command is there and cannot be executed.
-    #[error("command not executable in the container: {0}")]
-    CommandNotExecutable(String),
+/// Runs `options.process` to its end.
+///
+/// Blocks the calling thread. While it runs, signals that would end the caller are passed on to the
+/// process (see `forward_signals`). Nothing of the run is left when it returns, and no process of it
+/// when the caller is killed.
+pub fn run(mut options: RunOptions) -> Result<Outcome, RunError> {
+    check(&options)?;
+    let runtime = program::find_on_host(&options.runtime, &options.search_path)
+        .ok_or_else(|| RunError::RuntimeNotFound(options.runtime.display().to_string()))?;
+    let root = Root::open(&options.rootfs).map_err(|error| RunError::Rootfs(options.rootfs.clone(), error))?;
+    if options.mounts.is_empty() {
+        let command = || options.process.args.first().cloned().unwrap_or_default();
+        match program::look_up(&root, &options.process) {
+            Lookup::Possible => {}
+            Lookup::Missing => return Err(RunError::CommandNotFound(command())),
+            Lookup::NotExecutable => return Err(RunError::CommandNotExecutable(command())),
+        }
+    }
+    let signals = options.forward_signals.then(Signals::listen).transpose().map_err(RunError::Signals)?;
+    let bundle_error = |dir: &Path| {
+        let dir = dir.to_path_buf();
+        move |error| RunError::Bundle(dir, error)
+    };
+    let bundle = Bundle::create(&options.bundle_dir).map_err(bundle_error(&options.bundle_dir))?;
+
+    let own_network = matches!(options.network, Network::Private(_));
+    let mut runner = Runner::start(own_network)?;
+    let mut network = match (&options.network, runner.network_namespace.take()) {
+        (Network::Private(config), Some(namespace)) => {
+            Some(PrivateNetwork::set_up(config, namespace, &options.id, &options.search_path)?)
+        }
+        _ => None,
+    };
+
+    let mut stubs = Stubs::default();
+    let hostname = options.hostname.clone().unwrap_or_else(|| options.id.chars().take(12).collect());
+    let files = host_files(&options, &hostname, network.as_ref());
+    options.files.extend(files);
+    make_working_dir(&root, &options)?;
+    let mounts = std::mem::take(&mut options.mounts);
+    let files = std::mem::take(&mut options.files);
+    let prepared = prepare_mounts(&root, mounts, files, options.shm_size, &mut stubs, &bundle)?;
+
+    let capabilities = options.capabilities.resolve(crate::security::last_known_capability())?;
+    let rlimits = options.rlimits.iter().map(Rlimit::to_spec).collect::<Result<Vec<_>, _>>()?;
+    let seccomp = options.seccomp.resolve(&capabilities, Architecture::host())?;
+    let config = spec::build(spec::Inputs {
+        rootfs: &options.rootfs,
+        process: &options.process,
+        terminal: matches!(options.stdio, Stdio::Terminal),
+        capabilities: capabilities.to_spec(options.process.user.uid)?,
+        rlimits,
+        seccomp,
+        mounts: prepared.spec,
+        hostname: &hostname,
+        new_network: matches!(options.network, Network::None),
+        cgroup_v2: spec::host_has_cgroup_v2(),
+        id: &options.id,
+    })?;
+    let config = serde_json::to_vec(&config).map_err(|error| RunError::Bundle(bundle.path().into(), error.into()))?;
+    bundle.write("config.json", &config, 0o600).map_err(bundle_error(bundle.path()))?;
+
+    let call = RuntimeCall { program: &runtime, options: &options, bundle: &bundle };
+    let mut streams = Streams::new(&options, &bundle).map_err(RunError::Stdio)?;
+    let mut command = call.command(&["run", "--bundle", "."]);
+    if streams.console.is_some() {
+        command.args(["--console-socket", terminal::SOCKET_NAME]);
+    }
+    command.arg(&options.id);
+    streams.give_to(&mut command).map_err(RunError::Stdio)?;
+
+    let pid = runner.launch(command, prepared.attachments)?;
+    let interrupted_by = supervise(pid, signals, &mut streams).map_err(RunError::Wait)?;
+    let status = runner.wait();
+    streams.finish();
+    call.clean_up();
+    if let Some(network) = &mut network {
+        network.tear_down();
+    }
+    let left_stubs = stubs.remove();
+    let status = status.ok_or_else(|| RunError::Wait(std::io::Error::other("its exit status is lost")))?;
+    let exit = exit_of(status);
+    if exit != Exit::Code(0) && interrupted_by.is_none() {
+        if let Some(error) = crate::failure::from_log(&bundle.path().join(LOG_NAME), &options.process) {
+            return Err(error);
+        }
+    }
+    Ok(Outcome { exit, interrupted_by, left_stubs })
 }
 
-/// Runs `options.process` to its end.
-pub fn run(options: RunOptions) -> Result<Outcome, RunError> {
-    let _ = options;
-    todo!()
+/// What the runtime says of its own doing.
+const LOG_NAME: &str = "runtime.log";
+
+/// Refuses what the runtime would take for something else.
+fn check(options: &RunOptions) -> Result<(), RunError> {
+    let process = &options.process;
+    let invalid = |what: &'static str, value: &str| Err(RunError::Invalid(what, value.into()));
+    if process.args.is_empty() {
+        return Err(RunError::NoCommand);
+    }
+    if let Some(word) = process.args.iter().chain(&process.env).find(|word| word.contains('\0')) {
+        return invalid("argument or variable", word);
+    }
+    if !process.working_dir.starts_with('/') || process.working_dir.contains('\0') {
+        return invalid("working directory (an absolute path is expected)", &process.working_dir);
+    }
+    let id_byte = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+    if options.id.is_empty() || options.id.len() > 200 || !options.id.bytes().all(id_byte) || options.id.starts_with('.') {
+        return invalid("container ID", &options.id);
+    }
+    if let Some(name) = &options.hostname {
+        if name.is_empty() || name.len() > 64 || name.bytes().any(|b| b.is_ascii_control() || matches!(b, b' ' | b'#' | b'/')) {
+            return invalid("host name", name);
+        }
+    }
+    if let Some((name, _)) = options.host_files.add_hosts.iter().find(|(name, _)| name.is_empty() || name.contains(char::is_whitespace)) {
+        return invalid("host name", name);
+    }
+    Ok(())
+}
+
+/// The directory is made as its user's, unless it is below a mount: then the runtime makes it there.
+fn make_working_dir(root: &Root, options: &RunOptions) -> Result<(), RunError> {
+    let dir = Path::new(&options.process.working_dir);
+    let standard = ["/proc", "/dev", "/sys"].iter().any(|mounted| dir.starts_with(mounted));
+    if standard || options.mounts.iter().any(|mount| dir.starts_with(&mount.target)) {
+        return Ok(());
+    }
+    let user = &options.process.user;
+    root.create_dir_all(dir, 0o755, Owner { uid: user.uid, gid: user.gid }).map_err(|error| RunError::WorkingDir(dir.into(), error))
+}
+
+/// `/etc/hosts`, `/etc/resolv.conf` and `/etc/hostname`, as far as they are wanted.
+fn host_files(options: &RunOptions, hostname: &str, network: Option<&PrivateNetwork>) -> Vec<GeneratedFile> {
+    let wanted = &options.host_files;
+    let has_network = !matches!(options.network, Network::None);
+    let file = |target: &str, text: String| GeneratedFile { target: target.into(), content: text.into_bytes(), mode: 0o644 };
+    let read = |path: &PathBuf| String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned();
+    let mut files = Vec::new();
+    if wanted.hosts {
+        let base = wanted.base_hosts.as_ref().filter(|_| has_network).map(read).unwrap_or_default();
+        let names = Names {
+            hostname,
+            addresses: network.map(|network| network.addresses.as_slice()).unwrap_or_default(),
+            gateway: network.and_then(|network| network.gateway),
+            added: &wanted.add_hosts,
+        };
+        files.push(file("/etc/hosts", hosts::hosts(&base, &names)));
+    }
+    if wanted.resolv_conf && has_network {
+        let texts: Vec<_> = wanted.base_resolv_conf.iter().map(read).collect();
+        let text = texts.iter().find(|text| hosts::has_server(text, network.is_some())).or(texts.first());
+        let text = text.map(String::as_str).unwrap_or_default();
+        files.push(file("/etc/resolv.conf", hosts::resolv_conf(text, &wanted.dns_servers, network.is_some())));
+    }
+    if wanted.hostname {
+        files.push(file("/etc/hostname", format!("{hostname}\n")));
+    }
+    files
+}
+
+/// The standard mounts, files and mounts, outermost first; a later one with the same target
+/// replaces an earlier one.
+fn prepare_mounts(
+    root: &Root,
+    mut mounts: Vec<Mount>,
+    files: Vec<GeneratedFile>,
+    shm_size: u64,
+    stubs: &mut Stubs,
+    bundle: &Bundle,
+) -> Result<Prepared, RunError> {
+    let mut prepared = Prepared::default();
+    let replaced = |target: &Path, mounts: &[Mount]| mounts.iter().any(|mount| mount.target.components().eq(target.components()));
+    for standard in spec::standard_mounts(shm_size)? {
+        if replaced(standard.destination(), &mounts) {
+            continue;
+        }
+        // Below `/dev`, the runtime makes what is missing.
+        let path = standard.destination().clone();
+        let place = stubs.make(root, &path, StubKind::Directory).map_err(|error| crate::MountError::Target(path.clone(), error))?;
+        // A mount of the kernel's own goes where it is looked for, or nowhere.
+        if place != path {
+            return Err(RunError::NotADirectory(path));
+        }
+        prepared.spec.push(standard);
+    }
+    for (index, file) in files.iter().enumerate() {
+        if replaced(&file.target, &mounts) {
+            continue;
+        }
+        let source = bundle
+            .write(&format!("file-{index}"), &file.content, file.mode)
+            .map_err(|error| RunError::Bundle(bundle.path().into(), error))?;
+        let place = stubs
+            .make(root, &file.target, StubKind::File)
+            .map_err(|error| crate::MountError::Target(file.target.clone(), error))?;
+        let options = ["bind", "rprivate", "rw", "nosuid", "nodev", "noexec"].map(String::from).to_vec();
+        prepared.spec.push(MountBuilder::default().destination(place).typ("bind").source(source).options(options).build()?);
+    }
+    mounts.sort_by_key(|mount| mount.target.components().count());
+    for mount in mounts {
+        prepared.add(mount, root, stubs, bundle.path())?;
+    }
+    Ok(prepared)
+}
+
+/// Calls of the runtime with the same options.
+struct RuntimeCall<'a> {
+    program: &'a Path,
+    options: &'a RunOptions,
+    bundle: &'a Bundle,
+}
+
+impl RuntimeCall<'_> {
+    /// A call; paths are relative to the bundle. The runtime gets no environment but `PATH`.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(self.program);
+        command.env_clear().env("PATH", &self.options.search_path).current_dir(self.bundle.path());
+        command.args(&self.options.runtime_flags);
+        command.arg("--root").arg(self.bundle.path().join("state"));
+        command.arg("--log").arg(self.bundle.path().join(LOG_NAME)).args(["--log-format", "json"]);
+        command.args(arguments);
+        command
+    }
+
+    /// Removes what a runtime that was killed left: its record and the control group.
+    fn clean_up(&self) {
+        if self.bundle.path().join("state").join(&self.options.id).exists() {
+            let mut delete = self.command(&["delete", "--force", &self.options.id]);
+            let null = std::process::Stdio::null;
+            let _ = delete.stdin(null()).stdout(null()).stderr(null()).status();
+        }
+    }
+}
+
+/// The process's streams and what joins them to the caller's.
+#[derive(Default)]
+struct Streams {
+    relays: Relays,
+    /// Where the runtime brings the terminal, until it has.
+    console: Option<std::os::unix::net::UnixListener>,
+    terminal: Option<OwnedFd>,
+    raw_mode: Option<RawMode>,
+    /// For the runtime; handed over once.
+    child: Option<[OwnedFd; 3]>,
+}
+
+impl Streams {
+    fn new(options: &RunOptions, bundle: &Bundle) -> std::io::Result<Streams> {
+        let mut streams = Streams::default();
+        let own = |fd: std::os::fd::BorrowedFd<'_>| fd.try_clone_to_owned();
+        let (stdin, stdout, stderr) = match &options.stdio {
+            Stdio::Terminal => {
+                streams.console = Some(terminal::listen(bundle.fd())?);
+                streams.child = Some([relay::null()?, relay::null()?, relay::null()?]);
+                return Ok(streams);
+            }
+            Stdio::Inherit => (own(std::io::stdin().as_fd())?, own(std::io::stdout().as_fd())?, own(std::io::stderr().as_fd())?),
+            Stdio::InheritOutput => (relay::null()?, own(std::io::stdout().as_fd())?, own(std::io::stderr().as_fd())?),
+            Stdio::Descriptors { stdin, stdout, stderr } => (stdin.try_clone()?, stdout.try_clone()?, stderr.try_clone()?),
+        };
+        let uid = options.process.user.uid;
+        let relays = &mut streams.relays;
+        let input = if relay::needs_relay(&stdin, uid) { relays.input(stdin)? } else { stdin };
+        let same = relay::same_file(&stdout, &stderr);
+        let output = if relay::needs_relay(&stdout, uid) { relays.output(stdout)? } else { stdout };
+        let errors = match relay::needs_relay(&stderr, uid) {
+            // One pipe for both keeps the lines in order.
+            true if same => output.try_clone()?,
+            true => relays.output(stderr)?,
+            false => stderr,
+        };
+        streams.child = Some([input, output, errors]);
+        Ok(streams)
+    }
+
+    fn give_to(&mut self, command: &mut Command) -> std::io::Result<()> {
+        if let Some([stdin, stdout, stderr]) = self.child.take() {
+            command.stdin(stdin).stdout(stdout).stderr(stderr);
+        }
+        Ok(())
+    }
+
+    /// The runtime brings the terminal.
+    fn receive_terminal(&mut self) -> std::io::Result<()> {
+        let Some(listener) = self.console.take() else { return Ok(()) };
+        let master = terminal::accept(&listener)?;
+        let stdin = std::io::stdin().as_fd().try_clone_to_owned()?;
+        let stdout = std::io::stdout().as_fd().try_clone_to_owned()?;
+        terminal::copy_size(&stdin, &master);
+        self.raw_mode = RawMode::set(stdin.try_clone()?);
+        self.relays.copy_output(master.try_clone()?, stdout)?;
+        // End of input is Ctrl-D to a terminal.
+        self.relays.copy_input(stdin, master.try_clone()?, b"\x04")?;
+        self.terminal = Some(master);
+        Ok(())
+    }
+
+    fn resize(&self) {
+        if let Some(terminal) = &self.terminal {
+            terminal::copy_size(std::io::stdin().as_fd(), terminal);
+        }
+    }
+
+    fn finish(&mut self) {
+        self.terminal = None;
+        self.relays.finish();
+        self.raw_mode = None;
+    }
+}
+
+/// Waits for the runtime's end, doing meanwhile what is to be done. Gives the signal that asked the
+/// process to end.
+fn supervise(pid: Pid, mut signals: Option<Signals>, streams: &mut Streams) -> std::io::Result<Option<i32>> {
+    let process = pidfd_open(pid, PidfdFlags::empty())?;
+    loop {
+        let (has_ended, has_signal, has_terminal) = {
+            let mut sources = vec![PollFd::new(&process, PollFlags::IN)];
+            let nothing = process.as_fd();
+            let signal_source = signals.as_ref().map(Signals::as_fd);
+            let console = streams.console.as_ref();
+            match signal_source {
+                Some(fd) => sources.push(PollFd::from_borrowed_fd(fd, PollFlags::IN)),
+                None => sources.push(PollFd::from_borrowed_fd(nothing, PollFlags::empty())),
+            }
+            if let Some(console) = console {
+                sources.push(PollFd::new(console, PollFlags::IN));
+            }
+            match poll(&mut sources, None) {
+                Err(Errno::INTR) => continue,
+                result => result?,
+            };
+            let ready = |index: usize| sources.get(index).is_some_and(|source| source.revents().contains(PollFlags::IN));
+            (ready(0), ready(1), ready(2))
+        };
+        if has_signal {
+            if let Some(signals) = &mut signals {
+                if signals.pass_on(pid) == Request::Resize {
+                    streams.resize();
+                }
+            }
+        }
+        if has_terminal {
+            streams.receive_terminal()?;
+        }
+        if has_ended {
+            return Ok(signals.and_then(|signals| signals.asked_to_end()));
+        }
+    }
+}
+
+fn exit_of(status: ExitStatus) -> Exit {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => Exit::Code(code.clamp(0, 255) as u8),
+        (None, signal) => Exit::Signal(signal.unwrap_or(0)),
+    }
 }

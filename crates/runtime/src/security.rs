@@ -1,6 +1,66 @@
-//! What the process may do: capabilities, system calls, limits.
+//! What the process may do beside system calls: capabilities and limits.
 
-use std::path::PathBuf;
+use oci_spec::runtime::{LinuxCapabilities, PosixRlimit, PosixRlimitBuilder, PosixRlimitType};
+
+/// Every capability of Linux 6.18, in the order of their numbers.
+const ALL: [&str; 41] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "SETGID",
+    "SETUID",
+    "SETPCAP",
+    "LINUX_IMMUTABLE",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_ADMIN",
+    "NET_RAW",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "SYS_MODULE",
+    "SYS_RAWIO",
+    "SYS_CHROOT",
+    "SYS_PTRACE",
+    "SYS_PACCT",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_NICE",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "MKNOD",
+    "LEASE",
+    "AUDIT_WRITE",
+    "AUDIT_CONTROL",
+    "SETFCAP",
+    "MAC_OVERRIDE",
+    "MAC_ADMIN",
+    "SYSLOG",
+    "WAKE_ALARM",
+    "BLOCK_SUSPEND",
+    "AUDIT_READ",
+    "PERFMON",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+];
+
+/// What a process has without options: Buildah's set.
+const DEFAULT: [&str; 11] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "NET_BIND_SERVICE",
+    "SETFCAP",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
+    "SYS_CHROOT",
+];
 
 /// Capabilities on top of, and taken away from, the default set of Buildah.
 #[derive(Clone, Debug, Default)]
@@ -11,25 +71,167 @@ pub struct Capabilities {
     pub drop: Vec<String>,
 }
 
-/// Which system calls are filtered.
-#[derive(Clone, Debug, Default)]
-pub enum Seccomp {
-    /// The containers' default profile.
-    #[default]
-    Default,
-    /// None.
-    Unconfined,
-    /// A profile in the format of the runtime specification's `linux.seccomp`, or of Docker's profiles.
-    File(PathBuf),
+/// A name that is no capability.
+#[derive(Debug, thiserror::Error)]
+#[error("unknown capability {0:?}: expected a name as in capabilities(7), such as NET_RAW, or all")]
+pub struct UnknownCapability(pub String);
+
+/// A set of capabilities, in the order of their numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CapabilitySet(Vec<&'static str>);
+
+impl CapabilitySet {
+    /// Whether it has `name`, written without `CAP_`.
+    pub fn contains(&self, name: &str) -> bool {
+        self.0.contains(&name)
+    }
+
+    /// As the runtime specification has it. Another user than 0 starts with none, and gets those
+    /// of a file or set-user-ID program from the bounding set. Inheritable and ambient are always
+    /// empty: what is inheritable outlives a change of user.
+    pub fn to_spec(&self, uid: u32) -> Result<LinuxCapabilities, oci_spec::OciSpecError> {
+        let names = |list: &[&str]| {
+            list.iter()
+                .map(|name| {
+                    serde_json::from_value(serde_json::Value::from(format!("CAP_{name}")))
+                        .map_err(|error| oci_spec::OciSpecError::Other(error.to_string()))
+                })
+                .collect::<Result<std::collections::HashSet<_>, _>>()
+        };
+        let mut spec = LinuxCapabilities::default();
+        spec.set_bounding(Some(names(&self.0)?));
+        let active = if uid == 0 { self.0.as_slice() } else { &[] };
+        spec.set_effective(Some(names(active)?));
+        spec.set_permitted(Some(names(active)?));
+        spec.set_inheritable(Some(names(&[])?));
+        spec.set_ambient(Some(names(&[])?));
+        Ok(spec)
+    }
+}
+
+impl Capabilities {
+    /// The default set, plus `add`, minus `drop`, minus those the host's kernel does not know:
+    /// `last_known` is the number of its last one.
+    pub(crate) fn resolve(&self, last_known: usize) -> Result<CapabilitySet, UnknownCapability> {
+        let known = ALL.get(..=last_known).unwrap_or(&ALL);
+        let list = |names: &[String]| {
+            let mut found: Vec<&'static str> = Vec::new();
+            for name in names {
+                let upper = name.trim().to_ascii_uppercase();
+                if upper == "ALL" {
+                    return Ok(known.to_vec());
+                }
+                let bare = upper.strip_prefix("CAP_").unwrap_or(&upper);
+                found.push(ALL.iter().find(|known| **known == bare).ok_or_else(|| UnknownCapability(name.clone()))?);
+            }
+            Ok(found)
+        };
+        let (add, drop) = (list(&self.add)?, list(&self.drop)?);
+        let wanted = |name: &&&str| (DEFAULT.contains(*name) || add.contains(*name)) && !drop.contains(*name);
+        Ok(CapabilitySet(known.iter().filter(wanted).copied().collect()))
+    }
 }
 
 /// A resource limit. It is lowered to the host's own hard limit where that is lower.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rlimit {
-    /// Name in the runtime specification: `RLIMIT_NOFILE`…
+    /// Name without `RLIMIT_`, any case: `nofile`, `nproc`…
     pub name: String,
-    /// Soft limit.
+    /// Soft limit; `u64::MAX` for none.
     pub soft: u64,
-    /// Hard limit.
+    /// Hard limit; `u64::MAX` for none.
     pub hard: u64,
+}
+
+/// A name that is no limit.
+#[derive(Debug, thiserror::Error)]
+#[error("unknown limit {0:?}: expected a name as in getrlimit(2), such as nofile")]
+pub struct UnknownLimit(pub String);
+
+impl Rlimit {
+    /// As the runtime specification has it. A process without `CAP_SYS_RESOURCE` cannot pass on
+    /// more than it has, so what is asked for is cut to that.
+    pub(crate) fn to_spec(&self) -> Result<PosixRlimit, UnknownLimit> {
+        use rustix::process::Resource;
+        let unknown = || UnknownLimit(self.name.clone());
+        let upper = self.name.to_ascii_uppercase();
+        let bare = upper.strip_prefix("RLIMIT_").unwrap_or(&upper);
+        let resource = match bare {
+            "CPU" => Resource::Cpu,
+            "FSIZE" => Resource::Fsize,
+            "DATA" => Resource::Data,
+            "STACK" => Resource::Stack,
+            "CORE" => Resource::Core,
+            "RSS" => Resource::Rss,
+            "NPROC" => Resource::Nproc,
+            "NOFILE" => Resource::Nofile,
+            "MEMLOCK" => Resource::Memlock,
+            "AS" => Resource::As,
+            "LOCKS" => Resource::Locks,
+            "SIGPENDING" => Resource::Sigpending,
+            "MSGQUEUE" => Resource::Msgqueue,
+            "NICE" => Resource::Nice,
+            "RTPRIO" => Resource::Rtprio,
+            "RTTIME" => Resource::Rttime,
+            _ => return Err(unknown()),
+        };
+        let most = rustix::process::getrlimit(resource).maximum.unwrap_or(u64::MAX);
+        let hard = self.hard.min(most);
+        let typ: PosixRlimitType = serde_json::from_value(serde_json::Value::from(format!("RLIMIT_{bare}"))).map_err(|_| unknown())?;
+        PosixRlimitBuilder::default().typ(typ).hard(hard).soft(self.soft.min(hard)).build().map_err(|_| unknown())
+    }
+}
+
+/// The number of the last capability that the running kernel knows.
+pub(crate) fn last_known_capability() -> usize {
+    let text = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").unwrap_or_default();
+    text.trim().parse().unwrap_or(ALL.len() - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(add: &[&str], drop: &[&str]) -> Result<Vec<&'static str>, String> {
+        let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let capabilities = Capabilities { add: list(add), drop: list(drop) };
+        capabilities.resolve(40).map(|set| set.0).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn pure_capabilities_default_add_and_drop() {
+        let mut default = resolve(&[], &[]).expect("default");
+        default.sort_unstable();
+        assert_eq!(default, DEFAULT);
+        let set = resolve(&["net_raw", "CAP_SYS_ADMIN"], &["Cap_Chown", "SYS_ADMIN"]).expect("names");
+        assert!(set.contains(&"NET_RAW") && !set.contains(&"CHOWN") && !set.contains(&"SYS_ADMIN"), "{set:?}");
+        assert_eq!(resolve(&["all"], &[]).expect("all").len(), 41);
+        assert_eq!(resolve(&["all"], &["ALL"]).expect("none"), [""; 0]);
+        assert_eq!(resolve(&["all"], &["all", "kill"]).expect("none").len(), 0);
+        assert_eq!(
+            resolve(&["root"], &[]).expect_err("no such"),
+            r#"unknown capability "root": expected a name as in capabilities(7), such as NET_RAW, or all"#
+        );
+    }
+
+    #[test]
+    fn pure_capabilities_of_the_specification() {
+        let set = Capabilities::default().resolve(40).expect("default");
+        let root = set.to_spec(0).expect("spec");
+        assert_eq!(root.bounding().as_ref().map(|set| set.len()), Some(11));
+        assert_eq!((root.effective(), root.permitted()), (root.bounding(), root.bounding()));
+        let user = set.to_spec(7).expect("spec");
+        assert_eq!(user.bounding(), root.bounding());
+        for empty in [user.effective(), user.permitted(), user.inheritable(), user.ambient(), root.inheritable(), root.ambient()] {
+            assert_eq!(empty.as_ref().map(|set| set.len()), Some(0));
+        }
+    }
+
+    #[test]
+    fn tree_limits_are_cut_to_the_hosts() {
+        let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(u64::MAX);
+        let spec = Rlimit { name: "nofile".into(), soft: u64::MAX, hard: u64::MAX }.to_spec().expect("known");
+        assert_eq!((spec.soft(), spec.hard()), (most, most));
+        assert!(Rlimit { name: "files".into(), soft: 1, hard: 1 }.to_spec().is_err());
+    }
 }

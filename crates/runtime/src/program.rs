@@ -1,0 +1,115 @@
+//! Finds programs: gabion's own helpers on the host, and commands inside a root file system.
+
+use std::path::{Path, PathBuf};
+
+use rootfs::Root;
+use rustix::fs::Access;
+
+use crate::ProcessSpec;
+
+/// The host's program `name`: a path as it is, a bare name by `search_path`.
+pub(crate) fn find_on_host(name: &Path, search_path: &str) -> Option<PathBuf> {
+    let executable = |path: &Path| path.is_file() && rustix::fs::access(path, Access::EXEC_OK).is_ok();
+    if name.components().count() > 1 || name.is_absolute() {
+        return Some(name.to_path_buf()).filter(|path| executable(path));
+    }
+    search_path.split(':').filter(|dir| dir.starts_with('/')).map(|dir| Path::new(dir).join(name)).find(|path| executable(path))
+}
+
+/// Whether a command can be started, as far as the root file system tells beforehand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lookup {
+    /// Yes, or only the runtime can tell.
+    Possible,
+    /// There is no such file.
+    Missing,
+    /// It is no executable file.
+    NotExecutable,
+}
+
+/// Looks `process`'s command up as the runtime will.
+pub(crate) fn look_up(root: &Root, process: &ProcessSpec) -> Lookup {
+    let Some(command) = process.args.first() else { return Lookup::Missing };
+    if command.contains('/') {
+        return candidate(root, &Path::new(&process.working_dir).join(command));
+    }
+    let mut result = Lookup::Missing;
+    for dir in process.variable("PATH").unwrap_or_default().split(':') {
+        match candidate(root, &Path::new(&process.working_dir).join(dir).join(command)) {
+            Lookup::Possible => return Lookup::Possible,
+            Lookup::NotExecutable => result = Lookup::NotExecutable,
+            Lookup::Missing => {}
+        }
+    }
+    result
+}
+
+fn candidate(root: &Root, path: &Path) -> Lookup {
+    // What is there at run time is not what is there now.
+    if ["/proc", "/dev", "/sys"].iter().any(|mounted| path.starts_with(mounted)) {
+        return Lookup::Possible;
+    }
+    match root.metadata_following(path) {
+        Ok(metadata) if metadata.is_file() && metadata.mode & 0o111 != 0 => Lookup::Possible,
+        Ok(_) => Lookup::NotExecutable,
+        Err(error) if error.is_not_found() || error.errno() == rustix::io::Errno::NOTDIR => {
+            // A symlink that leads into a mount ends nowhere as yet.
+            match root.resolve(path) {
+                Ok(end) if ["proc", "dev", "sys"].iter().any(|mounted| end.strip_prefix("/").unwrap_or(&end).starts_with(mounted)) => {
+                    Lookup::Possible
+                }
+                _ => Lookup::Missing,
+            }
+        }
+        Err(_) => Lookup::Possible,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    #[test]
+    fn tree_commands_are_looked_up_inside_the_root() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let file = |path: &str, mode: u32| {
+            let path = dir.path().join(path);
+            std::fs::create_dir_all(path.parent().expect("parent")).expect("mkdir");
+            std::fs::write(&path, "").expect("write");
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("chmod");
+        };
+        file("bin/yes", 0o755);
+        file("bin/no", 0o644);
+        file("work/tool", 0o700);
+        symlink("/bin/yes", dir.path().join("bin/link")).expect("symlink");
+        symlink("/proc/self/exe", dir.path().join("bin/self")).expect("symlink");
+        symlink("/nowhere", dir.path().join("bin/dangling")).expect("symlink");
+        let root = Root::open(dir.path()).expect("root");
+        let look = |command: &str| {
+            let process = ProcessSpec {
+                args: vec![command.into()],
+                env: vec!["PATH=/sbin:/bin".into()],
+                working_dir: "/work".into(),
+                ..ProcessSpec::default()
+            };
+            look_up(&root, &process)
+        };
+        use Lookup::*;
+        for (command, expected) in [
+            ("yes", Possible),
+            ("link", Possible),
+            ("self", Possible),
+            ("/proc/self/exe", Possible),
+            ("./tool", Possible),
+            ("tool", Missing),
+            ("no", NotExecutable),
+            ("/bin", NotExecutable),
+            ("/bin/yes/x", Missing),
+            ("dangling", Missing),
+            ("/etc/shadow", Missing),
+        ] {
+            assert_eq!(look(command), expected, "{command}");
+        }
+    }
+}

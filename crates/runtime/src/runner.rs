@@ -1,0 +1,125 @@
+//! The thread that owns the runtime process and the namespaces around it.
+//!
+//! The runtime is the first process of a PID namespace of its own: when it dies, however that
+//! comes, the kernel kills everything that it started. It dies with this thread, and this thread
+//! with gabion. Its mount namespace holds what the step's mounts are made from.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, ExitStatus};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use nix::sched::{CloneFlags, unshare};
+use rustix::mount::MountPropagationFlags;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::Pid;
+
+use crate::mounts::{Attachment, MountError};
+
+/// The runtime that cannot be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The kernel refuses a namespace.
+    #[error("unable to make namespaces for the step: {0}")]
+    Namespaces(std::io::Error),
+    /// A mount source cannot be attached.
+    #[error(transparent)]
+    Mount(#[from] MountError),
+    /// The program cannot be started.
+    #[error("unable to start the OCI runtime: {0}")]
+    Spawn(std::io::Error),
+}
+
+/// What the thread is to start.
+struct Launch {
+    command: Command,
+    attachments: Vec<Attachment>,
+}
+
+/// The thread. Dropped before a launch, it ends without one.
+#[derive(Debug)]
+pub(crate) struct Runner {
+    /// The network namespace that the runtime will be in, if it was given one of its own.
+    pub network_namespace: Option<OwnedFd>,
+    launches: SyncSender<Launch>,
+    started: Receiver<Result<Pid, StartError>>,
+    thread: JoinHandle<Option<ExitStatus>>,
+}
+
+impl Runner {
+    /// Starts the thread and makes its namespaces.
+    pub fn start(own_network: bool) -> Result<Runner, StartError> {
+        let (launches, to_launch) = sync_channel::<Launch>(1);
+        let (report_namespace, namespace) = sync_channel(1);
+        let (report_start, started) = sync_channel(1);
+        let body = move || {
+            let namespaces = make_namespaces(own_network);
+            let ready = namespaces.is_ok();
+            if report_namespace.send(namespaces).is_err() || !ready {
+                return None;
+            }
+            let launch = to_launch.recv().ok()?;
+            match spawn(launch) {
+                Ok((mut child, pid, _lifeline)) => {
+                    let _ = report_start.send(Ok(pid));
+                    child.wait().ok()
+                }
+                Err(error) => {
+                    let _ = report_start.send(Err(error));
+                    None
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("step".into()).spawn(body).map_err(StartError::Namespaces)?;
+        let gone = || StartError::Namespaces(std::io::Error::other("the thread ended"));
+        let network_namespace = namespace.recv().map_err(|_| gone())?.map_err(StartError::Namespaces)?;
+        Ok(Runner { network_namespace, launches, started, thread })
+    }
+
+    /// Attaches mounts and starts the runtime; gives its process ID.
+    pub fn launch(&self, command: Command, attachments: Vec<Attachment>) -> Result<Pid, StartError> {
+        let gone = || StartError::Spawn(std::io::Error::other("the thread ended"));
+        self.launches.send(Launch { command, attachments }).map_err(|_| gone())?;
+        self.started.recv().map_err(|_| gone())?
+    }
+
+    /// How the runtime ended.
+    pub fn wait(self) -> Option<ExitStatus> {
+        drop(self.launches);
+        self.thread.join().ok().flatten()
+    }
+}
+
+fn make_namespaces(own_network: bool) -> std::io::Result<Option<OwnedFd>> {
+    let mut flags = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID;
+    if own_network {
+        flags |= CloneFlags::CLONE_NEWNET;
+    }
+    unshare(flags)?;
+    // What the host mounts and unmounts is seen here; what is mounted here stays here.
+    rustix::mount::mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::DOWNSTREAM)?;
+    own_network.then(|| std::fs::File::open("/proc/thread-self/ns/net").map(OwnedFd::from)).transpose()
+}
+
+/// Starts the runtime; it dies when the returned descriptor has no holder.
+fn spawn(launch: Launch) -> Result<(std::process::Child, Pid, OwnedFd), StartError> {
+    let Launch { mut command, attachments } = launch;
+    for attachment in &attachments {
+        attachment.attach()?;
+    }
+    drop(attachments);
+    let (alive, lifeline) = pipe_with(PipeFlags::CLOEXEC).map_err(|errno| StartError::Spawn(errno.into()))?;
+    // A process group of its own: what a terminal sends on Ctrl-C is for gabion to pass on.
+    command.process_group(0);
+    crate::sys::prepare_child(&mut command, alive, lifeline.as_fd());
+    let mut child = command.spawn().map_err(StartError::Spawn)?;
+    match Pid::from_raw(child.id() as i32) {
+        Some(pid) => Ok((child, pid, lifeline)),
+        None => {
+            let _ = child.kill();
+            Err(StartError::Spawn(std::io::Error::other("it has no process ID")))
+        }
+    }
+}

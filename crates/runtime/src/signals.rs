@@ -1,0 +1,129 @@
+//! Signals to gabion while a process runs: passed on, or the process is killed.
+//!
+//! The process is the first one of its PID namespace, and to that one the kernel delivers only
+//! signals it has a handler for. So a signal that would end an ordinary process and finds no
+//! handler is turned into SIGKILL; with a handler, the process decides, and a second signal kills.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::sys::signal::Signal;
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, Signal as Raw, kill_process};
+
+use crate::sys::Listener;
+
+/// Signals that are passed on.
+const FORWARDED: [Signal; 7] = [
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGWINCH,
+];
+
+/// Receives signals for a running process.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    reader: OwnedFd,
+    _listener: Listener,
+    /// Last signal that asked the process to end.
+    asked_to_end: Option<i32>,
+}
+
+/// What a batch of signals asks for beside what has been done already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Request {
+    /// Nothing more.
+    Nothing,
+    /// The terminal has another size.
+    Resize,
+}
+
+impl Signals {
+    /// Begins to receive.
+    pub fn listen() -> std::io::Result<Signals> {
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        Ok(Signals { reader, _listener: Listener::new(&FORWARDED, writer)?, asked_to_end: None })
+    }
+
+    /// What to poll for reading.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.reader.as_fd()
+    }
+
+    /// Signal that asked the process to end, if one did.
+    pub fn asked_to_end(&self) -> Option<i32> {
+        self.asked_to_end
+    }
+
+    /// Passes on what has come to the process whose runtime is `runtime`.
+    pub fn pass_on(&mut self, runtime: Pid) -> Request {
+        let mut request = Request::Nothing;
+        let mut byte = [0u8; 1];
+        while rustix::io::read(&self.reader, &mut byte) == Ok(1) {
+            let Ok(signal) = Signal::try_from(i32::from(byte[0])) else { continue };
+            match signal {
+                Signal::SIGWINCH => request = Request::Resize,
+                Signal::SIGUSR1 | Signal::SIGUSR2 => {
+                    if let Some(process) = first_process(runtime).filter(|process| process.handles(signal)) {
+                        send(process.pid, signal);
+                    }
+                }
+                _ => {
+                    let again = self.asked_to_end.replace(signal as i32).is_some();
+                    match first_process(runtime).filter(|process| process.is_running_step) {
+                        Some(process) if process.handles(signal) && !again => send(process.pid, signal),
+                        Some(process) => send(process.pid, Signal::SIGKILL),
+                        // Not begun: ending the runtime ends its whole PID namespace.
+                        None => send(runtime, Signal::SIGKILL),
+                    }
+                }
+            }
+        }
+        request
+    }
+}
+
+fn send(pid: Pid, signal: Signal) {
+    if let Some(raw) = Raw::from_named_raw(signal as i32) {
+        // Gone already is as good.
+        let _: Result<(), Errno> = kill_process(pid, raw);
+    }
+}
+
+/// The first process of the container.
+struct FirstProcess {
+    pid: Pid,
+    /// Signals it has a handler for, one bit each, from SIGHUP on.
+    caught: u64,
+    /// Whether it is the step's command, no longer the runtime's preparation.
+    is_running_step: bool,
+}
+
+impl FirstProcess {
+    fn handles(&self, signal: Signal) -> bool {
+        self.caught >> (signal as i32 - 1) & 1 == 1
+    }
+}
+
+/// Finds the child of the runtime that is to become, or is, the step.
+fn first_process(runtime: Pid) -> Option<FirstProcess> {
+    let parent = runtime.as_raw_nonzero().get().to_string();
+    std::fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
+        let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
+        let status = std::fs::read_to_string(entry.path().join("status")).ok()?;
+        let field = |name: &str| status.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim()));
+        if field("PPid")? != parent {
+            return None;
+        }
+        let caught = u64::from_str_radix(field("SigCgt")?, 16).ok()?;
+        // The first of its PID namespace, one below the runtime's.
+        let first = field("NSpid")?.split_whitespace().next_back()? == "1";
+        let name = field("Name")?;
+        let preparing = name.starts_with("runc:[") || name == "runc" || name == "crun";
+        Some(FirstProcess { pid: Pid::from_raw(pid)?, caught, is_running_step: first && !preparing })
+    })
+}

@@ -1,0 +1,140 @@
+//! The runtime specification of a run: the bundle's `config.json`.
+
+use std::path::{Path, PathBuf};
+
+use oci_spec::OciSpecError;
+use oci_spec::runtime::{
+    LinuxBuilder, LinuxCapabilities, LinuxDeviceCgroupBuilder, LinuxNamespaceBuilder, LinuxNamespaceType, LinuxResourcesBuilder,
+    LinuxSeccomp, Mount, MountBuilder, PosixRlimit, ProcessBuilder, RootBuilder, Spec, SpecBuilder, UserBuilder,
+};
+
+use crate::ProcessSpec;
+
+/// Version of the specification that is written.
+const VERSION: &str = "1.0.2";
+
+/// Files of `/proc` and `/sys` that the process sees as empty: the union of what Podman and
+/// containerd hide.
+const MASKED: [&str; 13] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+    "/sys/fs/selinux",
+];
+
+/// Parts of `/proc` that the process may only read.
+const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+/// What the specification is made of.
+pub(crate) struct Inputs<'a> {
+    pub rootfs: &'a Path,
+    pub process: &'a ProcessSpec,
+    pub terminal: bool,
+    pub capabilities: LinuxCapabilities,
+    pub rlimits: Vec<PosixRlimit>,
+    pub seccomp: Option<LinuxSeccomp>,
+    pub mounts: Vec<Mount>,
+    pub hostname: &'a str,
+    /// Whether the runtime makes a network namespace; else the process has the runtime's own.
+    pub new_network: bool,
+    pub cgroup_v2: bool,
+    pub id: &'a str,
+}
+
+/// Builds the specification.
+pub(crate) fn build(inputs: Inputs<'_>) -> Result<Spec, OciSpecError> {
+    let process = inputs.process;
+    let user = UserBuilder::default().uid(process.user.uid).gid(process.user.gid);
+    let user = user.additional_gids(process.user.additional_gids.clone()).build()?;
+    let mut linux_process = ProcessBuilder::default()
+        .terminal(inputs.terminal)
+        .user(user)
+        .args(process.args.clone())
+        .env(process.env.clone())
+        .cwd(PathBuf::from(&process.working_dir))
+        .capabilities(inputs.capabilities)
+        .no_new_privileges(process.no_new_privileges)
+        .build()?;
+    linux_process.set_rlimits(Some(inputs.rlimits).filter(|limits| !limits.is_empty()));
+    let mut namespaces = vec![LinuxNamespaceType::Pid, LinuxNamespaceType::Ipc, LinuxNamespaceType::Uts, LinuxNamespaceType::Mount];
+    if inputs.new_network {
+        namespaces.push(LinuxNamespaceType::Network);
+    }
+    if inputs.cgroup_v2 {
+        namespaces.push(LinuxNamespaceType::Cgroup);
+    }
+    let namespaces = namespaces
+        .into_iter()
+        .map(|kind| LinuxNamespaceBuilder::default().typ(kind).build())
+        .collect::<Result<Vec<_>, _>>()?;
+    // The runtime adds the devices that every process may use.
+    let no_devices = LinuxDeviceCgroupBuilder::default().allow(false).access("rwm").build()?;
+    let mut linux = LinuxBuilder::default()
+        .namespaces(namespaces)
+        .resources(LinuxResourcesBuilder::default().devices(vec![no_devices]).build()?)
+        .cgroups_path(cgroup(inputs.id, inputs.cgroup_v2))
+        .masked_paths(masked())
+        .readonly_paths(READ_ONLY.map(String::from).to_vec())
+        .build()?;
+    linux.set_seccomp(inputs.seccomp);
+    SpecBuilder::default()
+        .version(VERSION)
+        .root(RootBuilder::default().path(inputs.rootfs).readonly(false).build()?)
+        .process(linux_process)
+        .hostname(inputs.hostname)
+        .mounts(inputs.mounts)
+        .linux(linux)
+        .build()
+}
+
+/// Below our own cgroup where processes may stay in inner groups (v1), so that limits on gabion
+/// hold for its steps; in a group of its own otherwise.
+fn cgroup(id: &str, v2: bool) -> PathBuf {
+    if v2 { Path::new("/gabion").join(id) } else { format!("gabion-{id}").into() }
+}
+
+fn masked() -> Vec<String> {
+    let mut paths = MASKED.map(String::from).to_vec();
+    // What heats a processor core tells of its neighbours.
+    let cores = std::fs::read_dir("/sys/devices/system/cpu").into_iter().flatten().flatten();
+    let throttles = cores.map(|entry| entry.path().join("thermal_throttle")).filter(|path| path.exists());
+    paths.extend(throttles.filter_map(|path| path.into_os_string().into_string().ok()));
+    paths.sort();
+    paths
+}
+
+/// The file systems that every process has, outermost first.
+pub(crate) fn standard_mounts(shm_size: u64) -> Result<Vec<Mount>, OciSpecError> {
+    let mount = |target: &str, kind: &str, options: &[&str]| {
+        MountBuilder::default()
+            .destination(target)
+            .typ(kind)
+            .source(kind)
+            .options(options.iter().map(|option| (*option).to_owned()).collect::<Vec<_>>())
+            .build()
+    };
+    let shm = format!("size={shm_size}");
+    Ok(vec![
+        mount("/proc", "proc", &["nosuid", "noexec", "nodev"])?,
+        mount("/dev", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"])?,
+        mount("/dev/pts", "devpts", &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"])?,
+        mount("/dev/shm", "tmpfs", &["nosuid", "noexec", "nodev", "mode=1777", &shm])?,
+        mount("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"])?,
+        mount("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"])?,
+    ])
+}
+
+/// Whether the host has the one hierarchy of cgroup v2.
+pub(crate) fn host_has_cgroup_v2() -> bool {
+    const CGROUP2_MAGIC: u64 = 0x6367_7270;
+    rustix::fs::statfs("/sys/fs/cgroup").is_ok_and(|stat| stat.f_type as u64 == CGROUP2_MAGIC)
+}
