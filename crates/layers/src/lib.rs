@@ -15,11 +15,18 @@
 pub mod apply; // tar → directory
 pub mod compression; // none, gzip, zstd; read: bzip2 and xz too
 pub mod diff; // upper dir → tar
+mod pax; // the records of a PAX header
+mod pipeline; // one thread makes the tar, another hashes and writes it
+mod read_ahead; // read and hash on a thread of its own
 pub mod seal; // upper dir → published diff dir
+mod tar_read; // a tar, entry by entry
 pub mod tar_split; // how to get the same tar again
+mod tar_write; // an entry → its header blocks
+mod whiteout; // `.wh.` names ⇄ overlay marks
 
-pub use apply::{ApplyError, ApplyOptions, ApplySummary, apply};
+pub use apply::{ApplyError, ApplyOptions, ApplySummary, UnpackOptions, apply, unpack};
 pub use compression::{Compression, Compressor, Decompressor};
 pub use diff::{DiffError, DiffOptions, DiffSummary, Mtimes, diff};
 pub use seal::{seal_copy, seal_in_place};
+pub use tar_read::TarError;
 pub use tar_split::{TarSplitError, TarSplitReader, TarSplitWriter};

@@ -11,10 +11,15 @@ use rustix::io::Errno;
 const CHUNK: usize = 256 * 1024;
 const KERNEL_CHUNK: usize = 64 * 1024 * 1024;
 
+/// Makes `to` share all blocks of `from`; whether the file system could.
+pub fn reflink(from: &File, to: &File) -> bool {
+    ioctl_ficlone(to, from).is_ok()
+}
+
 /// Makes `to`, an empty file, hold the first `size` bytes of `from`: by reflink, else by
 /// `copy_file_range`, else by reading and writing. Holes stay holes.
 pub fn copy_file_data(from: &File, to: &File, size: u64) -> io::Result<()> {
-    if size == 0 || ioctl_ficlone(to, from).is_ok() {
+    if size == 0 || reflink(from, to) {
         return Ok(());
     }
     let mut position = 0;

@@ -26,7 +26,7 @@ mod root; // paths resolved beneath a root
 mod walk; // every entry below a directory, in byte order
 mod xattr; // extended attributes of a name, never through a symlink
 
-pub use copy::{copy_file_data, next_data};
+pub use copy::{copy_file_data, next_data, reflink};
 pub use dir::Dir;
 pub use error::{Error, Result};
 pub use metadata::{Device, FileType, Metadata, Owner, Time};
