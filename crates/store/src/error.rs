@@ -111,6 +111,12 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// A `--storage-opt` that is not known.
+    #[error("unknown storage option {option:?}")]
+    Option {
+        /// As given.
+        option: String,
+    },
     /// More layers than the kernel stacks.
     #[error("layer {id} has {count} layers below it: at most 500 can be mounted")]
     TooDeep {

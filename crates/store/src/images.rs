@@ -1,25 +1,22 @@
-//! Images: look-up, creation, names and deletion.
+//! Image records: creation, names and deletion.
 
 use jiff::Timestamp;
 use oci::{Digest, ImageId, LayerId};
+use serde_json::{Map, Value};
 
-use crate::{Image, Result, Store};
-
-/// An item stored beside an image's record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BigData {
-    /// `manifest`, `manifest-sha256:…`, `sha256:…` (the config), `signature-…`
-    pub key: String,
-    /// The content.
-    pub bytes: Vec<u8>,
-}
+use crate::deletion::unused_layers;
+use crate::image_data::{BigData, StagedImage, Sync};
+use crate::journal::Entry;
+use crate::staging::remove_tree;
+use crate::table::Writing;
+use crate::{BigDataIndex, Error, Image, Result, Store};
 
 /// An image to be recorded.
 #[derive(Clone, Debug)]
 pub struct NewImage {
     /// Its ID.
     pub id: ImageId,
-    /// Full references; who had them loses them.
+    /// Full references; who has them loses them.
     pub names: Vec<String>,
     /// The top layer.
     pub layer: Option<LayerId>,
@@ -35,14 +32,41 @@ pub struct NewImage {
 
 impl NewImage {
     /// The image of `config` and `manifest`, with the items that the other tools look for. The ID
-    /// is the config's digest; there are no names yet, and `created` is now.
+    /// is the config's digest; there are no names yet, and `created` is the config's if it can be
+    /// read, else now.
     pub fn new(config: Vec<u8>, manifest: Vec<u8>, layer: Option<LayerId>) -> NewImage {
-        todo!("{config:?}{manifest:?}{layer:?}")
+        let digest = Digest::of(&manifest);
+        let id = ImageId::of_config(&config);
+        let created = oci::ImageConfig::parse(&config).ok().and_then(|config| config.created);
+        let signatures: Map<String, Value> = [(digest.to_string(), Value::Array(Vec::new()))].into_iter().collect();
+        let data = vec![
+            BigData { key: format!("sha256:{id}"), bytes: config },
+            BigData { key: format!("manifest-{digest}"), bytes: manifest.clone() },
+            BigData { key: "manifest".into(), bytes: manifest },
+            BigData { key: format!("signature-{}", digest.hex()), bytes: Vec::new() },
+        ];
+        NewImage {
+            id,
+            names: Vec::new(),
+            layer,
+            metadata: serde_json::json!({ "signatures-sizes": signatures }).to_string(),
+            digest: Some(digest),
+            data,
+            created: created.unwrap_or_else(Timestamp::now),
+        }
     }
 
     /// The same with the manifest list through which the image was chosen.
-    pub fn with_index(self, index: Vec<u8>) -> NewImage {
-        todo!("{index:?}")
+    pub fn with_index(mut self, index: Vec<u8>) -> NewImage {
+        let key = format!("manifest-{}", Digest::of(&index));
+        self.data.insert(1.min(self.data.len()), BigData { key, bytes: index });
+        self
+    }
+
+    /// The same with these names.
+    pub fn with_names(mut self, names: Vec<String>) -> NewImage {
+        self.names = names;
+        self
     }
 }
 
@@ -56,79 +80,160 @@ pub struct DeletedImage {
 }
 
 impl Store {
-    /// All images, those of read-only stores last.
-    pub fn images(&self) -> Result<Vec<Image>> {
-        todo!()
-    }
-
-    /// The image that a user means by `text`: an exact ID; a name as it is stored, or as
-    /// [`oci::Reference`] completes it (`localhost/` first, then `docker.io/`, then the only one
-    /// with this path and tag); `name@digest`; an unambiguous beginning of an ID.
-    ///
-    /// # Errors
-    /// [`crate::Error::UnknownImage`] or [`crate::Error::Ambiguous`].
-    pub fn image(&self, text: &str) -> Result<Image> {
-        todo!("{text}")
-    }
-
-    /// The image with exactly this ID.
-    pub fn image_by_id(&self, id: &ImageId) -> Result<Image> {
-        todo!("{id}")
-    }
-
-    /// The image with exactly this full reference among its names, if there is one.
-    pub fn image_by_name(&self, name: &str) -> Result<Option<Image>> {
-        todo!("{name}")
-    }
-
-    /// An item stored beside an image's record.
-    ///
-    /// # Errors
-    /// [`crate::Error::NoData`] if the image has no such item.
-    pub fn image_data(&self, id: &ImageId, key: &str) -> Result<Vec<u8>> {
-        todo!("{id}{key}")
-    }
-
-    /// The image's config, as stored.
-    pub fn image_config(&self, id: &ImageId) -> Result<Vec<u8>> {
-        self.image_data(id, &format!("sha256:{id}"))
-    }
-
-    /// The image's manifest, as stored.
-    pub fn image_manifest(&self, id: &ImageId) -> Result<Vec<u8>> {
-        self.image_data(id, "manifest")
-    }
-
     /// Records an image, all of it at once. If an image with its ID exists, the items are
     /// overwritten and the names added. The names are taken from the images that have them.
     ///
     /// # Errors
-    /// [`crate::Error::UnknownLayer`] if the top layer is not (or no longer) in the store,
-    /// [`crate::Error::OtherLayer`].
+    /// [`Error::UnknownLayer`] if the top layer is not (or no longer) in the store,
+    /// [`Error::OtherLayer`] if the image exists with another one.
     pub fn create_image(&self, image: NewImage) -> Result<Image> {
-        todo!("{image:?}")
+        let staged = StagedImage::new(self, image, Sync::EachFile)?;
+        self.journalled(|journal| {
+            // Held to the end: it keeps the top layer from being deleted.
+            let layers = self.read_layers()?;
+            let mut images = self.inner.images.write()?;
+            if let Some(id) = &staged.image.layer {
+                if self.locate(&layers.table, id)?.is_none() {
+                    return Err(Error::UnknownLayer { id: id.clone() });
+                }
+            }
+            check_image(&images, &staged)?;
+            journal.write(&Entry { image: Some(staged.image.id.clone()), ..Entry::default() })?;
+            self.record_image(&mut images, &staged)
+        })
     }
 
-    /// Gives the image exactly these names.
+    /// Enters a staged image into the table and saves it.
+    pub(crate) fn record_image(&self, images: &mut Writing<'_, Image>, staged: &StagedImage) -> Result<Image> {
+        let new = &staged.image;
+        let id = new.id.as_str();
+        staged.place(self, images.get(id).is_none())?;
+        if images.get(id).is_none() {
+            images.push(Image {
+                id: new.id.clone(),
+                digest: None,
+                names: Vec::new(),
+                names_history: Vec::new(),
+                layer: new.layer.clone(),
+                mapped_layers: Vec::new(),
+                metadata: String::new(),
+                big_data: BigDataIndex::default(),
+                created: new.created,
+                flags: Map::new(),
+                unknown: Map::new(),
+                read_only: false,
+            });
+        }
+        if let Some(record) = images.get_mut(id) {
+            staged.index(&mut record.big_data);
+            record.metadata.clone_from(&new.metadata);
+            record.digest = new.digest.clone().or_else(|| record.digest.take());
+        }
+        let mut names = images.get(id).map(|record| record.names.clone()).unwrap_or_default();
+        names.extend(new.names.iter().cloned());
+        give_names(images, id, names);
+        images.save()?;
+        images.get(id).cloned().ok_or_else(|| Error::UnknownImage { name: id.to_owned() })
+    }
+
+    /// Gives the image exactly these names; they are taken from the images that have them.
     pub fn set_image_names(&self, id: &ImageId, names: &[String]) -> Result<()> {
-        todo!("{id}{names:?}")
+        self.change_names(id, |_| names.to_vec())
     }
 
     /// Adds names, which are taken from the images that have them.
     pub fn add_image_names(&self, id: &ImageId, names: &[String]) -> Result<()> {
-        todo!("{id}{names:?}")
+        self.change_names(id, |own| own.iter().chain(names).cloned().collect())
     }
 
     /// Removes those of `names` that the image has.
     pub fn remove_image_names(&self, id: &ImageId, names: &[String]) -> Result<()> {
-        todo!("{id}{names:?}")
+        self.change_names(id, |own| own.iter().filter(|name| !names.contains(name)).cloned().collect())
+    }
+
+    fn change_names(&self, id: &ImageId, change: impl FnOnce(&[String]) -> Vec<String>) -> Result<()> {
+        let mut images = self.inner.images.write()?;
+        let Some(record) = images.get(id.as_str()) else {
+            drop(images);
+            // Of a read-only store, or unknown.
+            let image = self.image_by_id(id)?;
+            return Err(Error::ReadOnly { id: image.id.to_string() });
+        };
+        let names = change(&record.names);
+        give_names(&mut images, id.as_str(), names);
+        images.use_reserve();
+        images.save()
     }
 
     /// Removes the image and the layers that nothing else uses.
     ///
     /// # Errors
-    /// [`crate::Error::ImageInUse`] if a container is based on it.
+    /// [`Error::ImageInUse`] if a container is based on it, [`Error::ReadOnly`] if it is in an
+    /// additional store.
     pub fn delete_image(&self, id: &ImageId) -> Result<DeletedImage> {
-        todo!("{id}")
+        let trash = self.trash();
+        self.journalled(|journal| {
+            let mut layers = self.write_layers()?;
+            let mut images = self.inner.images.write()?;
+            let containers = self.inner.containers.read()?;
+            let Some(image) = images.get(id.as_str()).cloned() else {
+                drop(images);
+                let image = self.image_by_id(id)?;
+                return Err(Error::ReadOnly { id: image.id.to_string() });
+            };
+            let users: Vec<_> =
+                containers.table.iter().filter(|c| c.image.as_ref() == Some(id)).map(|c| c.id.clone()).collect();
+            if !users.is_empty() {
+                return Err(Error::ImageInUse { image: id.clone(), containers: users });
+            }
+            let others = images.iter().filter(|other| other.id != *id);
+            let tops = image.mapped_layers.iter().chain(&image.layer).cloned();
+            let unused = unused_layers(&layers, others, &containers.table, tops);
+            journal.write(&Entry {
+                layers: unused.clone(),
+                unneeded: unused.clone(),
+                image: Some(id.clone()),
+                ..Entry::default()
+            })?;
+            images.remove(id.as_str());
+            images.use_reserve();
+            images.save()?;
+            remove_tree(&self.layout().image_dir(id))?;
+            if !unused.is_empty() {
+                self.remove_layers(&mut layers, &unused, trash.as_ref())?;
+            }
+            Ok(DeletedImage { names: image.names, layers: unused })
+        })
+    }
+}
+
+/// # Errors
+/// An image with the ID exists and stands for other layers.
+pub(crate) fn check_image(images: &Writing<'_, Image>, staged: &StagedImage) -> Result<()> {
+    let new = &staged.image;
+    match images.get(new.id.as_str()) {
+        Some(record) if record.layer != new.layer => Err(Error::OtherLayer {
+            image: new.id.clone(),
+            existing: record.layer.as_ref().map_or("none".to_owned(), LayerId::to_string),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Makes `names` those of the image `id`, and enters new ones into its history.
+fn give_names(images: &mut Writing<'_, Image>, id: &str, mut names: Vec<String>) {
+    let mut seen = std::collections::HashSet::new();
+    names.retain(|name| seen.insert(name.clone()));
+    if images.get(id).is_some_and(|record| record.names == names) {
+        return;
+    }
+    images.take_names(&names);
+    if let Some(record) = images.get_mut(id) {
+        for name in &names {
+            if !record.names_history.contains(name) {
+                record.names_history.insert(0, name.clone());
+            }
+        }
+        record.names = names;
     }
 }

@@ -16,61 +16,41 @@
 //! ```
 #![forbid(unsafe_code)]
 
-mod containers; // working containers: records, directories, deletion
+mod container_records; // look-up, creation, renaming, deletion of containers
+mod deletion; // layers leave: records, then directories
 mod error; // what can go wrong, as one line
-mod images; // image records: look-up, creation, names, deletion
+mod image_data; // what is stored beside an image's record
+mod image_lookup; // what a user means by a name
+mod images; // image records: creation, names, deletion
+mod journal; // changes under way, for whoever comes after a kill
+mod layer_dir; // the directory of one layer
+mod layer_stack; // layers and what is below them
 mod layers; // layer records, look-up, the tar of a layer
 mod layout; // every path
 mod lock; // lock files and tokens
 mod mounts; // counted mounts of containers; private mounts of layers
 mod options; // where the store is and how it mounts; storage.conf
+mod overlay; // the kernel's overlay mounts
 mod publish; // staged layers and images become visible, at once
 mod random; // IDs and names
-mod records; // the JSON files
-
-use std::path::Path;
+mod records; // what a row of a JSON file says
+mod relocate; // renames below the graph root, whatever is mounted there
+mod seal; // a container's upper dir becomes a layer
+mod staging; // temporary directories
+mod store; // opening
+mod table; // the JSON files
 
 pub use crate::layers::LayerTar;
-pub use containers::NewContainer;
+pub use crate::store::Store;
+pub use container_records::NewContainer;
 pub use error::Error;
-pub use images::{BigData, DeletedImage, NewImage};
+pub use image_data::BigData;
+pub use images::{DeletedImage, NewImage};
 pub use mounts::{LayerTree, MountPoint};
 pub use options::{ConfigFile, StoreOptions};
-pub use publish::{AfterSeal, NewLayer, Published, StagedLayer};
-pub use records::{Container, IdMap, Image, Layer, LayerCompression};
+pub use publish::{NewLayer, Published, StagedLayer};
+pub use records::{BigDataIndex, Container, IdMap, Image, Layer, LayerCompression};
+pub use seal::AfterSeal;
 
 /// What every method of the store gives.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
-
-/// An open store. Clones are cheap and share what was read; all methods may be called from
-/// several threads.
-#[derive(Clone, Debug)]
-pub struct Store {
-    options: std::sync::Arc<StoreOptions>,
-}
-
-impl Store {
-    /// Opens the store, making the directories that are missing.
-    ///
-    /// # Errors
-    /// A directory cannot be made, or the store was filled through a mount program.
-    pub fn open(options: StoreOptions) -> Result<Store> {
-        todo!("{options:?}")
-    }
-
-    /// The store's root for persistent data.
-    pub fn graph_root(&self) -> &Path {
-        &self.options.graph_root
-    }
-
-    /// The store's root for data that a reboot may drop.
-    pub fn run_root(&self) -> &Path {
-        &self.options.run_root
-    }
-
-    /// A directory that is gabion's alone (`<graphroot>/gabion`, mode 0700); the other tools leave
-    /// it as it is. Made if missing.
-    pub fn private_directory(&self) -> Result<std::path::PathBuf> {
-        todo!()
-    }
-}

@@ -1,19 +1,30 @@
 //! From staged to visible: layers that are ready become records, with an image over them, in one
 //! step under the locks.
 
-use std::fs::File;
-use std::path::Path;
+use std::fs::{self, File};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 
 use oci::media_type::Compression;
-use oci::{ContainerId, DiffId, Digest, LayerId};
+use oci::{DiffId, Digest, LayerId};
 
-use crate::{Image, Layer, NewImage, Result, Store};
+use crate::image_data::{StagedImage, Sync};
+use crate::images::check_image;
+use crate::journal::{Entry, Journal};
+use crate::layer_dir::{self, Below};
+use crate::relocate::{rename, rename_or_copy};
+use crate::seal::{AfterSeal, SealEntry, Upper};
+use crate::staging::{TempDir, make_dir, remove_file};
+use crate::table::Writing;
+use crate::{Error, Image, Layer, NewImage, Result, Store};
 
 /// A layer in the making: a directory for its files and a file for its tar-split data, which no
 /// other tool sees or removes. Dropped unpublished, it is gone.
 #[derive(Debug)]
 pub struct StagedLayer {
-    diff: std::path::PathBuf,
+    pub(crate) temp: TempDir,
+    pub(crate) diff: PathBuf,
+    pub(crate) upper: Option<Upper>,
 }
 
 impl StagedLayer {
@@ -24,18 +35,24 @@ impl StagedLayer {
 
     /// A new, empty file for the tar-split data (gzip), which replaces an earlier one.
     pub fn tar_split_file(&self) -> Result<File> {
-        todo!()
+        let path = self.tar_split();
+        remove_file(&path)?;
+        File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(Error::io("create", &path))
     }
-}
 
-/// What becomes of a container whose upper dir is sealed into a layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AfterSeal {
-    /// It is deleted, as `commit --rm` does.
-    Delete,
-    /// It goes on with an empty layer over the sealed one. Its mount, if any, is gone; its record
-    /// keeps the image it was made from.
-    Continue,
+    fn tar_split(&self) -> PathBuf {
+        self.temp.path().join("tar-split.gz")
+    }
+
+    pub(crate) fn layer_dir(&self) -> PathBuf {
+        self.temp.path().join("layer")
+    }
 }
 
 /// What the record of a new layer says.
@@ -62,22 +79,41 @@ pub struct NewLayer {
 impl NewLayer {
     /// A layer that was never compressed.
     pub fn uncompressed(parent: Option<LayerId>, diff_id: DiffId, size: u64) -> NewLayer {
-        let compressed_digest = diff_id.0.clone();
         NewLayer {
             parent,
-            diff_id,
             diff_size: size,
-            compressed_digest,
+            compressed_digest: diff_id.0.clone(),
             compressed_size: size,
             compression: Compression::None,
             uid_set: Vec::new(),
             gid_set: Vec::new(),
+            diff_id,
         }
     }
 
     /// The ID that the layer gets.
     pub fn id(&self) -> LayerId {
         LayerId::of(self.parent.as_ref(), &self.diff_id)
+    }
+
+    fn record(&self) -> Layer {
+        let size = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        let sorted = |ids: &[u32]| {
+            let mut ids = ids.to_vec();
+            ids.sort_unstable();
+            ids.dedup();
+            ids
+        };
+        Layer {
+            compressed_digest: Some(self.compressed_digest.clone()),
+            compressed_size: size(self.compressed_size),
+            diff_id: Some(self.diff_id.clone()),
+            diff_size: size(self.diff_size),
+            compression: self.compression.into(),
+            uid_set: sorted(&self.uid_set),
+            gid_set: sorted(&self.gid_set),
+            ..Layer::new(self.id(), self.parent.clone())
+        }
     }
 }
 
@@ -93,30 +129,178 @@ pub struct Published {
 impl Store {
     /// A place to put a new layer's files in.
     pub fn stage_layer(&self) -> Result<StagedLayer> {
-        todo!()
-    }
-
-    /// Stages a container's upper dir, which is *moved* when it is published: no file is copied.
-    /// Nobody may write to the container between making the tar of [`StagedLayer::diff_dir`] and
-    /// publishing.
-    pub fn stage_upper(&self, container: &ContainerId, after: AfterSeal) -> Result<StagedLayer> {
-        todo!("{container}{after:?}")
-    }
-
-    /// Syncs the staged layers' data, then makes them and `image` visible under one set of locks.
-    /// A layer whose ID exists already is dropped in favour of that one. A kill at any moment
-    /// leaves the old state or the new one.
-    ///
-    /// # Errors
-    /// [`crate::Error::UnknownLayer`] if a parent is gone; see also [`Store::create_image`].
-    pub fn publish(&self, layers: Vec<(StagedLayer, NewLayer)>, image: Option<NewImage>) -> Result<Published> {
-        todo!("{layers:?}{image:?}")
+        self.require_native()?;
+        let temp = TempDir::new(self.layout())?;
+        let diff = temp.path().join("layer").join("diff");
+        make_dir(&diff)?;
+        Ok(StagedLayer { temp, diff, upper: None })
     }
 
     /// [`Store::publish`] for one layer.
     pub fn put_layer(&self, staged: StagedLayer, layer: NewLayer) -> Result<Layer> {
         let id = layer.id();
         let published = self.publish(vec![(staged, layer)], None)?;
-        published.layers.into_iter().next().ok_or(crate::Error::UnknownLayer { id })
+        published.layers.into_iter().next().ok_or(Error::UnknownLayer { id })
     }
+
+    /// Syncs the staged layers' data, then makes them and `image` visible under one set of locks.
+    /// A layer whose ID exists already is dropped in favour of that one. A kill at any moment
+    /// leaves the old state or the new one.
+    ///
+    /// Layers come base first. At most one may be a container's upper dir ([`Store::stage_upper`]),
+    /// the last one.
+    ///
+    /// # Errors
+    /// [`Error::UnknownLayer`] if a parent is gone; see also [`Store::create_image`].
+    pub fn publish(&self, layers: Vec<(StagedLayer, NewLayer)>, image: Option<NewImage>) -> Result<Published> {
+        for (staged, new) in &layers {
+            if !staged.tar_split().exists() {
+                return Err(Error::NoTarSplit { id: new.id() });
+            }
+        }
+        let image = image.map(|image| StagedImage::new(self, image, Sync::Later)).transpose()?;
+        self.sync_data()?;
+        let seals = layers.iter().any(|(staged, _)| staged.upper.is_some());
+        let trash = if seals { self.trash() } else { None };
+        self.journalled(|journal| self.publish_locked(journal, &layers, image.as_ref(), trash.as_ref()))
+    }
+
+    fn publish_locked(
+        &self,
+        journal: &mut Journal,
+        staged: &[(StagedLayer, NewLayer)],
+        image: Option<&StagedImage>,
+        trash: Option<&TempDir>,
+    ) -> Result<Published> {
+        let layout = self.layout();
+        let mut layers = self.write_layers()?;
+        let mut images = image.map(|_| self.inner.images.write()).transpose()?;
+        let upper = staged.iter().find_map(|(staged, new)| staged.upper.as_ref().map(|upper| (upper, new.id())));
+        let mut containers = upper.as_ref().map(|_| self.inner.containers.write()).transpose()?;
+
+        // First everything that may be refused, then the journal, then the changes.
+        let mut missing: Vec<&(StagedLayer, NewLayer)> = Vec::new();
+        for pair in staged {
+            let (_, new) = pair;
+            let id = new.id();
+            let is_coming = |id: &LayerId| missing.iter().any(|(_, other)| other.id() == *id);
+            if let Some(parent) = new.parent.as_ref().filter(|parent| !is_coming(parent)) {
+                if self.locate(&layers, parent)?.is_none() {
+                    return Err(Error::UnknownLayer { id: parent.clone() });
+                }
+            }
+            if !is_coming(&id) && self.locate(&layers, &id)?.is_none() {
+                missing.push(pair);
+            }
+        }
+        let is_coming = |id: &LayerId| missing.iter().any(|(_, new)| new.id() == *id);
+        if let (Some(images), Some(image)) = (&images, image) {
+            check_image(images, image)?;
+            if let Some(top) = image.image.layer.as_ref().filter(|top| !is_coming(top)) {
+                if self.locate(&layers, top)?.is_none() {
+                    return Err(Error::UnknownLayer { id: top.clone() });
+                }
+            }
+        }
+        let mut entry = Entry {
+            layers: missing.iter().map(|(_, new)| new.id()).collect(),
+            image: image.map(|image| image.image.id.clone()),
+            ..Entry::default()
+        };
+        let mut fresh = None;
+        if let (Some((upper, sealed)), Some(containers)) = (&upper, &containers) {
+            self.check_upper(upper, containers)?;
+            if upper.after == AfterSeal::Continue {
+                fresh = Some(crate::random::id().and_then(|id| parse_layer_id(&id))?);
+            } else {
+                entry.container = Some(upper.container.clone());
+            }
+            entry.layers.extend(fresh.iter().chain([&upper.layer]).cloned());
+            entry.unneeded.extend(fresh.iter().chain([&upper.layer]).cloned());
+            if is_coming(sealed) {
+                entry.seal = Some(SealEntry::new(self, upper, sealed.clone(), fresh.clone())?);
+            }
+        }
+        journal.write(&entry)?;
+
+        for (staged, new) in &missing {
+            self.place_layer(&mut layers, staged, new)?;
+        }
+        if let (Some((_, sealed)), Some(fresh)) = (&upper, &fresh) {
+            self.place_empty_layer(&mut layers, fresh, Some(sealed))?;
+        }
+        if !missing.is_empty() {
+            for dir in [layout.home(), layout.links(), layout.layers_dir()] {
+                File::open(&dir).and_then(|dir| dir.sync_all()).map_err(Error::io("sync", &dir))?;
+            }
+        }
+        layers.save()?;
+        let image = match (&mut images, image) {
+            (Some(images), Some(image)) => Some(self.record_image(images, image)?),
+            _ => None,
+        };
+        if let (Some((upper, _)), Some(containers)) = (&upper, &mut containers) {
+            self.finish_seal(upper, fresh.as_ref(), &mut layers, containers, trash)?;
+        }
+        let mut recorded = Vec::with_capacity(staged.len());
+        for (_, new) in staged {
+            let id = new.id();
+            let located = self.locate(&layers, &id)?.ok_or(Error::UnknownLayer { id })?;
+            recorded.push(located.layer);
+        }
+        Ok(Published { layers: recorded, image })
+    }
+
+    /// Moves a staged layer to its place and appends its record, unsaved.
+    fn place_layer(&self, layers: &mut Writing<'_, Layer>, staged: &StagedLayer, new: &NewLayer) -> Result<()> {
+        let layout = self.layout();
+        let id = new.id();
+        // Without a record, these are leftovers.
+        self.remove_layer_files(&id, None)?;
+        let below = self.below(layers, new.parent.as_ref())?;
+        let dir = staged.layer_dir();
+        let link = layer_dir::complete(&dir, below.as_ref(), layer_dir::Durability::Synced)?;
+        layer_dir::make_link(layout, &id, &link)?;
+        let place = layout.layer_dir(&id);
+        rename(layout, &dir, &place)?;
+        rename_or_copy(layout, &staged.tar_split(), &layout.tar_split(&id))?;
+        if let Some(upper) = &staged.upper {
+            self.move_upper(upper, &place.join("diff"))?;
+            layer_dir::set_root_attributes(&place.join("diff"), below.as_ref())?;
+        }
+        layers.push(new.record());
+        Ok(())
+    }
+
+    /// Makes an empty layer and appends its record, unsaved.
+    pub(crate) fn place_empty_layer(
+        &self,
+        layers: &mut Writing<'_, Layer>,
+        id: &LayerId,
+        parent: Option<&LayerId>,
+    ) -> Result<()> {
+        let layout = self.layout();
+        let below = self.below(layers, parent)?;
+        let dir = layout.layer_dir(id);
+        make_dir(&dir)?;
+        let link = layer_dir::complete(&dir, below.as_ref(), layer_dir::Durability::Volatile)?;
+        layer_dir::make_link(layout, id, &link)?;
+        layers.push(Layer::new(id.clone(), parent.cloned()));
+        Ok(())
+    }
+
+    fn below(&self, layers: &Writing<'_, Layer>, parent: Option<&LayerId>) -> Result<Option<Below>> {
+        let Some(parent) = parent else { return Ok(None) };
+        let located = self.locate(layers, parent)?.ok_or(Error::UnknownLayer { id: parent.clone() })?;
+        Below::read(&located.dir()).map(Some)
+    }
+
+    fn sync_data(&self) -> Result<()> {
+        let home = self.layout().home();
+        fs::File::open(&home).and_then(|dir| Ok(rustix::fs::syncfs(&dir)?)).map_err(Error::io("sync", &home))
+    }
+}
+
+pub(crate) fn parse_layer_id(hex: &str) -> Result<LayerId> {
+    LayerId::parse(hex).map_err(|error| Error::io("make", Path::new("a layer id"))(std::io::Error::other(error)))
 }

@@ -48,3 +48,34 @@ impl Container {
         self.flags.get("Volatile") == Some(&Value::Bool(true))
     }
 }
+
+impl crate::table::Record for Container {
+    const KEYS: &'static [&'static str] = &[
+        "id",
+        "names",
+        "image",
+        "layer",
+        "metadata",
+        "big-data-names",
+        "big-data-sizes",
+        "big-data-digests",
+        "created",
+        "uidmap",
+        "gidmap",
+        "flags",
+    ];
+
+    fn id(&self) -> &str {
+        self.id.as_str()
+    }
+
+    fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    fn names_mut(&mut self) -> &mut Vec<String> {
+        &mut self.names
+    }
+
+    fn mark_read_only(&mut self) {}
+}

@@ -68,3 +68,36 @@ impl Image {
         digests
     }
 }
+
+impl crate::table::Record for Image {
+    const KEYS: &'static [&'static str] = &[
+        "id",
+        "digest",
+        "names",
+        "names-history",
+        "layer",
+        "mapped-layers",
+        "metadata",
+        "big-data-names",
+        "big-data-sizes",
+        "big-data-digests",
+        "created",
+        "flags",
+    ];
+
+    fn id(&self) -> &str {
+        self.id.as_str()
+    }
+
+    fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    fn names_mut(&mut self) -> &mut Vec<String> {
+        &mut self.names
+    }
+
+    fn mark_read_only(&mut self) {
+        self.read_only = true;
+    }
+}

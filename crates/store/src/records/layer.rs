@@ -127,3 +127,76 @@ impl From<Compression> for LayerCompression {
         })
     }
 }
+
+impl Layer {
+    /// A record with an ID, a parent and the time; everything else is empty.
+    pub(crate) fn new(id: LayerId, parent: Option<LayerId>) -> Layer {
+        Layer {
+            id,
+            names: Vec::new(),
+            parent,
+            metadata: String::new(),
+            mount_label: String::new(),
+            created: Timestamp::now(),
+            compressed_digest: None,
+            compressed_size: 0,
+            diff_id: None,
+            toc_digest: None,
+            diff_size: 0,
+            compression: LayerCompression::default(),
+            uid_set: Vec::new(),
+            gid_set: Vec::new(),
+            flags: Map::new(),
+            uid_map: Vec::new(),
+            gid_map: Vec::new(),
+            big_data_names: Vec::new(),
+            unknown: Map::new(),
+            read_only: false,
+        }
+    }
+
+    /// Whether a tool was killed while it made or deleted the layer. Such a layer may exist only
+    /// while `layers.lock` is held for writing; whoever sees one later removes it.
+    pub(crate) fn is_incomplete(&self) -> bool {
+        self.flags.get("incomplete") == Some(&Value::Bool(true))
+    }
+}
+
+impl crate::table::Record for Layer {
+    const KEYS: &'static [&'static str] = &[
+        "id",
+        "names",
+        "parent",
+        "metadata",
+        "mountlabel",
+        "created",
+        "compressed-diff-digest",
+        "compressed-size",
+        "diff-digest",
+        "toc-digest",
+        "diff-size",
+        "compression",
+        "uidset",
+        "gidset",
+        "flags",
+        "uidmap",
+        "gidmap",
+        "big-data-names",
+    ];
+
+    fn id(&self) -> &str {
+        self.id.as_str()
+    }
+
+    fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    fn names_mut(&mut self) -> &mut Vec<String> {
+        &mut self.names
+    }
+
+    fn mark_read_only(&mut self) {
+        self.read_only = true;
+    }
+}

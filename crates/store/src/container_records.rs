@@ -1,0 +1,200 @@
+//! Containers: look-up, creation, renaming and deletion.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use oci::{ContainerId, ImageId};
+use serde_json::{Map, Value};
+
+use crate::journal::Entry;
+use crate::publish::parse_layer_id;
+use crate::staging::{make_dir, remove_tree};
+use crate::{BigDataIndex, Container, Error, Result, Store};
+
+/// A working container to be recorded.
+#[derive(Clone, Debug)]
+pub struct NewContainer {
+    /// Its ID; random if none.
+    pub id: Option<ContainerId>,
+    /// Its name.
+    pub name: String,
+    /// The image whose top layer it starts on; none for `scratch`.
+    pub image: Option<ImageId>,
+    /// Text for the record.
+    pub metadata: String,
+    /// Whether its content may be lost in a power cut; working containers are volatile.
+    pub volatile: bool,
+}
+
+impl NewContainer {
+    /// A working container: volatile, with a random ID and no metadata.
+    pub fn new(name: impl Into<String>, image: Option<ImageId>) -> NewContainer {
+        NewContainer { id: None, name: name.into(), image, metadata: String::new(), volatile: true }
+    }
+}
+
+impl Store {
+    /// All containers, of every tool.
+    pub fn containers(&self) -> Result<Vec<Container>> {
+        Ok(self.inner.containers.read()?.table.iter().cloned().collect())
+    }
+
+    /// The container with exactly this ID.
+    ///
+    /// # Errors
+    /// [`Error::UnknownContainer`].
+    pub fn container_by_id(&self, id: &ContainerId) -> Result<Container> {
+        let reading = self.inner.containers.read()?;
+        reading.table.get(id.as_str()).cloned().ok_or_else(|| Error::UnknownContainer { name: id.to_string() })
+    }
+
+    /// The container that a user means by `text`: an exact ID, an exact name, the ID of its layer,
+    /// or an unambiguous beginning of an ID.
+    ///
+    /// # Errors
+    /// [`Error::UnknownContainer`] or [`Error::Ambiguous`].
+    pub fn container(&self, text: &str) -> Result<Container> {
+        let table = self.inner.containers.read()?.table;
+        let exact = table
+            .get(text)
+            .or_else(|| table.by_name(text))
+            .or_else(|| table.iter().find(|container| container.layer.as_str() == text));
+        if let Some(container) = exact {
+            return Ok(container.clone());
+        }
+        let unknown = || Error::UnknownContainer { name: text.to_owned() };
+        if text.is_empty() {
+            return Err(unknown());
+        }
+        let matches: Vec<&Container> = table.by_prefix(text).collect();
+        match matches[..] {
+            [] => Err(unknown()),
+            [container] => Ok(container.clone()),
+            _ => Err(Error::Ambiguous {
+                prefix: text.to_owned(),
+                candidates: matches.iter().map(|container| container.id.to_string()).collect(),
+            }),
+        }
+    }
+
+    /// Makes a container with an empty layer over the image's.
+    ///
+    /// # Errors
+    /// [`Error::NameTaken`], [`Error::IdTaken`], [`Error::UnknownImage`].
+    pub fn create_container(&self, new: NewContainer) -> Result<Container> {
+        self.require_native()?;
+        let id = match new.id {
+            Some(id) => id,
+            None => ContainerId::parse(&crate::random::id()?)
+                .map_err(|_| Error::UnknownContainer { name: new.name.clone() })?,
+        };
+        let layer = parse_layer_id(&crate::random::id()?)?;
+        self.journalled(|journal| {
+            let mut layers = self.write_layers()?;
+            let image = new.image.as_ref().map(|image| self.image_by_id(image)).transpose()?;
+            let mut containers = self.inner.containers.write()?;
+            if containers.get(id.as_str()).is_some() {
+                return Err(Error::IdTaken { kind: "container", id: id.to_string() });
+            }
+            if let Some(owner) = containers.by_name(&new.name) {
+                return Err(Error::NameTaken { name: new.name.clone(), owner: owner.id.clone() });
+            }
+            journal.write(&Entry {
+                layers: vec![layer.clone()],
+                unneeded: vec![layer.clone()],
+                container: Some(id.clone()),
+                ..Entry::default()
+            })?;
+            let parent = image.as_ref().and_then(|image| image.layer.as_ref());
+            self.place_empty_layer(&mut layers, &layer, parent)?;
+            layers.save()?;
+            let mut flags = Map::new();
+            flags.insert("MountLabel".into(), "".into());
+            flags.insert("ProcessLabel".into(), "".into());
+            if new.volatile {
+                flags.insert("Volatile".into(), Value::Bool(true));
+            }
+            let container = Container {
+                id: id.clone(),
+                names: vec![new.name.clone()],
+                image: new.image.clone(),
+                layer: layer.clone(),
+                metadata: new.metadata.clone(),
+                big_data: BigDataIndex::default(),
+                created: Timestamp::now(),
+                uid_map: Vec::new(),
+                gid_map: Vec::new(),
+                flags,
+                unknown: Map::new(),
+            };
+            containers.push(container.clone());
+            containers.save()?;
+            Ok(container)
+        })
+    }
+
+    /// Gives the container this name and no other.
+    ///
+    /// # Errors
+    /// [`Error::NameTaken`].
+    pub fn rename_container(&self, id: &ContainerId, name: &str) -> Result<()> {
+        let mut containers = self.inner.containers.write()?;
+        if let Some(owner) = containers.by_name(name).filter(|owner| owner.id != *id) {
+            return Err(Error::NameTaken { name: name.to_owned(), owner: owner.id.clone() });
+        }
+        let record = containers.get_mut(id.as_str()).ok_or_else(|| Error::UnknownContainer { name: id.to_string() })?;
+        record.names = vec![name.to_owned()];
+        containers.save()
+    }
+
+    /// Unmounts the container and removes its record, its layer and its directories.
+    pub fn delete_container(&self, id: &ContainerId) -> Result<()> {
+        let trash = self.trash();
+        let storage = self.inner.storage_lock.try_write()?;
+        self.journalled(|journal| {
+            let mut layers = self.write_layers()?;
+            let mut containers = self.inner.containers.write()?;
+            let record = containers.get(id.as_str()).cloned();
+            let record = record.ok_or_else(|| Error::UnknownContainer { name: id.to_string() })?;
+            journal.write(&Entry {
+                layers: vec![record.layer.clone()],
+                unneeded: vec![record.layer.clone()],
+                container: Some(id.clone()),
+                ..Entry::default()
+            })?;
+            // A mount that can't be undone leaves all as it is.
+            self.unmount_for_removal(&record.layer)?;
+            containers.remove(id.as_str());
+            containers.use_reserve();
+            containers.save()?;
+            if layers.get(record.layer.as_str()).is_some() {
+                self.remove_layers(&mut layers, &[record.layer], trash.as_ref())?;
+            }
+            remove_tree(&self.layout().container_dir(id))?;
+            remove_tree(&self.layout().container_run_dir(id))
+        })?;
+        if storage.is_some() {
+            self.release_home()?;
+        }
+        Ok(())
+    }
+
+    /// The directory for what its tool keeps of a container (`userdata`), made if missing.
+    pub fn container_directory(&self, id: &ContainerId) -> Result<PathBuf> {
+        let path = self.layout().container_dir(id).join("userdata");
+        make_dir(&path)?;
+        Ok(path)
+    }
+
+    /// The same for what a reboot may drop.
+    pub fn container_run_directory(&self, id: &ContainerId) -> Result<PathBuf> {
+        let path = self.layout().container_run_dir(id).join("userdata");
+        make_dir(&path)?;
+        Ok(path)
+    }
+
+    /// Where the container's changes are on disk.
+    pub fn upper_dir(&self, id: &ContainerId) -> Result<PathBuf> {
+        Ok(self.layout().diff(&self.container_by_id(id)?.layer))
+    }
+}

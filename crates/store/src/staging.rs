@@ -1,0 +1,108 @@
+//! Temporary directories in the driver's home: content on its way in or out.
+//!
+//! ```text
+//! overlay/tempdirs/lock-R        locked for as long as the directory is in use
+//! overlay/tempdirs/temp-dir-R/   whatever it is; on the file system of the layers
+//! ```
+//! A directory whose lock is free belongs to nobody: whoever sees it removes it. The newer Go
+//! tools do the same with ours.
+
+use std::collections::BTreeSet;
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use crate::layout::Layout;
+use crate::lock::{Guard, LockFile};
+use crate::{Error, Result};
+
+/// A temporary directory of ours. Dropping it removes it.
+#[derive(Debug)]
+pub(crate) struct TempDir {
+    path: PathBuf,
+    lock_path: PathBuf,
+    _guard: Guard,
+}
+
+impl TempDir {
+    /// Makes one; what crashed processes left is removed by [`remove_stale`], not here.
+    pub fn new(layout: &Layout) -> Result<TempDir> {
+        let parent = layout.temp_dirs();
+        make_dir(&parent)?;
+        loop {
+            let suffix = crate::random::suffix()?;
+            let lock_path = parent.join(format!("lock-{suffix}"));
+            File::create_new(&lock_path).map_err(Error::io("create", &lock_path))?;
+            // Until it is locked, somebody may take the file for a crashed process's.
+            if let Some(guard) = LockFile::new(lock_path.clone()).try_write()? {
+                if guard.is_current() {
+                    let path = parent.join(format!("temp-dir-{suffix}"));
+                    make_dir(&path)?;
+                    return Ok(TempDir { path, lock_path, _guard: guard });
+                }
+            }
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        // What can't be removed now is removed by the next store that is opened.
+        if remove_tree(&self.path).is_ok() {
+            let _ = fs::remove_file(&self.lock_path);
+        }
+    }
+}
+
+/// Removes the temporary directories of processes that are gone.
+pub(crate) fn remove_stale(layout: &Layout) -> Result<()> {
+    let parent = layout.temp_dirs();
+    let entries = match fs::read_dir(&parent) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Error::io("read", &parent)(error)),
+    };
+    let mut suffixes = BTreeSet::new();
+    for entry in entries {
+        let name = entry.map_err(Error::io("read", &parent))?.file_name();
+        let name = name.to_string_lossy();
+        if let Some(suffix) = name.strip_prefix("lock-").or_else(|| name.strip_prefix("temp-dir-")) {
+            suffixes.insert(suffix.to_owned());
+        }
+    }
+    for suffix in suffixes {
+        let lock_path = parent.join(format!("lock-{suffix}"));
+        let Some(guard) = LockFile::new(lock_path.clone()).try_write()? else { continue };
+        if guard.is_current() {
+            remove_tree(&parent.join(format!("temp-dir-{suffix}")))?;
+            remove_file(&lock_path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes a directory, mode 0700, unless it is there.
+pub(crate) fn make_dir(path: &Path) -> Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(Error::io("create", path))
+}
+
+/// Removes a directory and all in it; a missing one is fine.
+pub(crate) fn remove_tree(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Removes a file; a missing one is fine.
+pub(crate) fn remove_file(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
+        _ => Ok(()),
+    }
+}

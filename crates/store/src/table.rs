@@ -1,0 +1,391 @@
+//! Tables of records: JSON files under one lock, cached for as long as the lock's token says that
+//! nobody changed them.
+
+use std::collections::HashMap;
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::lock::{Guard, LockFile, Token};
+use crate::{Error, Result};
+
+/// What a table's rows are.
+pub(crate) trait Record: Clone + Serialize + DeserializeOwned {
+    /// Every key, to recognise those that somebody spelt with other capitals.
+    const KEYS: &'static [&'static str];
+    fn id(&self) -> &str;
+    fn names(&self) -> &[String];
+    fn names_mut(&mut self) -> &mut Vec<String>;
+    fn mark_read_only(&mut self);
+}
+
+/// Which of a table's files a record is in. It never changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The plain file.
+    Stable,
+    /// The `volatile-` file, which is written without a sync.
+    Volatile,
+}
+
+/// The files of one kind of record, and their lock.
+#[derive(Debug)]
+pub(crate) struct Db<T> {
+    lock: LockFile,
+    files: Vec<(Place, PathBuf)>,
+    /// A file of free space for removals on a full disk.
+    reserve: Option<PathBuf>,
+    cache: Mutex<Option<Cached<T>>>,
+}
+
+#[derive(Debug)]
+struct Cached<T> {
+    token: Option<Token>,
+    stamps: Vec<Stamp>,
+    table: Arc<Table<T>>,
+}
+
+/// Inode, size and mtime: the Go tools look at the mtime too.
+type Stamp = Option<(u64, u64, i64, i64)>;
+
+/// The rows as they were read.
+#[derive(Clone, Debug)]
+pub(crate) struct Table<T> {
+    rows: Vec<(Place, Row<T>)>,
+    by_id: HashMap<String, usize>,
+}
+
+#[derive(Clone, Debug)]
+enum Row<T> {
+    Known(T),
+    /// Something that is no record as we know them; it is written back as it is.
+    Opaque(Value),
+}
+
+/// A read lock and what it protects.
+#[derive(Debug)]
+pub(crate) struct Reading<T> {
+    pub table: Arc<Table<T>>,
+    _guard: Option<Guard>,
+}
+
+/// A write lock, and the rows that [`Writing::save`] writes.
+#[derive(Debug)]
+pub(crate) struct Writing<'a, T> {
+    db: &'a Db<T>,
+    guard: Guard,
+    table: Table<T>,
+    dirty: Vec<Place>,
+    use_reserve: bool,
+}
+
+impl<T: Record> Db<T> {
+    /// The table of the store that we write: `stable` and, if there is one, `volatile`.
+    pub fn new(lock: LockFile, stable: PathBuf, volatile: Option<PathBuf>, reserve: PathBuf) -> Db<T> {
+        let mut files = vec![(Place::Stable, stable)];
+        files.extend(volatile.map(|path| (Place::Volatile, path)));
+        Db { lock, files, reserve: Some(reserve), cache: Mutex::new(None) }
+    }
+
+    /// The table of a store that is only read.
+    pub fn read_only(lock: PathBuf, stable: PathBuf, volatile: Option<PathBuf>) -> Db<T> {
+        let mut files = vec![(Place::Stable, stable)];
+        files.extend(volatile.map(|path| (Place::Volatile, path)));
+        Db { lock: LockFile::of_read_only_store(lock), files, reserve: None, cache: Mutex::new(None) }
+    }
+
+    /// Takes the read lock and reads what changed.
+    pub fn read(&self) -> Result<Reading<T>> {
+        let guard = match self.lock.read() {
+            Ok(guard) => Some(guard),
+            // Nobody writes to a medium where not even the lock file could be made.
+            Err(Error::Io { source, .. }) if self.is_read_only() && source.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let table = self.refresh(guard.as_ref())?;
+        Ok(Reading { table, _guard: guard })
+    }
+
+    /// Takes the write lock and reads what changed.
+    pub fn write(&self) -> Result<Writing<'_, T>> {
+        let guard = self.lock.write()?;
+        let mut table = (*self.refresh(Some(&guard))?).clone();
+        let dirty = table.settle_names();
+        Ok(Writing { db: self, guard, table, dirty, use_reserve: false })
+    }
+
+    fn is_read_only(&self) -> bool {
+        self.reserve.is_none()
+    }
+
+    fn refresh(&self, guard: Option<&Guard>) -> Result<Arc<Table<T>>> {
+        // The token is taken before the files are read: a change in between is seen next time.
+        let token = guard.map(Guard::token).transpose()?;
+        let stamps = self.stamps()?;
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(cached) = cache.as_ref() {
+            if cached.token == token && cached.stamps == stamps {
+                return Ok(Arc::clone(&cached.table));
+            }
+        }
+        let mut rows = Vec::new();
+        for (place, path) in &self.files {
+            for value in read_array(path)? {
+                rows.push((*place, self.row(value)));
+            }
+        }
+        let table = Arc::new(Table::new(rows));
+        *cache = Some(Cached { token, stamps, table: Arc::clone(&table) });
+        Ok(table)
+    }
+
+    fn row(&self, mut value: Value) -> Row<T> {
+        if let Value::Object(map) = &mut value {
+            for &key in T::KEYS {
+                if !map.contains_key(key) {
+                    let other = map.keys().find(|other| other.eq_ignore_ascii_case(key)).cloned();
+                    if let Some(field) = other.and_then(|other| map.remove(&other)) {
+                        map.insert(key.to_owned(), field);
+                    }
+                }
+            }
+        }
+        match T::deserialize(&value) {
+            Ok(mut record) => {
+                if self.is_read_only() {
+                    record.mark_read_only();
+                }
+                Row::Known(record)
+            }
+            Err(_) => Row::Opaque(value),
+        }
+    }
+
+    fn stamps(&self) -> Result<Vec<Stamp>> {
+        let stamp = |(_, path): &(Place, PathBuf)| match fs::metadata(path) {
+            Ok(data) => Ok(Some((data.ino(), data.size(), data.mtime(), data.mtime_nsec()))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io("stat", path)(error)),
+        };
+        self.files.iter().map(stamp).collect()
+    }
+}
+
+impl<T: Record> Table<T> {
+    fn new(rows: Vec<(Place, Row<T>)>) -> Table<T> {
+        let mut by_id = HashMap::with_capacity(rows.len());
+        for (index, (_, row)) in rows.iter().enumerate() {
+            if let Row::Known(record) = row {
+                by_id.entry(record.id().to_owned()).or_insert(index);
+            }
+        }
+        Table { rows, by_id }
+    }
+
+    /// The records, oldest first.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &T> {
+        self.rows.iter().filter_map(|(_, row)| match row {
+            Row::Known(record) => Some(record),
+            Row::Opaque(_) => None,
+        })
+    }
+
+    /// The record with this ID.
+    pub fn get(&self, id: &str) -> Option<&T> {
+        match &self.rows.get(*self.by_id.get(id)?)?.1 {
+            Row::Known(record) => Some(record),
+            Row::Opaque(_) => None,
+        }
+    }
+
+    /// The record that has this name; of several the last one, as the other tools decide it.
+    pub fn by_name(&self, name: &str) -> Option<&T> {
+        self.iter().rev().find(|record| record.names().iter().any(|own| own == name))
+    }
+
+    /// The records whose IDs begin with `prefix`.
+    pub fn by_prefix<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a T> {
+        self.iter().filter(move |record| record.id().starts_with(prefix))
+    }
+
+    /// Leaves each name to the last record that has it. Gives the files that this changed.
+    fn settle_names(&mut self) -> Vec<Place> {
+        let mut seen = std::collections::HashSet::new();
+        let mut dirty = Vec::new();
+        for (place, row) in self.rows.iter_mut().rev() {
+            if let Row::Known(record) = row {
+                let before = record.names().len();
+                let mut own: Vec<String> = Vec::with_capacity(before);
+                for name in record.names() {
+                    if seen.insert(name.clone()) {
+                        own.push(name.clone());
+                    }
+                }
+                if own.len() != before {
+                    *record.names_mut() = own;
+                    dirty.push(*place);
+                }
+            }
+        }
+        dirty
+    }
+}
+
+impl<T> std::ops::Deref for Writing<'_, T> {
+    type Target = Table<T>;
+
+    fn deref(&self) -> &Table<T> {
+        &self.table
+    }
+}
+
+impl<T: Record> Writing<'_, T> {
+    /// The record with this ID, to be changed.
+    pub fn get_mut(&mut self, id: &str) -> Option<&mut T> {
+        let index = *self.table.by_id.get(id)?;
+        match self.table.rows.get_mut(index) {
+            Some((place, Row::Known(record))) => {
+                self.dirty.push(*place);
+                Some(record)
+            }
+            _ => None,
+        }
+    }
+
+    /// Appends a record.
+    pub fn push(&mut self, record: T) {
+        self.table.by_id.insert(record.id().to_owned(), self.table.rows.len());
+        self.table.rows.push((Place::Stable, Row::Known(record)));
+        self.dirty.push(Place::Stable);
+    }
+
+    /// Removes the record with this ID.
+    pub fn remove(&mut self, id: &str) -> Option<T> {
+        let index = *self.table.by_id.get(id)?;
+        let (place, row) = self.table.rows.remove(index);
+        self.dirty.push(place);
+        self.table = Table::new(std::mem::take(&mut self.table.rows));
+        match row {
+            Row::Known(record) => Some(record),
+            Row::Opaque(_) => None,
+        }
+    }
+
+    /// Takes `names` from every record that has one of them.
+    pub fn take_names(&mut self, names: &[String]) {
+        for (place, row) in &mut self.table.rows {
+            if let Row::Known(record) = row {
+                if record.names().iter().any(|name| names.contains(name)) {
+                    record.names_mut().retain(|name| !names.contains(name));
+                    self.dirty.push(*place);
+                }
+            }
+        }
+    }
+
+    /// Lets [`Writing::save`] use the space kept for removals.
+    pub fn use_reserve(&mut self) {
+        self.use_reserve = true;
+    }
+
+    /// Writes the files that changed: token, temporary file, sync, rename.
+    pub fn save(&mut self) -> Result<()> {
+        if self.dirty.is_empty() {
+            return Ok(());
+        }
+        let result = self.write_files();
+        let mut cache = self.db.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        *cache = match &result {
+            Ok(token) => Some(Cached {
+                token: Some(token.clone()),
+                stamps: self.db.stamps()?,
+                table: Arc::new(self.table.clone()),
+            }),
+            Err(_) => None,
+        };
+        drop(cache);
+        result.map(|_| self.dirty.clear())
+    }
+
+    fn write_files(&mut self) -> Result<Token> {
+        let token = self.guard.touch()?;
+        for (place, path) in &self.db.files {
+            if !self.dirty.contains(place) {
+                continue;
+            }
+            let rows: Vec<Value> = self
+                .table
+                .rows
+                .iter()
+                .filter(|(own, _)| own == place)
+                .map(|(_, row)| match row {
+                    Row::Known(record) => serde_json::to_value(record),
+                    Row::Opaque(value) => Ok(value.clone()),
+                })
+                .collect::<Result<_, _>>()
+                .map_err(|source| Error::Json { path: path.clone(), source })?;
+            let bytes = serde_json::to_vec(&rows).map_err(|source| Error::Json { path: path.clone(), source })?;
+            let sync = *place == Place::Stable;
+            let outcome = write_atomically(path, &bytes, sync);
+            match (outcome, &self.db.reserve) {
+                (Err(Error::Io { source, .. }), Some(reserve)) if self.use_reserve && is_full(&source) => {
+                    fs::remove_file(reserve).map_err(Error::io("remove", reserve))?;
+                    write_atomically(path, &bytes, sync)?;
+                }
+                (outcome, _) => outcome?,
+            }
+        }
+        Ok(token)
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// The elements of the array in the file at `path`; none if it is missing or empty.
+pub(crate) fn read_array(path: &Path) -> Result<Vec<Value>> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::io("read", path)(error)),
+    };
+    if bytes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows: Option<Vec<Value>> =
+        serde_json::from_slice(&bytes).map_err(|source| Error::Json { path: path.to_owned(), source })?;
+    Ok(rows.unwrap_or_default())
+}
+
+/// Replaces the file at `path`, mode 0600, so that there is the old content or the new at any
+/// time. Only one writer at a time: the caller holds the lock. With `sync` the new content is on
+/// disk when this returns.
+pub(crate) fn write_atomically(path: &Path, bytes: &[u8], sync: bool) -> Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    // The name is fixed, so that a kill leaves at most one such file.
+    let temporary = path.with_file_name(format!(".tmp-{name}-gabion"));
+    let write = || -> io::Result<()> {
+        let mut file = File::create(&temporary)?;
+        file.write_all(bytes)?;
+        file.set_permissions(Permissions::from_mode(0o600))?;
+        if sync {
+            file.sync_data()?;
+        }
+        fs::rename(&temporary, path)?;
+        if let (true, Some(parent)) = (sync, path.parent()) {
+            File::open(parent)?.sync_all()?;
+        }
+        Ok(())
+    };
+    write().map_err(|error| {
+        let _ = fs::remove_file(&temporary);
+        Error::io("write", path)(error)
+    })
+}
