@@ -8,6 +8,7 @@
 pub mod base_image; // a tiny image of the host's busybox, made on the spot
 pub mod registry; // Debian's docker-registry on a loopback port
 pub mod sandbox; // a store of the test's own
+pub mod store_check; // is a store whole? seen from outside
 pub mod tool; // a command, run and judged
 pub mod tree; // file tree literals
 pub mod validate; // recompute every digest of an image on disk

@@ -13,11 +13,15 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::mount::{UnmountFlags, unmount};
 use tempfile::TempDir;
 
 use crate::tool::Tool;
+
+static MADE: AtomicUsize = AtomicUsize::new(0);
 
 /// A temporary store. When dropped, what is mounted in it is unmounted and all of it is removed.
 pub struct Sandbox {
@@ -29,7 +33,10 @@ pub struct Sandbox {
 impl Sandbox {
     /// An empty store. `gabion` is the binary: `env!("CARGO_BIN_EXE_gabion")`.
     pub fn new(gabion: impl Into<PathBuf>) -> Sandbox {
-        let dir = tempfile::Builder::new().prefix("gabion-test-").tempdir().expect("make a temporary directory");
+        // Paths become image names (`oci:PATH`), which have no capitals.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos());
+        let prefix = format!("gabion-test-{:x}-{now:x}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+        let dir = tempfile::Builder::new().prefix(&prefix).rand_bytes(0).tempdir().expect("make a temporary directory");
         let sandbox = Sandbox { dir: Some(dir), gabion: gabion.into() };
         for name in ["home", "tmp", "empty"] {
             fs::create_dir(sandbox.path(name)).expect("make a directory");
