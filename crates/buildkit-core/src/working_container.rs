@@ -77,13 +77,7 @@ impl<'s> WorkingContainer<'s> {
                 Some(name) => name.clone(),
                 None => naming::default_name(base, attempt),
             };
-            let new = NewContainer {
-                name,
-                image: image.map(|image| image.id().clone()),
-                volatile: true,
-                ..NewContainer::default()
-            };
-            match store.create_container(new) {
+            match store.create_container(NewContainer::new(name, image.map(|image| image.id().clone()))) {
                 Err(store::Error::NameTaken { .. }) if options.name.is_none() => attempt += 1,
                 result => break result?,
             }
