@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use buildkit_core::commit::{Afterwards, CommitOptions, Layers, commit};
-use buildkit_core::transfer::{self, Destination};
+use buildkit_core::image::store_name;
 use buildkit_core::working_container::WorkingContainer;
 use oci::Format;
 
@@ -58,10 +58,10 @@ pub struct Args {
 pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     let store = session.store()?;
     let events = session.events(Progress::from_quiet(args.quiet));
+    let name = args.image.as_deref().map(store_name).transpose()?;
     let container = WorkingContainer::open(&store, &args.container)?;
-    let destination = args.image.as_deref().map(Destination::parse).transpose()?;
     let options = CommitOptions {
-        names: destination.iter().filter_map(Destination::store_name).collect(),
+        names: name.into_iter().collect(),
         format: args.format,
         layers: if args.squash { Layers::Squash } else { Layers::Append },
         times: session.times(args.timestamp)?,
@@ -72,5 +72,9 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
         stubs: Vec::new(),
     };
     let committed = commit(container, &options, &events)?;
+    if let Some(file) = &args.iidfile {
+        session.write_file(file, &format!("sha256:{}", committed.image_id))?;
+    }
+    println!("{}", committed.image_id);
     Ok(ExitCode::SUCCESS)
 }

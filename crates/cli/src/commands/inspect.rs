@@ -52,5 +52,5 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
 
 fn image(store: &Store, name: &str) -> Result<Value, CommandError> {
     let image = buildkit_core::image::Image::find(store, name)?;
-    Ok(inspect::image(name, image.id(), image.config(), image.config_bytes(), image.manifest()))
+    Ok(inspect::image(image.name(), image.id(), image.config(), image.config_bytes(), image.manifest()))
 }

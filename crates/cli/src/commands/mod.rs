@@ -7,6 +7,7 @@ use clap::Subcommand;
 use crate::command_error::CommandError;
 use crate::session::Session;
 
+mod commit;
 mod completion;
 mod config;
 mod containers;
@@ -22,6 +23,7 @@ mod version;
 /// One variant a subcommand, in alphabetical order.
 #[derive(Subcommand)]
 pub enum Command {
+    Commit(commit::Args),
     Completion(completion::Args),
     Config(config::Args),
     Containers(containers::Args),
@@ -41,6 +43,7 @@ pub enum Command {
 /// Runs `command`; the exit code is that of a step where the command ran one.
 pub fn run(command: Command, session: &Session) -> Result<ExitCode, CommandError> {
     match command {
+        Command::Commit(args) => commit::run(&args, session),
         Command::Completion(args) => completion::run(&args),
         Command::Config(args) => config::run(&args, session),
         Command::Containers(args) => containers::run(&args, session),
