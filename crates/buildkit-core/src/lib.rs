@@ -10,5 +10,9 @@ pub mod configure; // edits of the config to be
 pub mod event; // what the engine tells while it works
 pub mod image; // an image of the store, read as a whole
 pub mod inspect; // working containers and images as Buildah shows them
+pub mod plan; // the stages of a Dockerfile, those that are needed
+pub mod stage_state; // config and arguments while a stage is built
+pub mod step; // an instruction, ready to be done
 pub mod transfer; // pull and push
+pub mod transport; // registries, layouts, archives, directories, stores
 pub mod working_container; // the record, the state beside it, mounting

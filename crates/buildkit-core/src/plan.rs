@@ -1,0 +1,432 @@
+//! What a build will do: the stages of a Dockerfile in order, those nobody needs left out.
+//!
+//! Pure: the same text and options give the same plan. Only what stands outside of stages is
+//! expanded here (FROM and the ARGs before it); the rest depends on base images and is left to
+//! [`crate::stage_state`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dockerfile::instruction::{Copy, From, Kind, Run};
+use dockerfile::words::Expander;
+use dockerfile::{Diagnostic, Dockerfile, Instruction, Word};
+use oci::Platform;
+
+/// What the plan depends on besides the Dockerfile.
+#[derive(Clone, Debug)]
+pub struct PlanOptions {
+    /// Stage to build, by name or number; the last one if `None`.
+    pub target: Option<String>,
+    /// `--build-arg`.
+    pub build_args: BTreeMap<String, String>,
+    /// Platform of the image.
+    pub platform: Platform,
+    /// Platform of this machine.
+    pub build_platform: Platform,
+}
+
+/// What a build will do.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The stages that are needed, in the order of the file; the last one is the target.
+    pub stages: Vec<Stage>,
+    /// Arguments declared before the first FROM, and the predefined ones.
+    pub global_args: BTreeMap<String, String>,
+    /// The file's escape character.
+    pub escape: char,
+    /// All stages of the file, needed or not, in order: their names.
+    pub names: Vec<Option<String>>,
+    /// What the user should know of.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// A stage.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    /// Its number in the file, from 0.
+    pub index: usize,
+    /// Its name.
+    pub name: Option<String>,
+    /// What it begins with.
+    pub base: Base,
+    /// Its FROM.
+    pub from: Instruction,
+    /// The instructions behind FROM.
+    pub instructions: Vec<Instruction>,
+    /// Whether a later stage begins with it.
+    pub is_base: bool,
+    /// Number of the last stage that reads files of it.
+    pub last_reader: Option<usize>,
+}
+
+/// What a stage begins with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Base {
+    /// Nothing.
+    Scratch,
+    /// An earlier stage.
+    Stage(usize),
+    /// An image.
+    Image(String),
+}
+
+/// Where `--from` or `from=` leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// An earlier stage, by its number in the file.
+    Stage(usize),
+    /// An image.
+    Image(String),
+}
+
+/// Why there is no plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PlanError {
+    /// Something in the file.
+    File(Vec<Diagnostic>),
+    /// The target is no stage; with a hint.
+    Target(String, Option<String>),
+}
+
+/// Makes the plan.
+pub fn plan(file: &Dockerfile, options: &PlanOptions) -> Result<Plan, PlanError> {
+    let mut errors: Vec<Diagnostic> = file.errors().cloned().collect();
+    let escape = file.ast.escape;
+    let global = global_args(file, options, &mut errors);
+    let mut stages: Vec<Stage> = Vec::new();
+    let mut names: Vec<Option<String>> = Vec::new();
+    for instruction in &file.instructions {
+        match &instruction.kind {
+            Kind::From(from) => {
+                let base = match base(from, &names, &global, escape, options) {
+                    Ok(base) => base,
+                    Err(error) => {
+                        errors.push(error);
+                        Base::Scratch
+                    }
+                };
+                let name = from.name.as_ref().map(|name| name.text.clone());
+                names.push(name.clone());
+                stages.push(Stage {
+                    index: stages.len(),
+                    name,
+                    base,
+                    from: instruction.clone(),
+                    instructions: Vec::new(),
+                    is_base: false,
+                    last_reader: None,
+                });
+            }
+            _ => {
+                if let Some(stage) = stages.last_mut() {
+                    stage.instructions.push(instruction.clone());
+                }
+            }
+        }
+    }
+    let mut readers: Vec<(usize, usize)> = Vec::new();
+    for stage in &stages {
+        for instruction in &stage.instructions {
+            for from in origins(instruction) {
+                match origin(from, stage.index, &names) {
+                    Ok(Origin::Stage(read)) => readers.push((stage.index, read)),
+                    Ok(Origin::Image(_)) => {}
+                    Err(error) => errors.push(error),
+                }
+            }
+        }
+    }
+    if !errors.is_empty() {
+        errors.sort_by_key(|error| error.span.start);
+        return Err(PlanError::File(errors));
+    }
+    let target = target(options.target.as_deref(), &names)?;
+    let needed = needed(target, &stages, &readers);
+    let based_on: BTreeSet<usize> = stages
+        .iter()
+        .filter(|stage| needed.contains(&stage.index))
+        .filter_map(|stage| match stage.base {
+            Base::Stage(base) => Some(base),
+            _ => None,
+        })
+        .collect();
+    stages.retain(|stage| needed.contains(&stage.index));
+    for stage in &mut stages {
+        stage.is_base = based_on.contains(&stage.index);
+        let of_this = readers.iter().filter(|(reader, read)| *read == stage.index && needed.contains(reader));
+        stage.last_reader = of_this.map(|(reader, _)| *reader).max();
+    }
+    let warnings = file.diagnostics.clone();
+    Ok(Plan { stages, global_args: global, escape, names, warnings })
+}
+
+/// What `--from` or `from=` means in stage `index`.
+pub fn origin(word: &Word, index: usize, names: &[Option<String>]) -> Result<Origin, Diagnostic> {
+    let lower = word.text.to_lowercase();
+    let is_named = |name: &Option<String>| name.as_deref() == Some(lower.as_str());
+    let earlier = names.get(..index).unwrap_or_default();
+    if let Some(found) = earlier.iter().rposition(is_named) {
+        return Ok(Origin::Stage(found));
+    }
+    if let Ok(number) = word.text.parse::<usize>() {
+        if number < index {
+            return Ok(Origin::Stage(number));
+        }
+        if number == index {
+            return Err(Diagnostic::error(format!("stage {number} is this stage itself"), word.span));
+        }
+        return Err(Diagnostic::error(format!("there is no stage {number} before this one"), word.span)
+            .hint("stages are counted from 0"));
+    }
+    if names.get(index).is_some_and(is_named) {
+        return Err(Diagnostic::error(format!("stage {} is this stage itself", word.text), word.span));
+    }
+    if names.iter().any(is_named) {
+        let error = Diagnostic::error(format!("stage {} comes later in the file", word.text), word.span);
+        return Err(error.hint("a stage can use earlier stages only"));
+    }
+    Ok(Origin::Image(word.text.clone()))
+}
+
+/// The words of an instruction that name a stage or an image.
+pub fn origins(instruction: &Instruction) -> Vec<&Word> {
+    match &instruction.kind {
+        Kind::Copy(Copy { from: Some(from), .. }) => vec![from],
+        Kind::Run(Run { mounts, .. }) => mounts.iter().filter_map(|mount| mount.from.as_ref()).collect(),
+        // What is left for later runs in a stage that begins with this one.
+        Kind::OnBuild(later) => origins(&later.trigger),
+        _ => Vec::new(),
+    }
+}
+
+/// Names of the predefined arguments for proxies, which need no ARG and leave no trace.
+pub const PROXY_ARGS: [&str; 10] = [
+    "HTTP_PROXY",
+    "http_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "FTP_PROXY",
+    "ftp_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+];
+
+fn platform_args(options: &PlanOptions) -> BTreeMap<String, String> {
+    let mut args = BTreeMap::new();
+    for (prefix, platform) in [("TARGET", &options.platform), ("BUILD", &options.build_platform)] {
+        let parts = [
+            ("PLATFORM", platform.to_string()),
+            ("OS", platform.os.clone()),
+            ("ARCH", platform.architecture.clone()),
+            ("VARIANT", platform.variant.clone().unwrap_or_default()),
+        ];
+        args.extend(parts.map(|(name, value)| (format!("{prefix}{name}"), value)));
+    }
+    args.insert("TARGETSTAGE".into(), options.target.clone().unwrap_or_else(|| "default".into()));
+    args
+}
+
+fn global_args(file: &Dockerfile, options: &PlanOptions, errors: &mut Vec<Diagnostic>) -> BTreeMap<String, String> {
+    let mut args = platform_args(options);
+    for name in args.clone().keys() {
+        if let Some(value) = options.build_args.get(name) {
+            args.insert(name.clone(), value.clone());
+        }
+    }
+    for instruction in &file.instructions {
+        let Kind::Arg(declared) = &instruction.kind else { break };
+        for arg in declared {
+            let name = &arg.name.text;
+            if let Some(value) = options.build_args.get(name) {
+                args.insert(name.clone(), value.clone());
+            } else if let Some(default) = &arg.default {
+                match expand(default, &args, file.ast.escape) {
+                    Ok(value) => _ = args.insert(name.clone(), value),
+                    Err(error) => errors.push(error),
+                }
+            }
+        }
+    }
+    args
+}
+
+fn expand(word: &Word, args: &BTreeMap<String, String>, escape: char) -> Result<String, Diagnostic> {
+    let lookup = |name: &str| args.get(name).cloned();
+    Expander::new(&lookup, escape).expand(&word.text).map_err(|error| Diagnostic::error(error.message, word.span))
+}
+
+fn base(
+    from: &From,
+    names: &[Option<String>],
+    global: &BTreeMap<String, String>,
+    escape: char,
+    options: &PlanOptions,
+) -> Result<Base, Diagnostic> {
+    if let Some(word) = &from.platform {
+        let text = expand(word, global, escape)?;
+        let platform: Platform = text.parse().map_err(|error| Diagnostic::error(format!("{error}"), word.span))?;
+        if !options.build_platform.satisfies(&platform) {
+            let message = format!("platform {platform} is not this machine's, {}", options.build_platform);
+            return Err(
+                Diagnostic::error(message, word.span).hint("only images of this machine's platform can be built")
+            );
+        }
+    }
+    let name = expand(&from.base, global, escape)?;
+    if name.is_empty() {
+        let error = Diagnostic::error(
+            format!("the base {} is empty once variables are put in", from.base.text),
+            from.base.span,
+        );
+        return Err(error.hint("declare the variable by ARG before the first FROM, or give it by --build-arg"));
+    }
+    if name == "scratch" {
+        return Ok(Base::Scratch);
+    }
+    let lower = name.to_lowercase();
+    Ok(match names.iter().rposition(|known| known.as_deref() == Some(lower.as_str())) {
+        Some(index) => Base::Stage(index),
+        None => Base::Image(name),
+    })
+}
+
+fn target(wanted: Option<&str>, names: &[Option<String>]) -> Result<usize, PlanError> {
+    let last = names.len().saturating_sub(1);
+    let Some(wanted) = wanted else { return Ok(last) };
+    let lower = wanted.to_lowercase();
+    if let Some(index) = names.iter().rposition(|name| name.as_deref() == Some(lower.as_str())) {
+        return Ok(index);
+    }
+    if let Some(index) = wanted.parse().ok().filter(|index| *index < names.len()) {
+        return Ok(index);
+    }
+    let known = names.iter().flatten().map(String::as_str);
+    let near = dockerfile::diagnostic::nearest(wanted, known.clone());
+    let hint = match near {
+        Some(near) => Some(format!("did you mean {near}?")),
+        None if names.iter().flatten().next().is_some() => {
+            Some(format!("stages: {}", known.collect::<Vec<_>>().join(", ")))
+        }
+        None => None,
+    };
+    Err(PlanError::Target(format!("no stage {wanted:?} in the Dockerfile"), hint))
+}
+
+fn needed(target: usize, stages: &[Stage], readers: &[(usize, usize)]) -> BTreeSet<usize> {
+    let mut needed = BTreeSet::new();
+    let mut next = vec![target];
+    while let Some(index) = next.pop() {
+        if !needed.insert(index) {
+            continue;
+        }
+        if let Some(Stage { base: Base::Stage(base), .. }) = stages.get(index) {
+            next.push(*base);
+        }
+        next.extend(readers.iter().filter(|(reader, _)| *reader == index).map(|(_, read)| *read));
+    }
+    needed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dockerfile::Source;
+
+    fn options() -> PlanOptions {
+        let platform: Platform = "linux/amd64".parse().expect("valid");
+        PlanOptions { target: None, build_args: BTreeMap::new(), platform: platform.clone(), build_platform: platform }
+    }
+
+    fn make(text: &str, options: &PlanOptions) -> Result<String, String> {
+        let source = Source::new("f", text.as_bytes());
+        match plan(&dockerfile::parse(&source), options) {
+            Ok(plan) => Ok(plan
+                .stages
+                .iter()
+                .map(|stage| {
+                    let base = match &stage.base {
+                        Base::Scratch => "scratch".to_owned(),
+                        Base::Stage(index) => format!("#{index}"),
+                        Base::Image(name) => name.clone(),
+                    };
+                    let reader = stage.last_reader.map_or(String::new(), |reader| format!("<{reader}"));
+                    format!(
+                        "{}:{base}+{}{}{reader}",
+                        stage.index,
+                        stage.instructions.len(),
+                        if stage.is_base { "b" } else { "" }
+                    )
+                })
+                .collect::<Vec<_>>()
+                .join(" ")),
+            Err(PlanError::File(errors)) => {
+                Err(errors.iter().map(|error| error.line(&source)).collect::<Vec<_>>().join("; "))
+            }
+            Err(PlanError::Target(message, hint)) => Err(format!("{message} ({})", hint.unwrap_or_default())),
+        }
+    }
+
+    #[test]
+    fn pure_plans() {
+        for (text, expected) in [
+            ("FROM a", "0:a+0"),
+            ("FROM scratch\nRUN x", "0:scratch+1"),
+            ("FROM a AS b\nFROM c\nCOPY --from=b x y", "0:a+0<1 1:c+1"),
+            ("FROM a AS b\nFROM c\nCOPY --from=0 x y", "0:a+0<1 1:c+1"),
+            ("FROM a AS b\nFROM b\nRUN x", "0:a+0b 1:#0+1"),
+            ("FROM a AS b\nFROM c AS unused\nFROM b", "0:a+0b 2:#0+0"),
+            ("FROM a AS B\nFROM b", "0:a+0b 1:#0+0"),
+            (
+                "FROM a AS b\nFROM c AS d\nRUN --mount=from=b,target=/x y\nFROM e\nCOPY --from=d x y",
+                "0:a+0<1 1:c+1<2 2:e+1",
+            ),
+            ("FROM a AS a\nFROM a", "0:a+0b 1:#0+0"),
+            ("FROM a\nCOPY --from=alpine:3 x y", "0:a+1"),
+            ("FROM a AS b\nFROM c\nONBUILD COPY --from=b x y", "0:a+0<1 1:c+1"),
+            ("ARG V=1\nFROM a:${V}", "0:a:1+0"),
+            ("ARG V=1\nARG W=x$V\nFROM a:${W}-$TARGETARCH", "0:a:x1-amd64+0"),
+            ("FROM --platform=$BUILDPLATFORM a", "0:a+0"),
+        ] {
+            assert_eq!(make(text, &options()).as_deref(), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn pure_target_and_arguments() {
+        let text = "ARG V\nFROM a:$V AS one\nFROM b AS two\nFROM c";
+        let mut options = PlanOptions { target: Some("ONE".into()), ..options() };
+        options.build_args.insert("V".into(), "9".into());
+        assert_eq!(make(text, &options).as_deref(), Ok("0:a:9+0"));
+        options.target = Some("1".into());
+        assert_eq!(make(text, &options).as_deref(), Ok("1:b+0"));
+        options.target = Some("tow".into());
+        assert_eq!(make(text, &options), Err("no stage \"tow\" in the Dockerfile (did you mean two?)".into()));
+        options.target = Some("3".into());
+        assert_eq!(make(text, &options), Err("no stage \"3\" in the Dockerfile (stages: one, two)".into()));
+    }
+
+    #[test]
+    fn pure_bad_plans() {
+        for (text, expected) in [
+            ("FROM a AS b\nCOPY --from=b x y", "f:2:13: stage b is this stage itself"),
+            ("FROM a\nCOPY --from=0 x y", "f:2:13: stage 0 is this stage itself"),
+            ("FROM a\nCOPY --from=b x y\nFROM c AS b", "f:2:13: stage b comes later in the file"),
+            ("FROM a\nCOPY --from=7 x y", "f:2:13: there is no stage 7 before this one"),
+            ("FROM a\nRUN --mount=from=b,target=/t y\nFROM c AS b", "f:2:18: stage b comes later in the file"),
+            ("FROM $x", "f:1:6: the base $x is empty once variables are put in"),
+            ("FROM ${x", "f:1:6: missing } of a ${…}"),
+            ("FROM --platform=windows/amd64 a", "f:1:17: platform windows/amd64 is not this machine's, linux/amd64"),
+            (
+                "FROM --platform=x a",
+                "f:1:17: invalid platform \"x\": expected os/arch or os/arch/variant, such as linux/amd64",
+            ),
+            (
+                "FROM a\nRUNN\nCOPY --from=9 a b",
+                "f:2:1: unknown instruction \"RUNN\"; f:3:13: there is no stage 9 before this one",
+            ),
+        ] {
+            assert_eq!(make(text, &options()), Err(expected.to_owned()), "{text}");
+        }
+    }
+}

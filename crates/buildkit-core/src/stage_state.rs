@@ -1,0 +1,580 @@
+//! The state of a stage while its instructions are gone through: the config in progress, and
+//! which build arguments are in scope.
+//!
+//! Pure: an instruction and the state give a [`Step`] and the next state.
+//!
+//! Scopes of names, the first one that has it wins: ENV (the base image's included), ARG of this
+//! stage (and of the stages it begins with). An ARG's value is that of `--build-arg`, else its
+//! default, else that of the ARG before the first FROM or of the predefined one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use dockerfile::instruction::{Command, Copy, CopySource, Healthcheck, Kind, Pairs, Run, Script, Test, parse_ports};
+use dockerfile::words::Expander;
+use dockerfile::{Diagnostic, Instruction, Span, Word};
+use oci::ImageConfig;
+use oci::config::Empty;
+
+use crate::plan::PROXY_ARGS;
+use crate::step::{Action, CopyStep, RunStep, SCRIPTS, Step, StepSource};
+
+/// What all stages of a build share.
+#[derive(Clone, Debug)]
+pub struct Scope {
+    /// `--build-arg`.
+    pub build_args: BTreeMap<String, String>,
+    /// ARGs before the first FROM, and the predefined ones.
+    pub global_args: BTreeMap<String, String>,
+    /// The file's escape character.
+    pub escape: char,
+}
+
+/// The state of a stage.
+#[derive(Clone, Debug)]
+pub struct StageState {
+    scope: Arc<Scope>,
+    /// The config of the image to be; its history and layers are no business of this module.
+    pub config: ImageConfig,
+    /// ARGs in scope that have a value.
+    args: BTreeMap<String, String>,
+    /// ARGs in scope.
+    declared: BTreeSet<String>,
+    cmd_is_own: bool,
+}
+
+type Result<T> = std::result::Result<T, Diagnostic>;
+
+impl StageState {
+    /// The state behind FROM; `config` is the base's.
+    pub fn new(scope: Arc<Scope>, config: ImageConfig) -> StageState {
+        StageState { scope, config, args: BTreeMap::new(), declared: BTreeSet::new(), cmd_is_own: false }
+    }
+
+    /// The state behind a FROM that names the stage which ended in `base`: its ARGs stay in scope.
+    pub fn on_stage(base: &StageState, config: ImageConfig) -> StageState {
+        StageState { config, cmd_is_own: false, ..base.clone() }
+    }
+
+    /// Names of the ARGs that were declared.
+    pub fn declared(&self) -> impl Iterator<Item = &str> {
+        self.declared.iter().map(String::as_str)
+    }
+
+    /// The shell of the shell form.
+    pub fn shell(&self) -> Vec<String> {
+        match self.config.config.shell.as_slice() {
+            [] => vec!["/bin/sh".into(), "-c".into()],
+            shell => shell.to_vec(),
+        }
+    }
+
+    /// Where relative paths begin.
+    pub fn workdir(&self) -> &str {
+        match self.config.config.working_dir.as_str() {
+            "" => "/",
+            path => path,
+        }
+    }
+
+    /// Goes through one instruction.
+    pub fn apply(&mut self, instruction: &Instruction) -> Result<Step> {
+        let mut lost_in_oci = None;
+        let mut created_by = format!("/bin/sh -c #(nop) {}", instruction.text);
+        let mut action = Action::Config;
+        match &instruction.kind {
+            Kind::From(_) => {}
+            Kind::Arg(args) => {
+                for arg in args {
+                    self.declare(&arg.name, arg.default.as_ref())?;
+                }
+                let names = self.declared.iter().cloned().collect::<Vec<_>>().join(" ");
+                created_by = format!("/bin/sh -c #(nop) ARG {names}");
+            }
+            Kind::Env(pairs) => {
+                for (name, value) in self.expand_pairs(pairs)? {
+                    self.config.config.set_env(&name, &value);
+                }
+            }
+            Kind::Label(pairs) => {
+                let pairs = self.expand_pairs(pairs)?;
+                self.config.config.labels.extend(pairs);
+            }
+            Kind::Workdir(word) => {
+                let path = self.expand(word)?;
+                let path = clean(&join(self.workdir(), &path));
+                self.config.config.working_dir.clone_from(&path);
+                action = Action::Workdir(path);
+            }
+            Kind::User(word) => self.config.config.user = self.not_empty(word, "user")?,
+            Kind::Expose(words) => {
+                for word in words {
+                    for port in self.words(word)? {
+                        let ports = parse_ports(&port).map_err(|message| Diagnostic::error(message, word.span))?;
+                        self.config.config.exposed_ports.extend(ports.into_iter().map(|port| (port, Empty {})));
+                    }
+                }
+            }
+            Kind::Volume(words) => {
+                for word in words {
+                    let path = self.not_empty(word, "volume's path")?;
+                    self.config.config.volumes.insert(path, Empty {});
+                }
+            }
+            Kind::Cmd(command) => {
+                self.config.config.cmd = Some(self.command(command));
+                self.cmd_is_own = true;
+            }
+            Kind::Entrypoint(command) => {
+                let args = self.command(command);
+                self.config.config.entrypoint = (!args.is_empty()).then_some(args);
+                if !self.cmd_is_own {
+                    // The base's arguments belong to the base's entrypoint.
+                    self.config.config.cmd = None;
+                }
+            }
+            Kind::Shell(words) => {
+                self.config.config.shell = words.iter().map(|word| word.text.clone()).collect();
+                lost_in_oci = Some("SHELL");
+            }
+            Kind::StopSignal(word) => {
+                let signal = self.not_empty(word, "signal")?;
+                check_signal(&signal).map_err(|message| Diagnostic::error(message, word.span))?;
+                self.config.config.stop_signal = signal;
+            }
+            Kind::Healthcheck(check) => {
+                self.config.config.healthcheck = Some(self.healthcheck(check));
+                lost_in_oci = Some("HEALTHCHECK");
+            }
+            Kind::OnBuild(later) => {
+                self.config.config.on_build.push(later.expression.clone());
+                lost_in_oci = Some("ONBUILD");
+            }
+            Kind::Maintainer(word) => self.config.author = word.text.clone(),
+            Kind::Run(run) => {
+                let step = self.run(run)?;
+                created_by = self.run_created_by(instruction, run);
+                action = Action::Run(step);
+            }
+            Kind::Copy(copy) | Kind::Add(copy) => {
+                let is_add = matches!(instruction.kind, Kind::Add(_));
+                let step = self.copy(copy, is_add)?;
+                created_by = copy_created_by(&step);
+                action = Action::Copy(step);
+            }
+        }
+        Ok(Step { action, created_by, span: instruction.span, lost_in_oci })
+    }
+
+    fn declare(&mut self, name: &Word, default: Option<&Word>) -> Result<()> {
+        let name_text = self.expand(name)?;
+        let value = if let Some(value) = self.scope.build_args.get(&name_text) {
+            Some(value.clone())
+        } else if let Some(default) = default {
+            Some(self.expand(default)?)
+        } else {
+            self.scope.global_args.get(&name_text).cloned()
+        };
+        if let Some(value) = value {
+            self.args.insert(name_text.clone(), value);
+        }
+        self.declared.insert(name_text);
+        Ok(())
+    }
+
+    fn lookup(&self, name: &str) -> Option<String> {
+        self.config.config.env(name).map(str::to_owned).or_else(|| self.args.get(name).cloned())
+    }
+
+    fn expand(&self, word: &Word) -> Result<String> {
+        let lookup = |name: &str| self.lookup(name);
+        Expander::new(&lookup, self.scope.escape)
+            .expand(&word.text)
+            .map_err(|error| Diagnostic::error(error.message, word.span))
+    }
+
+    fn words(&self, word: &Word) -> Result<Vec<String>> {
+        let lookup = |name: &str| self.lookup(name);
+        Expander::new(&lookup, self.scope.escape)
+            .expand_to_words(&word.text)
+            .map_err(|error| Diagnostic::error(error.message, word.span))
+    }
+
+    fn not_empty(&self, word: &Word, what: &str) -> Result<String> {
+        let text = self.expand(word)?;
+        if text.is_empty() {
+            return Err(Diagnostic::error(
+                format!("the {what} {} is empty once variables are put in", word.text),
+                word.span,
+            ));
+        }
+        Ok(text)
+    }
+
+    /// The pairs of one instruction do not see each other.
+    fn expand_pairs(&self, pairs: &Pairs) -> Result<Vec<(String, String)>> {
+        let expand = |pair: &dockerfile::instruction::Pair| {
+            let name = self.not_empty(&pair.name, "name")?;
+            Ok((name, self.expand(&pair.value)?))
+        };
+        pairs.pairs.iter().map(expand).collect()
+    }
+
+    fn command(&self, command: &Command) -> Vec<String> {
+        match command {
+            Command::Exec(words) => words.iter().map(|word| word.text.clone()).collect(),
+            Command::Shell(line) => [self.shell(), vec![line.text.clone()]].concat(),
+        }
+    }
+
+    fn healthcheck(&self, check: &Healthcheck) -> oci::config::Healthcheck {
+        let test = match &check.test {
+            Test::None => vec!["NONE".to_owned()],
+            Test::Command(Command::Shell(line)) => vec!["CMD-SHELL".to_owned(), line.text.clone()],
+            Test::Command(Command::Exec(words)) => {
+                std::iter::once("CMD".to_owned()).chain(words.iter().map(|word| word.text.clone())).collect()
+            }
+        };
+        oci::config::Healthcheck {
+            test,
+            interval: check.interval,
+            timeout: check.timeout,
+            start_period: check.start_period,
+            start_interval: check.start_interval,
+            retries: check.retries,
+        }
+    }
+
+    fn run(&self, run: &Run) -> Result<RunStep> {
+        let mut script = None;
+        let args = match run.script() {
+            Script::Exec(args) => args,
+            Script::Shell(text) => [self.shell(), vec![text]].concat(),
+            Script::File { name, content } => {
+                let file_name = name.replace('/', "_");
+                let path = format!("{SCRIPTS}/{file_name}");
+                script = Some((file_name, content));
+                [self.shell(), vec![path]].concat()
+            }
+        };
+        let mut mounts = Vec::with_capacity(run.mounts.len());
+        for mount in &run.mounts {
+            let mut resolved = mount.resolve(&|word| self.expand(word))?;
+            resolved.target = clean(&join(self.workdir(), &resolved.target));
+            if resolved.target == "/" {
+                return Err(Diagnostic::error("a mount can't be at /", mount.span));
+            }
+            mounts.push((resolved, mount.from.clone(), mount.span));
+        }
+        Ok(RunStep {
+            args,
+            script,
+            args_env: self.args_env(),
+            mounts,
+            network: run.network.as_ref().map(|(network, word)| (*network, word.span)),
+        })
+    }
+
+    /// ARGs as environment variables: those in scope, and proxies that were given without ARG.
+    fn args_env(&self) -> Vec<String> {
+        let given = PROXY_ARGS.iter().filter(|name| !self.declared.contains(**name));
+        let proxies = given.filter_map(|name| Some((*name, self.scope.build_args.get(*name)?)));
+        let args = self.args.iter().map(|(name, value)| (name.as_str(), value));
+        let unshadowed = proxies.chain(args).filter(|(name, _)| self.config.config.env(name).is_none());
+        unshadowed.map(|(name, value)| format!("{name}={value}")).collect()
+    }
+
+    /// `|2 A=1 B=2 /bin/sh -c make`
+    fn run_created_by(&self, instruction: &Instruction, run: &Run) -> String {
+        let mut text = String::new();
+        let args: Vec<String> = self
+            .args
+            .iter()
+            .map(|(name, value)| format!("{name}={}", self.config.config.env(name).unwrap_or(value)))
+            .collect();
+        if !args.is_empty() {
+            text = format!("|{} {} ", args.len(), args.join(" "));
+        }
+        let line = instruction.text.get(instruction.keyword.text.len()..).unwrap_or_default();
+        text += &format!("/bin/sh -c {}", line.trim_start());
+        for heredoc in &run.heredocs {
+            text.push('\n');
+            text.push_str(heredoc.content().trim());
+        }
+        text
+    }
+
+    fn copy(&self, copy: &Copy, is_add: bool) -> Result<CopyStep> {
+        let mut sources = Vec::with_capacity(copy.sources.len());
+        for source in &copy.sources {
+            sources.push(match source {
+                CopySource::Path(word) => StepSource::Path(self.not_empty(word, "source")?),
+                CopySource::Heredoc(heredoc) => {
+                    let mut content = heredoc.content();
+                    if heredoc.expand {
+                        let lookup = |name: &str| self.lookup(name);
+                        content = Expander::new(&lookup, self.scope.escape)
+                            .expand_heredoc(&content)
+                            .map_err(|error| Diagnostic::error(error.message, heredoc.span))?;
+                    }
+                    StepSource::Content { name: heredoc.name.clone(), content }
+                }
+            });
+        }
+        let destination = self.not_empty(&copy.destination, "destination")?;
+        let with_span = |word: &Option<Word>| -> Result<Option<(String, Span)>> {
+            word.as_ref().map(|word| Ok((self.expand(word)?, word.span))).transpose()
+        };
+        let not_blank = |pair: &(String, Span)| !pair.0.is_empty();
+        let joined = join(self.workdir(), &destination);
+        let is_directory = ["/", "/.", "/.."].iter().any(|end| joined.ends_with(end));
+        let mut path = clean(&joined);
+        if is_directory && !path.ends_with('/') {
+            path.push('/');
+        }
+        Ok(CopyStep {
+            is_add,
+            sources,
+            destination: path,
+            from: copy.from.clone(),
+            chown: with_span(&copy.chown)?.filter(not_blank).map(|(text, _)| text),
+            chmod: with_span(&copy.chmod)?.filter(not_blank),
+            checksum: with_span(&copy.checksum)?.filter(not_blank),
+            exclude: copy.exclude.iter().map(|word| self.expand(word)).collect::<Result<_>>()?,
+        })
+    }
+}
+
+fn copy_created_by(step: &CopyStep) -> String {
+    let keyword = if step.is_add { "ADD" } else { "COPY" };
+    let names = step.sources.iter().map(|source| match source {
+        StepSource::Path(path) => path.as_str(),
+        StepSource::Content { name, .. } => name.as_str(),
+    });
+    format!("/bin/sh -c #(nop) {keyword} {} in {} ", names.collect::<Vec<_>>().join(" "), step.destination)
+}
+
+/// `path`, from `base` on if it is relative.
+fn join(base: &str, path: &str) -> String {
+    if path.starts_with('/') { path.to_owned() } else { format!("{base}/{path}") }
+}
+
+/// An absolute path without `.`, `..` and doubled slashes.
+fn clean(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}
+
+/// Signals are names with or without SIG, real-time ones with an offset, or numbers.
+fn check_signal(text: &str) -> std::result::Result<(), String> {
+    const NAMES: [&str; 33] = [
+        "ABRT", "ALRM", "BUS", "CHLD", "CLD", "CONT", "FPE", "HUP", "ILL", "INT", "IO", "IOT", "KILL", "PIPE", "POLL",
+        "PROF", "PWR", "QUIT", "SEGV", "STKFLT", "STOP", "SYS", "TERM", "TRAP", "TSTP", "TTIN", "TTOU", "URG", "USR1",
+        "USR2", "VTALRM", "WINCH", "XCPU",
+    ];
+    let upper = text.to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    let real_time = |name: &str| {
+        ["RTMIN", "RTMAX"].iter().any(|base| match name.strip_prefix(base) {
+            Some("") => true,
+            Some(offset) => offset.trim_start_matches(['+', '-']).parse::<u8>().is_ok_and(|offset| offset <= 30),
+            None => false,
+        })
+    };
+    if NAMES.contains(&name)
+        || name == "XFSZ"
+        || real_time(name)
+        || text.parse::<u8>().is_ok_and(|number| (1..=64).contains(&number))
+    {
+        return Ok(());
+    }
+    let near = dockerfile::diagnostic::nearest(name, NAMES)
+        .map_or(String::new(), |near| format!(" (did you mean SIG{near}?)"));
+    Err(format!("unknown signal {text:?}: expected a name like SIGTERM or a number up to 64{near}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dockerfile::Source;
+    use oci::Platform;
+
+    fn scope(build_args: &[(&str, &str)]) -> Arc<Scope> {
+        let map =
+            |pairs: &[(&str, &str)]| pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        Arc::new(Scope {
+            build_args: map(build_args),
+            global_args: map(&[("GLOBAL", "g"), ("TARGETARCH", "amd64")]),
+            escape: '\\',
+        })
+    }
+
+    fn base() -> ImageConfig {
+        let mut config = ImageConfig::new(&Platform::host());
+        config.config.env = vec!["PATH=/bin".into(), "FROM_BASE=b".into()];
+        config.config.cmd = Some(vec!["base".into()]);
+        config
+    }
+
+    /// Applies the instructions of `text`; gives the state and the last step.
+    fn apply(text: &str, build_args: &[(&str, &str)]) -> Result<(StageState, Step)> {
+        let source = Source::new("f", text.as_bytes());
+        let read = dockerfile::parse_instructions(&source);
+        assert_eq!(read.errors().count(), 0, "{text}");
+        let mut state = StageState::new(scope(build_args), base());
+        let mut last = None;
+        for instruction in &read.instructions {
+            last = Some(state.apply(instruction)?);
+        }
+        Ok((state, last.expect("an instruction")))
+    }
+
+    #[test]
+    fn pure_scopes() {
+        for (text, expected) in [
+            ("LABEL l=$FROM_BASE", "b"),
+            ("LABEL l=$GLOBAL", ""),
+            ("ARG GLOBAL\nLABEL l=$GLOBAL", "g"),
+            ("ARG GLOBAL=own\nLABEL l=$GLOBAL", "own"),
+            ("ARG TARGETARCH\nLABEL l=$TARGETARCH", "amd64"),
+            ("ARG GIVEN\nLABEL l=$GIVEN", "1"),
+            ("ARG GIVEN=2\nLABEL l=$GIVEN", "1"),
+            ("LABEL l=$GIVEN", ""),
+            ("ARG A=1 B=$A\nLABEL l=$B", "1"),
+            ("ARG A=1\nENV A=2\nLABEL l=$A", "2"),
+            ("ENV A=2\nARG A=1\nLABEL l=$A", "2"),
+            ("ENV A=1 B=$A\nLABEL l=x$B", "x"),
+            ("ENV A=1\nENV A=2 B=$A\nLABEL l=$B", "1"),
+            ("ENV A one two\nLABEL l=$A", "one two"),
+            ("ENV A=\"x y\" B='$A'\nLABEL l=\"$A$B\"", "x y$A"),
+            ("ARG A\nLABEL l=${A:-none}", "none"),
+        ] {
+            let (state, _) = apply(text, &[("GIVEN", "1")]).expect(text);
+            assert_eq!(state.config.config.labels["l"], expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn pure_config_instructions() {
+        let text = "ENV D=dir PORT=81\nWORKDIR /a\nWORKDIR $D/../b//\nUSER u:$D\nEXPOSE 80 $PORT/udp\nVOLUME /v [\"/w\"]\n\
+            VOLUME [\"/x y\"]\nSTOPSIGNAL SIGTERM\nMAINTAINER Me\nSHELL [\"/bin/bash\", \"-c\"]\nCMD echo $D\n\
+            ONBUILD RUN x\nHEALTHCHECK --interval=2s CMD y";
+        let (state, step) = apply(text, &[]).expect("valid");
+        let run = &state.config.config;
+        assert_eq!(run.working_dir, "/a/b");
+        assert_eq!(run.user, "u:dir");
+        assert_eq!(run.exposed_ports.keys().collect::<Vec<_>>(), ["80/tcp", "81/udp"]);
+        assert!(run.volumes.contains_key("/v") && run.volumes.contains_key("/x y"));
+        assert_eq!(run.stop_signal, "SIGTERM");
+        assert_eq!(state.config.author, "Me");
+        assert_eq!(run.cmd.as_deref(), Some(&["/bin/bash".to_owned(), "-c".into(), "echo $D".into()][..]));
+        assert_eq!(run.on_build, ["RUN x"]);
+        assert_eq!(run.healthcheck.as_ref().map(|check| check.interval), Some(2_000_000_000));
+        assert_eq!(
+            (step.created_by.as_str(), step.lost_in_oci),
+            ("/bin/sh -c #(nop) HEALTHCHECK --interval=2s CMD y", Some("HEALTHCHECK"))
+        );
+    }
+
+    #[test]
+    fn pure_entrypoint_and_cmd() {
+        let words = |words: &Option<Vec<String>>| words.as_ref().map(|words| words.join(" "));
+        for (text, entrypoint, cmd) in [
+            ("ENTRYPOINT [\"e\"]", Some("e"), None),
+            ("CMD [\"c\"]\nENTRYPOINT [\"e\"]", Some("e"), Some("c")),
+            ("ENTRYPOINT e", Some("/bin/sh -c e"), None),
+            ("ENTRYPOINT []", None, None),
+            ("CMD []", None, Some("")),
+            ("ENV A=1", None, Some("base")),
+        ] {
+            let (state, _) = apply(text, &[]).expect(text);
+            let run = &state.config.config;
+            assert_eq!((words(&run.entrypoint).as_deref(), words(&run.cmd).as_deref()), (entrypoint, cmd), "{text}");
+        }
+    }
+
+    #[test]
+    fn pure_run_steps() {
+        let run = |text: &str, args: &[(&str, &str)]| match apply(text, args).expect(text).1 {
+            Step { action: Action::Run(step), created_by, .. } => (step, created_by),
+            other => panic!("{other:?}"),
+        };
+        let (step, created_by) = run("ARG A=1\nARG B\nRUN echo $A", &[("http_proxy", "p"), ("A", "2")]);
+        assert_eq!(step.args, ["/bin/sh", "-c", "echo $A"]);
+        assert_eq!(step.args_env, ["http_proxy=p", "A=2"]);
+        assert_eq!(created_by, "|1 A=2 /bin/sh -c echo $A");
+        let (step, created_by) = run("ARG PATH=x\nRUN [\"a\", \"$b\"]", &[]);
+        assert_eq!((step.args, step.args_env.len()), (vec!["a".into(), "$b".into()], 0));
+        assert_eq!(created_by, "|1 PATH=/bin /bin/sh -c [\"a\", \"$b\"]");
+        let (step, created_by) = run("RUN <<EOF\na\nb\nEOF", &[]);
+        assert_eq!(step.args, ["/bin/sh", "-c", "a\nb\n"]);
+        assert_eq!(created_by, "/bin/sh -c <<EOF\na\nb");
+        let (step, _) = run("RUN <<EOF\n#!/bin/x\nb\nEOF", &[]);
+        assert_eq!(step.args, ["/bin/sh", "-c", "/dev/pipes/EOF"]);
+        assert_eq!(step.script, Some(("EOF".into(), "#!/bin/x\nb\n".into())));
+        let (step, _) = run("WORKDIR /w\nENV D=c\nRUN --mount=type=cache,target=$D/x y", &[]);
+        assert_eq!(step.mounts[0].0.target, "/w/c/x");
+    }
+
+    #[test]
+    fn pure_copy_steps() {
+        let copy = |text: &str| match apply(text, &[]).expect(text).1 {
+            Step { action: Action::Copy(step), created_by, .. } => (step, created_by),
+            other => panic!("{other:?}"),
+        };
+        for (destination, expected) in [
+            ("/a", "/a"),
+            ("/a/", "/a/"),
+            ("a", "/w/a"),
+            (".", "/w/"),
+            ("./", "/w/"),
+            ("..", "/"),
+            ("../x/..//y", "/y"),
+            ("/", "/"),
+            ("$FROM_BASE/", "/w/b/"),
+        ] {
+            assert_eq!(copy(&format!("WORKDIR /w\nCOPY s {destination}")).0.destination, expected, "{destination}");
+        }
+        let (step, created_by) = copy("ENV U=me\nADD --chown=$U:1 --chmod=u=rwX <<A x$U /d/\nx $U \"\\$U\"\nA\n");
+        assert_eq!(created_by, "/bin/sh -c #(nop) ADD A xme in /d/ ");
+        assert_eq!((step.chown.as_deref(), step.is_add), (Some("me:1"), true));
+        let content = StepSource::Content { name: "A".into(), content: "x me \"$U\"\n".into() };
+        assert_eq!(step.sources, [content, StepSource::Path("xme".into())]);
+    }
+
+    #[test]
+    fn pure_bad_values_say_where() {
+        for (text, message, start) in [
+            (
+                "EXPOSE 80 x",
+                "invalid port \"x\": expected a number up to 65535, a range of them, and perhaps /tcp or /udp",
+                10,
+            ),
+            (
+                "STOPSIGNAL SIGTREM",
+                "unknown signal \"SIGTREM\": expected a name like SIGTERM or a number up to 64 (did you mean SIGTERM?)",
+                11,
+            ),
+            ("USER $none", "the user $none is empty once variables are put in", 5),
+            ("COPY $none /a", "the source $none is empty once variables are put in", 5),
+            ("LABEL a=${x", "missing } of a ${…}", 8),
+            ("LABEL a=${x:?needed}", "x: needed", 8),
+            ("RUN --mount=type=$T,target=/x y", "unknown mount type \"\": expected bind, cache or tmpfs", 4),
+            ("RUN --mount=type=tmpfs,target=$T y", "a mount needs a target: target=path", 4),
+            ("RUN --mount=type=tmpfs,target=.. y", "a mount can't be at /", 4),
+        ] {
+            let error = apply(text, &[]).expect_err(text);
+            assert_eq!((error.message.as_str(), error.span.start), (message, start), "{text}");
+        }
+        for good in ["9", "SIGKILL", "kill", "SIGRTMIN+3", "RTMAX-1"] {
+            assert_eq!(check_signal(good), Ok(()), "{good}");
+        }
+    }
+}
