@@ -1,8 +1,17 @@
 //! Images from place to place: pull, push, and the copying below both.
 
 mod error; // one line each
+mod into_sink; // layers compressed, manifest rewritten
+mod into_store; // layers unpacked, records published
+mod opened; // an image at its source
+pub mod place; // a location's source or sink
 pub mod pull; // any transport → store
+pub mod push; // store → any transport
 mod remotes; // registries, reached when needed
+mod workers; // several layers at once
 
 pub use error::TransferError;
+pub use into_sink::{CopyOptions, LayerCompression};
+pub use pull::{PullOptions, PullPolicy, resolve_or_pull};
+pub use push::{PushOptions, Pushed, push};
 pub use remotes::Remotes;

@@ -1,0 +1,282 @@
+//! An image from any source to a place outside the store: layers are compressed on the way if the
+//! place or the user wants it, and the manifest says what they became.
+
+use std::io::{self, Write};
+
+use layers::{Compressor, Decompressor};
+use oci::digest::DigestWriter;
+use oci::manifest::{InvalidManifest, descriptor};
+use oci::media_type::{self, Compression};
+use oci::spec::Descriptor;
+use oci::{Digest, Format, Manifest};
+use registry::RetryOptions;
+
+use super::opened::OpenedImage;
+use super::workers::{self, Cancel};
+use super::TransferError;
+use crate::event::{Event, Events};
+use crate::transport::{BlobStream, LayerForm, Sink, SourceLayer};
+
+const BUFFER: usize = 128 * 1024;
+
+/// What becomes of the layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LayerCompression {
+    /// They stay as the source gives them: a store gives them uncompressed.
+    Unchanged,
+    /// Uncompressed ones are compressed; with `force` also those compressed otherwise.
+    Compress {
+        /// How.
+        format: Compression,
+        /// How much; `None` is the format's usual level.
+        level: Option<u32>,
+        /// Whether layers that have another compression, or may have another level, are compressed anew.
+        force: bool,
+    },
+}
+
+impl Default for LayerCompression {
+    fn default() -> LayerCompression {
+        LayerCompression::Compress { format: Compression::Gzip, level: None, force: false }
+    }
+}
+
+/// How to write an image.
+#[derive(Clone, Debug, Default)]
+pub struct CopyOptions {
+    /// The manifest's format; by default the image's own, if the place can hold it.
+    pub format: Option<Format>,
+    /// What becomes of the layers.
+    pub compression: LayerCompression,
+}
+
+/// What has to be done to a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Task {
+    Copy,
+    Convert { from: Compression, to: Compression, level: Option<u32> },
+}
+
+/// Writes `image` to `sink` and gives the manifest that it has there.
+pub(crate) fn into_sink(
+    image: &OpenedImage<'_>,
+    sink: &dyn Sink,
+    options: &CopyOptions,
+    retry: &RetryOptions,
+    events: Events<'_>,
+) -> Result<Manifest, TransferError> {
+    let format = choose_format(image, sink, options)?;
+    let copied = workers::for_each(&image.layers, |i, layer, cancel| {
+        let task = task(layer, sink.layer_form(), format, options);
+        let (digest, size, compression) =
+            with_retries(retry, events, || put_layer(image, layer, sink, task, options, cancel, events))?;
+        layer_descriptor(image, i, format.layer(compression), &digest, size)
+    })?;
+    let config = if format == image.manifest.format() || format == Format::Docker {
+        image.config_bytes.clone()
+    } else {
+        image.config.to_bytes(format)
+    };
+    let config_digest = Digest::of(&config);
+    events(Event::CopyingConfig(config_digest.clone()));
+    with_retries(retry, events, || put_bytes(sink, &config, &config_digest))?;
+    let manifest = new_manifest(image, format, &config_digest, config.len() as u64, copied)?;
+    events(Event::WritingManifest);
+    with_retries(retry, events, || sink.put_manifest(&manifest))?;
+    Ok(manifest)
+}
+
+fn choose_format(image: &OpenedImage<'_>, sink: &dyn Sink, options: &CopyOptions) -> Result<Format, TransferError> {
+    let zstd = matches!(options.compression, LayerCompression::Compress { format: Compression::Zstd, .. })
+        && sink.layer_form() == LayerForm::Compressed;
+    let offered = sink.formats();
+    match options.format {
+        Some(Format::Docker) if zstd => {
+            Err(TransferError::Unsupported("zstd needs --format oci: Docker v2 schema 2 has no type for such layers".into()))
+        }
+        Some(format) if offered.contains(&format) => Ok(format),
+        Some(_) => Err(TransferError::Unsupported(format!("{} cannot hold an image of that format", sink.name()))),
+        None if zstd && offered.contains(&Format::Oci) => Ok(Format::Oci),
+        None if offered.contains(&image.manifest.format()) => Ok(image.manifest.format()),
+        None => Ok(offered.first().copied().unwrap_or_default()),
+    }
+}
+
+fn task(layer: &SourceLayer, form: LayerForm, format: Format, options: &CopyOptions) -> Task {
+    let from = media_type::layer_compression(&layer.media_type).unwrap_or_default();
+    let convert = |to, level| if from == to { Task::Copy } else { Task::Convert { from, to, level } };
+    if form == LayerForm::Uncompressed {
+        return convert(Compression::None, None);
+    }
+    match options.compression {
+        LayerCompression::Compress { format: to, level, force } => match from {
+            Compression::None => Task::Convert { from, to, level },
+            _ if force && level.is_some() => Task::Convert { from, to, level },
+            _ if force => convert(to, level),
+            // Readers of Docker's format need not know zstd.
+            Compression::Zstd if format == Format::Docker => convert(Compression::Gzip, None),
+            _ => Task::Copy,
+        },
+        LayerCompression::Unchanged if from == Compression::Zstd && format == Format::Docker => {
+            convert(Compression::Gzip, None)
+        }
+        LayerCompression::Unchanged => Task::Copy,
+    }
+}
+
+fn with_retries<T>(
+    retry: &RetryOptions,
+    events: Events<'_>,
+    mut work: impl FnMut() -> Result<T, TransferError>,
+) -> Result<T, TransferError> {
+    let mut attempt = 0;
+    loop {
+        match work() {
+            Err(error) if error.is_transient() && attempt < retry.count => {
+                let wait = retry.wait(attempt);
+                events(Event::Warning(format!("{error}: trying again in {} s", wait.as_secs_f32())));
+                std::thread::sleep(wait);
+                attempt += 1;
+            }
+            other => return other,
+        }
+    }
+}
+
+fn put_bytes(sink: &dyn Sink, bytes: &[u8], digest: &Digest) -> Result<(), TransferError> {
+    if sink.has_blob(digest)? == Some(bytes.len() as u64) {
+        return Ok(());
+    }
+    let mut blob = sink.new_blob()?;
+    blob.write_all(bytes).map_err(|error| TransferError::from_stream(error, &sink.name()))?;
+    blob.finish(digest, bytes.len() as u64)
+}
+
+/// Makes `layer` part of the image at `sink`: digest, size and compression that it has there.
+fn put_layer(
+    image: &OpenedImage<'_>,
+    layer: &SourceLayer,
+    sink: &dyn Sink,
+    task: Task,
+    options: &CopyOptions,
+    cancel: &Cancel,
+    events: Events<'_>,
+) -> Result<(Digest, u64, Compression), TransferError> {
+    let from = media_type::layer_compression(&layer.media_type).unwrap_or_default();
+    let known = match task {
+        Task::Copy => Some((&layer.digest, layer.size, from)),
+        Task::Convert { to, level: None, .. } => {
+            let received = layer.received.as_ref().filter(|received| received.compression == to);
+            received.map(|received| (&received.digest, Some(received.size), received.compression))
+        }
+        Task::Convert { .. } => None,
+    };
+    let forced = matches!(options.compression, LayerCompression::Compress { force: true, .. });
+    if let Some((digest, size, compression)) = known.filter(|_| task == Task::Copy || !forced) {
+        let there = sink.has_blob(digest)?.filter(|found| size.is_none_or(|size| size == *found));
+        let there = match (there, size) {
+            (Some(found), _) => Some(found),
+            (None, Some(size)) if sink.mount_blob(digest, image.source)? => Some(size),
+            _ => None,
+        };
+        if let Some(size) = there {
+            events(Event::BlobExists(digest.clone()));
+            return Ok((digest.clone(), size, compression));
+        }
+    }
+    events(Event::CopyingBlob(layer.digest.clone()));
+    let what = format!("layer {} of {}", layer.digest, image.name());
+    let stream: BlobStream<'_> = Box::new(cancel.guard(image.source.blob(&layer.digest, layer.size)?));
+    let blob = DigestWriter::new(sink.new_blob()?);
+    let broken = |error: io::Error| TransferError::from_stream(error, &what);
+    let (blob, compression) = match task {
+        Task::Copy => (pump(stream, blob).map_err(broken)?, from),
+        Task::Convert { from: _, to, level } => {
+            let to_layers = match to {
+                Compression::None => layers::Compression::None,
+                Compression::Gzip => layers::Compression::Gzip,
+                Compression::Zstd => layers::Compression::Zstd,
+            };
+            (convert(stream, blob, to_layers, level).map_err(broken)?, to)
+        }
+    };
+    let (digest, size, blob) = blob.finish();
+    if task == Task::Copy && digest.algorithm() == layer.digest.algorithm() && digest != layer.digest {
+        let reason = format!("it was read as {digest}");
+        return Err(TransferError::Layer { name: image.name(), layer: layer.digest.clone(), reason });
+    }
+    blob.finish(&digest, size)?;
+    if let Some(received) = layer.received.as_ref().filter(|received| received.compression == compression) {
+        if received.digest != digest {
+            events(Event::Info(format!(
+                "layer {} was received as blob {} and is now blob {digest}, with the same content",
+                layer.digest, received.digest
+            )));
+        }
+    }
+    Ok((digest, size, compression))
+}
+
+fn pump<W: Write>(mut stream: impl io::Read, mut out: W) -> io::Result<W> {
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => return Ok(out),
+            Ok(n) => out.write_all(buffer.get(..n).unwrap_or_default())?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn convert<W: Write>(
+    mut stream: impl io::Read + Send,
+    out: W,
+    to: layers::Compression,
+    level: Option<u32>,
+) -> io::Result<W> {
+    let tar = Decompressor::new(&mut stream)?;
+    let out = pump(tar, Compressor::new(out, to, level)?)?.finish()?;
+    // The end of the stream is where its digest is checked.
+    io::copy(&mut stream, &mut io::sink())?;
+    Ok(out)
+}
+
+/// The descriptor of layer `i` as it is at the destination; what else the image's own manifest
+/// says of the layer is kept if the blob is the same.
+fn layer_descriptor(
+    image: &OpenedImage<'_>,
+    i: usize,
+    media_type: &str,
+    digest: &Digest,
+    size: u64,
+) -> Result<Descriptor, TransferError> {
+    let invalid = |source: InvalidManifest| TransferError::Manifest { name: image.name(), source };
+    let new = descriptor(media_type, digest, size).map_err(invalid)?;
+    match image.manifest.layers().get(i) {
+        Some(old) if old.digest() == new.digest() && old.size() == new.size() => {
+            let mut kept = old.clone();
+            kept.set_media_type(new.media_type().clone());
+            Ok(kept)
+        }
+        _ => Ok(new),
+    }
+}
+
+/// The image's own manifest if it is true of the copy, else a new one.
+fn new_manifest(
+    image: &OpenedImage<'_>,
+    format: Format,
+    config: &Digest,
+    config_size: u64,
+    layers: Vec<Descriptor>,
+) -> Result<Manifest, TransferError> {
+    let own = &image.manifest;
+    let same_config = own.config().digest().as_ref() == config.to_string();
+    if format == own.format() && same_config && layers.as_slice() == own.layers() {
+        return Ok(own.clone());
+    }
+    let invalid = |source: InvalidManifest| TransferError::Manifest { name: image.name(), source };
+    let config = descriptor(format.config(), config, config_size).map_err(invalid)?;
+    Manifest::build(format, config, layers, &own.annotations()).map_err(invalid)
+}
