@@ -87,6 +87,14 @@ pub fn report_usage(error: &clap::Error) -> ExitCode {
     }
 }
 
+/// Prints a fault of gabion's own as one line; whoever mends it sets RUST_BACKTRACE for more.
+pub fn report_fault(fault: &std::panic::PanicHookInfo<'_>) {
+    eprintln!("Error: gabion failed in a way that is its own fault: {}", printable(&fault.to_string()));
+    if std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0") {
+        eprintln!("{}", std::backtrace::Backtrace::force_capture());
+    }
+}
+
 /// `text` on one line without the control characters that could drive a terminal: names, paths
 /// and registry replies come from outside.
 pub fn printable(text: &str) -> String {

@@ -14,6 +14,11 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(command_error::report_fault));
+    std::panic::catch_unwind(run).unwrap_or(ExitCode::from(command_error::FAILURE))
+}
+
+fn run() -> ExitCode {
     match args::Cli::try_parse() {
         Ok(cli) => match commands::run(cli.command, &session::Session::new(cli.global)) {
             Ok(code) => code,
