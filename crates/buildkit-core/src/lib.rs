@@ -13,6 +13,7 @@ pub mod inspect; // working containers and images as Buildah shows them
 pub mod plan; // the stages of a Dockerfile, those that are needed
 pub mod stage_state; // config and arguments while a stage is built
 pub mod step; // an instruction, ready to be done
+pub mod run; // a command in a working container
 pub mod transfer; // pull and push
 pub mod transport; // registries, layouts, archives, directories, stores
 pub mod working_container; // the record, the state beside it, mounting

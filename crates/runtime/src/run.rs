@@ -144,6 +144,20 @@ impl Default for HostFiles {
     }
 }
 
+impl HostFiles {
+    /// Leaves those to the image that are among `targets`.
+    pub fn leave_to_image<'a>(&mut self, targets: impl Iterator<Item = &'a str>) {
+        for target in targets {
+            match target {
+                "/etc/hosts" => self.hosts = false,
+                "/etc/resolv.conf" => self.resolv_conf = false,
+                "/etc/hostname" => self.hostname = false,
+                _ => {}
+            }
+        }
+    }
+}
+
 /// The process's standard streams.
 #[derive(Debug)]
 pub enum Stdio {

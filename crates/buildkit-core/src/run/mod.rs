@@ -1,0 +1,322 @@
+//! Run a command in a working container.
+//!
+//! What it sees is the container's config (environment, user, working directory) with the options
+//! on top, in the container's own root file system. What it writes stays in the container; what is
+//! mounted for it does not.
+
+mod cache; // directories that outlive a step
+mod mount_request; // --mount and --volume
+mod sources; // what a mount's source is
+
+use std::path::PathBuf;
+
+use rootfs::{Owner, Root};
+use runtime::GeneratedFile;
+pub use runtime::{Capabilities, Exit, HostFiles, Network, NetworkConfig, Outcome, Rlimit, Seccomp, Stdio};
+
+use crate::working_container::{WorkingContainer, WorkingContainerError};
+pub use mount_request::{InvalidMount, MountRequest, MountRequestKind, MountSource, Sharing, parse_size};
+use sources::Held;
+pub use sources::SourceError;
+
+/// What `PATH` is where the config has none.
+pub const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What to run, and how. [`RunOptions::new`] has the defaults of `buildah run`.
+#[derive(Debug)]
+pub struct RunOptions {
+    /// Command and arguments; the config's entry point and command play no part.
+    pub command: Vec<String>,
+    /// Variables on top of the config's, `NAME=value` each.
+    pub env: Vec<String>,
+    /// Variables below the config's: what the host's proxy settings are.
+    pub host_env: Vec<String>,
+    /// `USER` in place of the config's.
+    pub user: Option<String>,
+    /// Directory in place of the config's.
+    pub working_dir: Option<String>,
+    /// Host name in place of the config's.
+    pub hostname: Option<String>,
+    /// Mounts; a later one with the same target replaces an earlier one.
+    pub mounts: Vec<MountRequest>,
+    /// The network.
+    pub network: Network,
+    /// Which files of `/etc` are made for the step.
+    pub host_files: HostFiles,
+    /// Capabilities beside the container's own.
+    pub capabilities: Capabilities,
+    /// System call filter.
+    pub seccomp: Seccomp,
+    /// Limits.
+    pub rlimits: Vec<Rlimit>,
+    /// Whether the step may not gain rights by set-user-ID programs.
+    pub no_new_privileges: bool,
+    /// Size of `/dev/shm` in bytes.
+    pub shm_size: u64,
+    /// Name or path of the OCI runtime.
+    pub runtime: PathBuf,
+    /// Options given to the runtime before its subcommand, with their dashes.
+    pub runtime_flags: Vec<String>,
+    /// Directories where programs of the host are looked up, as in `PATH`; the usual ones when absent.
+    pub search_path: Option<String>,
+    /// Standard streams.
+    pub stdio: Stdio,
+    /// Whether signals sent to this process are passed on to the step.
+    pub forward_signals: bool,
+}
+
+impl RunOptions {
+    /// `command` with the defaults of `buildah run`.
+    pub fn new(command: Vec<String>) -> RunOptions {
+        // What Buildah asks for; the runtime cuts it to what the host gives.
+        let limit = |name: &str| Rlimit { name: name.into(), soft: 1 << 20, hard: 1 << 20 };
+        RunOptions {
+            command,
+            env: Vec::new(),
+            host_env: Vec::new(),
+            user: None,
+            working_dir: None,
+            hostname: None,
+            mounts: Vec::new(),
+            network: Network::default(),
+            host_files: HostFiles::default(),
+            capabilities: Capabilities::default(),
+            seccomp: Seccomp::default(),
+            rlimits: vec![limit("nofile"), limit("nproc")],
+            no_new_privileges: false,
+            shm_size: 64 << 20,
+            runtime: "runc".into(),
+            runtime_flags: Vec::new(),
+            search_path: None,
+            stdio: Stdio::Inherit,
+            forward_signals: true,
+        }
+    }
+}
+
+/// A step that could not be run. That a step fails is no error: see [`Outcome`].
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The container cannot be mounted or unmounted.
+    #[error(transparent)]
+    Container(#[from] WorkingContainerError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The user is unknown to the container.
+    #[error(transparent)]
+    User(#[from] runtime::UserError),
+    /// A mount's source cannot be used.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The root file system fails.
+    #[error("container {0}: {1}")]
+    Rootfs(String, rootfs::Error),
+    /// The command could not be started.
+    #[error(transparent)]
+    Runtime(#[from] runtime::RunError),
+}
+
+impl RunError {
+    /// The exit code a shell has for it: 127 for a command that is not found, 126 for one that
+    /// cannot be executed; `None` for a failure that is not the command's.
+    pub fn command_exit_code(&self) -> Option<u8> {
+        match self {
+            RunError::Runtime(error) => error.command_exit_code(),
+            _ => None,
+        }
+    }
+}
+
+/// Runs a command in `container` to its end. The container is mounted meanwhile, and left as it
+/// was mounted before.
+pub fn run(container: &WorkingContainer<'_>, options: RunOptions) -> Result<Outcome, RunError> {
+    let store = container.store();
+    let mount = Mounted { store, id: container.id(), path: store.mount(container.id())? };
+    let root_error = |error| RunError::Rootfs(container.name().to_owned(), error);
+    let root = Root::open(&mount.path).map_err(root_error)?;
+    let config = &container.state().config.config;
+
+    let user = runtime::resolve_user(&root, options.user.as_deref().unwrap_or(&config.user))?;
+    let working_dir = absolute("/", options.working_dir.as_deref().unwrap_or(&config.working_dir));
+    let id = container.id().to_string();
+    let hostname = match &options.hostname {
+        Some(name) => name.clone(),
+        None if !config.hostname.is_empty() => config.hostname.clone(),
+        None => id.chars().take(12).collect(),
+    };
+    // Directories that the image declares as volumes exist while a step runs, and from then on.
+    for volume in config.volumes.keys() {
+        root.create_dir_all(volume, 0o755, Owner::ROOT).map_err(root_error)?;
+    }
+
+    let mut held = Held::default();
+    held.open_caches(store, &options.mounts)?;
+    let mut mounts: Vec<runtime::Mount> = Vec::new();
+    for request in &options.mounts {
+        let target = PathBuf::from(absolute(&working_dir, &request.target));
+        mounts.retain(|mount| mount.target != target);
+        mounts.push(held.resolve(request, target, &user)?);
+    }
+
+    let process = runtime::ProcessSpec {
+        args: options.command,
+        env: environment(&[&[DEFAULT_PATH.to_owned()], &options.host_env, &config.env, &options.env], &hostname),
+        user,
+        working_dir,
+        no_new_privileges: options.no_new_privileges,
+    };
+    let bundle_dir = new_bundle_dir(&store.container_directory(container.id())?);
+    // The process and the moment make it unique: one container may run several steps at once.
+    let suffix = bundle_dir.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let run_id = format!("gabion-{}-{suffix}", id.chars().take(12).collect::<String>());
+    let mut run = runtime::RunOptions::new(bundle_dir, mount.path.clone(), run_id, process);
+    run.mounts = mounts;
+    run.files = vec![container_env(container)];
+    run.network = options.network;
+    run.hostname = Some(hostname);
+    run.host_files = options.host_files;
+    run.host_files.leave_to_image(config.volumes.keys().map(String::as_str));
+    run.capabilities = with_own_set(container, options.capabilities);
+    run.seccomp = options.seccomp;
+    run.rlimits = options.rlimits;
+    run.shm_size = options.shm_size;
+    run.runtime = options.runtime;
+    run.runtime_flags = options.runtime_flags;
+    if let Some(search_path) = options.search_path {
+        run.search_path = search_path;
+    }
+    run.stdio = options.stdio;
+    run.forward_signals = options.forward_signals;
+    drop(root);
+    let outcome = runtime::run(run)?;
+    drop(held);
+    mount.unmount()?;
+    Ok(outcome)
+}
+
+/// A container that is mounted as long as this lives.
+struct Mounted<'a> {
+    store: &'a store::Store,
+    id: &'a oci::ContainerId,
+    path: PathBuf,
+}
+
+impl Mounted<'_> {
+    /// Takes the mount back and tells if that fails.
+    fn unmount(self) -> Result<(), store::Error> {
+        let this = std::mem::ManuallyDrop::new(self);
+        this.store.unmount(this.id, false).map(drop)
+    }
+}
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        let _ = self.store.unmount(self.id, false);
+    }
+}
+
+/// `path` below `dir` unless it is absolute; `/` for an empty one.
+fn absolute(dir: &str, path: &str) -> String {
+    let joined = std::path::Path::new(dir).join(path);
+    let mut clean = PathBuf::from("/");
+    for component in joined.components() {
+        match component {
+            std::path::Component::Normal(name) => clean.push(name),
+            std::path::Component::ParentDir => drop(clean.pop()),
+            _ => {}
+        }
+    }
+    clean.to_string_lossy().into_owned()
+}
+
+/// Variables of several lists, a later one replacing an earlier one in its place, and the host
+/// name's unless it is there. What is no `NAME=value` is left out.
+fn environment(lists: &[&[String]], hostname: &str) -> Vec<String> {
+    let mut merged: Vec<&String> = Vec::new();
+    for entry in lists.iter().copied().flatten() {
+        let Some((name, _)) = entry.split_once('=').filter(|(name, _)| !name.is_empty()) else { continue };
+        let same = |other: &&String| other.split_once('=').is_some_and(|(other, _)| other == name);
+        match merged.iter().position(|other| same(other)).and_then(|index| merged.get_mut(index)) {
+            Some(place) => *place = entry,
+            None => merged.push(entry),
+        }
+    }
+    let mut merged: Vec<String> = merged.into_iter().cloned().collect();
+    if !merged.iter().any(|entry| entry.starts_with("HOSTNAME=")) {
+        merged.push(format!("HOSTNAME={hostname}"));
+    }
+    merged
+}
+
+/// By `/run/.containerenv`, programs know that they are in a container and in which one.
+fn container_env(container: &WorkingContainer<'_>) -> GeneratedFile {
+    let state = container.state();
+    let image_id = state.image_id.as_ref().map(ToString::to_string).unwrap_or_default();
+    let text = format!(
+        "engine=\"gabion-{}\"\nname={:?}\nid=\"{}\"\nimage={:?}\nimageid=\"{image_id}\"\nrootless=0\n",
+        env!("CARGO_PKG_VERSION"),
+        container.name(),
+        container.id(),
+        state.image,
+    );
+    GeneratedFile { target: "/run/.containerenv".into(), content: text.into_bytes(), mode: 0o644 }
+}
+
+/// The capabilities the container was made with, which another tool may have chosen, as changes to
+/// the default set, with those of this step on top.
+fn with_own_set(container: &WorkingContainer<'_>, step: Capabilities) -> Capabilities {
+    let names = |value: &serde_json::Value| -> Option<Vec<String>> {
+        Some(value.as_array()?.iter().filter_map(|name| name.as_str().map(str::to_ascii_uppercase)).collect())
+    };
+    let Some(own) = container.state().option("Capabilities").and_then(names) else { return step };
+    let default = crate::working_container::default_options().get("Capabilities").and_then(names).unwrap_or_default();
+    let bare = |name: &String| name.trim_start_matches("CAP_").to_owned();
+    let added: Vec<_> = step.add.iter().map(|name| bare(&name.to_ascii_uppercase())).collect();
+    let gone = |name: &&String| !own.contains(name) && !added.contains(&bare(name)) && !added.contains(&"ALL".to_owned());
+    let mut drop = step.drop;
+    drop.extend(default.iter().filter(gone).cloned());
+    let mut add = step.add;
+    add.extend(own.into_iter().filter(|name| !default.contains(name)));
+    Capabilities { add, drop }
+}
+
+/// A name for a run's bundle in the container's directory. Bundles of runs that were killed are
+/// removed first.
+fn new_bundle_dir(container_directory: &std::path::Path) -> PathBuf {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    const PREFIX: &str = "run-";
+    for entry in std::fs::read_dir(container_directory).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('-').next()?.parse::<u32>().ok());
+        if pid.is_some_and(|pid| !std::path::Path::new("/proc").join(pid.to_string()).exists()) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    container_directory.join(format!("{PREFIX}{}-{number}", std::process::id()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pure_paths_are_made_absolute() {
+        for (dir, path, expected) in
+            [("/", "", "/"), ("/w", "", "/w"), ("/w", "a/../b", "/w/b"), ("/w", "/x", "/x"), ("/", "../..", "/"), ("/", "./a//b/", "/a/b")]
+        {
+            assert_eq!(absolute(dir, path), expected);
+        }
+    }
+
+    #[test]
+    fn pure_environment_is_merged_in_place() {
+        let list = |entries: &[&str]| entries.iter().map(|entry| (*entry).to_owned()).collect::<Vec<_>>();
+        let (one, two) = (list(&["PATH=/a", "A=1", "junk", "=x"]), list(&["A=2=3", "B=", "PATH=/b"]));
+        assert_eq!(environment(&[&one, &two], "box"), ["PATH=/b", "A=2=3", "B=", "HOSTNAME=box"]);
+        assert_eq!(environment(&[&list(&["HOSTNAME=own"])], "box"), ["HOSTNAME=own"]);
+    }
+}
