@@ -14,6 +14,8 @@ mod containers;
 mod from;
 mod inspect;
 mod mount;
+mod pull;
+mod push;
 mod rename;
 mod rm;
 mod tag;
@@ -32,6 +34,8 @@ pub enum Command {
     #[command(hide = true)]
     ManPages(completion::ManPagesArgs),
     Mount(mount::Args),
+    Pull(pull::Args),
+    Push(push::Args),
     Rename(rename::Args),
     Rm(rm::Args),
     Tag(tag::TagArgs),
@@ -51,6 +55,8 @@ pub fn run(command: Command, session: &Session) -> Result<ExitCode, CommandError
         Command::Inspect(args) => inspect::run(&args, session),
         Command::ManPages(args) => completion::write_man_pages(&args),
         Command::Mount(args) => mount::run(&args, session),
+        Command::Pull(args) => pull::run(&args, session),
+        Command::Push(args) => push::run(&args, session),
         Command::Rename(args) => rename::run(&args, session),
         Command::Rm(args) => rm::run(&args, session),
         Command::Tag(args) => tag::tag(&args, session),
