@@ -10,7 +10,9 @@ pub type Events<'a> = &'a (dyn Fn(Event) + Sync);
 pub enum Event {
     /// A step of a build begins.
     Step {
-        /// Counting from 1 over all stages of the build.
+        /// The stage's position and how many stages are built, where there are several.
+        stage: Option<(usize, usize)>,
+        /// Counting from 1 over the stage's instructions, FROM included.
         number: usize,
         /// How many there are.
         total: usize,

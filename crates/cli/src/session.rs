@@ -128,7 +128,10 @@ impl Session {
                 Event::BlobExists(digest) => format!("Copying blob {digest} skipped: already exists"),
                 Event::CopyingConfig(digest) => format!("Copying config {digest}"),
                 Event::WritingManifest => "Writing manifest to image destination".into(),
-                Event::Step { number, total, text } => format!("STEP {number}/{total}: {text}"),
+                Event::Step { stage: None, number, total, text } => format!("STEP {number}/{total}: {text}"),
+                Event::Step { stage: Some((position, stages)), number, total, text } => {
+                    format!("[{position}/{stages}] STEP {number}/{total}: {text}")
+                }
                 Event::StepDone { id } => format!("--> {}", id.get(..12).unwrap_or(&id)),
                 Event::Commit { name } => ["COMMIT", &name.unwrap_or_default()].join(" ").trim_end().to_owned(),
             };
