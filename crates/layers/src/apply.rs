@@ -213,6 +213,11 @@ impl<'a> Applier<'a> {
             // A deletion of the same name in this layer: lower layers stay hidden (OCI image
             // specification: whiteouts apply to lower layers only).
             opaque = existing.is_whiteout() && matches!(self.rules, Rules::Layer { .. });
+            if !opaque && matches!(self.rules, Rules::Layer { .. }) {
+                // Only an alias (through a symlink) gets here, and what it replaced would be
+                // missing when the tar is put together again.
+                return Err(reader.invalid("it would replace what an earlier entry made").into());
+            }
             if entry.kind == EntryType::Link && self.is_same_link(entry, existing)? {
                 self.last_dir = Some((path.parent().unwrap_or(Path::new("")).to_owned(), dir));
                 return Ok(());
