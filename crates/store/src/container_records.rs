@@ -173,6 +173,8 @@ impl Store {
             remove_tree(&self.layout().container_dir(id))?;
             remove_tree(&self.layout().container_run_dir(id))
         })?;
+        // It has a file open in the driver's home.
+        drop(trash);
         if storage.is_some() {
             self.release_home()?;
         }

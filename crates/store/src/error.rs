@@ -73,7 +73,7 @@ pub enum Error {
         existing: String,
     },
     /// An image without one of its big data items.
-    #[error("image {image} has no {key:?}: its record is incomplete, remove the image and get it again")]
+    #[error("image {image} has no {key:?}: it is being pulled, or its record is incomplete; in that case pull it again")]
     NoData {
         /// The image.
         image: ImageId,

@@ -25,8 +25,11 @@ impl Store {
     /// An item stored beside an image's record.
     ///
     /// # Errors
-    /// [`Error::NoData`] if the image has no such item.
+    /// [`Error::NoData`] if the image has no such item: perhaps not yet, since the Go tools record an image
+    /// first and name it last.
     pub fn image_data(&self, id: &ImageId, key: &str) -> Result<Vec<u8>> {
+        // Held to the end: records and files change together.
+        let _images = self.inner.images.read()?;
         let image = self.image_by_id(id)?;
         let missing = || Error::NoData { image: id.clone(), key: key.to_owned() };
         let name = big_data_file_name(key).ok_or_else(missing)?;

@@ -11,7 +11,7 @@ use oci::{DiffId, Digest, LayerId};
 use crate::image_data::{StagedImage, Sync};
 use crate::images::check_image;
 use crate::journal::{Entry, Journal};
-use crate::layer_dir::{self, Below};
+use crate::layer_dir::{self, Below, Durability};
 use crate::relocate::{rename, rename_or_copy};
 use crate::seal::{AfterSeal, SealEntry, Upper};
 use crate::staging::{TempDir, make_dir, remove_file};
@@ -223,13 +223,18 @@ impl Store {
         }
         journal.write(&entry)?;
 
+        // A few small files are synced one by one, many of them by one sync of everything.
+        let few = missing.len() <= 4;
+        let durability = if few { Durability::Synced } else { Durability::Volatile };
         for (staged, new) in &missing {
-            self.place_layer(&mut layers, staged, new)?;
+            self.place_layer(&mut layers, staged, new, durability)?;
         }
         if let (Some((_, sealed)), Some(fresh)) = (&upper, &fresh) {
             self.place_empty_layer(&mut layers, fresh, Some(sealed))?;
         }
-        if !missing.is_empty() {
+        if !few {
+            self.sync_data()?;
+        } else if !missing.is_empty() {
             for dir in [layout.home(), layout.links(), layout.layers_dir()] {
                 File::open(&dir).and_then(|dir| dir.sync_all()).map_err(Error::io("sync", &dir))?;
             }
@@ -252,14 +257,20 @@ impl Store {
     }
 
     /// Moves a staged layer to its place and appends its record, unsaved.
-    fn place_layer(&self, layers: &mut Writing<'_, Layer>, staged: &StagedLayer, new: &NewLayer) -> Result<()> {
+    fn place_layer(
+        &self,
+        layers: &mut Writing<'_, Layer>,
+        staged: &StagedLayer,
+        new: &NewLayer,
+        durability: Durability,
+    ) -> Result<()> {
         let layout = self.layout();
         let id = new.id();
         // Without a record, these are leftovers.
         self.remove_layer_files(&id, None)?;
         let below = self.below(layers, new.parent.as_ref())?;
         let dir = staged.layer_dir();
-        let link = layer_dir::complete(&dir, below.as_ref(), layer_dir::Durability::Synced)?;
+        let link = layer_dir::complete(&dir, below.as_ref(), durability)?;
         layer_dir::make_link(layout, &id, &link)?;
         let place = layout.layer_dir(&id);
         rename(layout, &dir, &place)?;
@@ -283,7 +294,7 @@ impl Store {
         let below = self.below(layers, parent)?;
         let dir = layout.layer_dir(id);
         make_dir(&dir)?;
-        let link = layer_dir::complete(&dir, below.as_ref(), layer_dir::Durability::Volatile)?;
+        let link = layer_dir::complete(&dir, below.as_ref(), Durability::Volatile)?;
         layer_dir::make_link(layout, id, &link)?;
         layers.push(Layer::new(id.clone(), parent.cloned()));
         Ok(())

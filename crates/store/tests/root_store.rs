@@ -1,0 +1,394 @@
+//! The store by itself: layers, images, containers, mounts and what is left when they go.
+#![allow(clippy::expect_used, reason = "tests may fail")]
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+use oci::LayerId;
+use serde_json::{Value, json};
+use store::{AfterSeal, Error, NewContainer};
+use support::*;
+use test_support::store_check::{assert_records_sound, records};
+
+#[test]
+fn root_layer_directory_is_as_the_format_says() {
+    let (sandbox, store) = sandbox();
+    let base = put_file(&store, None, "a", "1");
+    let child = put_file(&store, Some(&base.id), "b", "2");
+    assert_eq!(child.id, LayerId::of(Some(&base.id), child.diff_id.as_ref().expect("an image's layer")));
+    let home = sandbox.graph_root().join("overlay");
+    let read = |layer: &LayerId, name: &str| fs::read_to_string(home.join(layer.as_str()).join(name)).expect(name);
+    assert_eq!(read(&child.id, "lower"), format!("l/{}", read(&base.id, "link")));
+    let link = home.join("l").join(read(&child.id, "link"));
+    assert_eq!(fs::read_link(link).expect("a link").to_str(), Some(format!("../{}/diff", child.id).as_str()));
+    let mode = |path: &str| fs::metadata(home.join(path)).expect(path).mode() & 0o7777;
+    for (path, expected) in [
+        (format!("{}/diff", base.id), 0o555),
+        (format!("{}/diff", child.id), 0o555),
+        (format!("{}/merged", base.id), 0o700),
+        (format!("{}/work", base.id), 0o700),
+        (format!("{}/empty", base.id), 0o700),
+        (format!("{}/link", base.id), 0o644),
+        (base.id.to_string(), 0o700),
+        ("l".to_owned(), 0o755),
+    ] {
+        assert_eq!(mode(&path), expected, "{path}");
+    }
+    assert!(!home.join(child.id.as_str()).join("empty").exists());
+    assert_eq!(fs::read_to_string(home.join(".has-mount-program")).expect("mark"), "false");
+    assert_eq!(tar_digest(&store, &child.id), child.diff_id.expect("recorded").0);
+    assert_eq!(fs::read_dir(home.join("tempdirs")).expect("there").count(), 0);
+    image(&store, &[base.clone(), store.layer(&child.id).expect("there")], "localhost/app:1");
+    assert_records_sound(&sandbox);
+}
+
+#[test]
+fn root_layer_that_exists_is_not_put_twice() {
+    let (sandbox, store) = sandbox();
+    let first = put_file(&store, None, "a", "1");
+    // The same file has another time stamp: give it the same content and time by staging twice.
+    let time = fs::metadata(sandbox.graph_root().join("overlay").join(first.id.as_str()).join("diff/a")).expect("file");
+    let second = put(&store, None, |dir| {
+        fs::write(dir.join("a"), "1").expect("written");
+        let file = fs::File::options().write(true).open(dir.join("a")).expect("open");
+        file.set_modified(time.modified().expect("time")).expect("set");
+    });
+    assert_eq!((first.id, first.created), (second.id, second.created));
+    assert_eq!(store.layers().expect("listed").len(), 1);
+    assert_eq!(fs::read_dir(sandbox.graph_root().join("overlay/tempdirs")).expect("there").count(), 0);
+}
+
+#[test]
+fn root_layer_needs_its_parent_and_image_its_layer() {
+    let (sandbox, store) = sandbox();
+    let missing = LayerId::parse(&"ab".repeat(32)).expect("valid");
+    let (staged, new) = stage(&store, Some(&missing), |dir| fs::write(dir.join("a"), "1").expect("written"));
+    assert!(matches!(store.put_layer(staged, new), Err(Error::UnknownLayer { id }) if id == missing));
+    let mut image = new_image(&[], "localhost/app:1");
+    image.layer = Some(missing);
+    assert!(matches!(store.create_image(image), Err(Error::UnknownLayer { .. })));
+    assert!(store.images().expect("listed").is_empty() && store.layers().expect("listed").is_empty());
+    assert_eq!(fs::read_dir(sandbox.graph_root().join("gabion/journal")).expect("there").count(), 0);
+    assert_eq!(fs::read_dir(sandbox.graph_root().join("overlay-images")).expect("there").count(), 1, "the lock file");
+}
+
+#[test]
+fn root_names_move_between_images_and_are_remembered() {
+    let (_sandbox, store) = sandbox();
+    let base = put_file(&store, None, "a", "1");
+    let one = image(&store, &[base.clone()], "localhost/app:1");
+    let two = image(&store, &[base], "localhost/app:2");
+    store.add_image_names(&two.id, &["localhost/app:1".into(), "localhost/x:1".into()]).expect("named");
+    let one = store.image_by_id(&one.id).expect("there");
+    let two = store.image("app:1").expect("found");
+    assert!(one.names.is_empty());
+    assert_eq!(two.names, ["localhost/app:2", "localhost/app:1", "localhost/x:1"]);
+    assert_eq!(two.names_history, ["localhost/x:1", "localhost/app:1", "localhost/app:2"]);
+    assert_eq!(one.names_history, ["localhost/app:1"]);
+    store.remove_image_names(&two.id, &["localhost/app:1".into()]).expect("removed");
+    assert!(matches!(store.image("app:1"), Err(Error::UnknownImage { .. })));
+}
+
+#[test]
+fn root_deleting_an_image_leaves_what_others_use() {
+    let (sandbox, store) = sandbox();
+    let base = put_file(&store, None, "a", "1");
+    let left = put_file(&store, Some(&base.id), "b", "2");
+    let right = put_file(&store, Some(&base.id), "c", "3");
+    let left_image = image(&store, &[base.clone(), left.clone()], "localhost/left:1");
+    let right_image = image(&store, &[base.clone(), right.clone()], "localhost/right:1");
+    let container = store.create_container(NewContainer::new("work", Some(left_image.id.clone()))).expect("made");
+    let refused = store.delete_image(&left_image.id).expect_err("in use");
+    assert!(matches!(&refused, Error::ImageInUse { containers, .. } if *containers == [container.id.clone()]));
+    store.delete_container(&container.id).expect("deleted");
+    let deleted = store.delete_image(&left_image.id).expect("deleted");
+    assert_eq!((deleted.names, deleted.layers), (vec!["localhost/left:1".to_owned()], vec![left.id]));
+    assert_records_sound(&sandbox);
+    let deleted = store.delete_image(&right_image.id).expect("deleted");
+    assert_eq!(deleted.layers, [right.id, base.id]);
+    let home = sandbox.graph_root().join("overlay");
+    let mut left: Vec<_> = fs::read_dir(&home).expect("home").map(|e| e.expect("entry").file_name()).collect();
+    left.sort();
+    assert_eq!(left, [".has-mount-program", "l", "tempdirs"]);
+    assert_eq!(fs::read_dir(home.join("tempdirs")).expect("there").count(), 0);
+    assert_eq!(fs::read_dir(home.join("l")).expect("there").count(), 0);
+}
+
+#[test]
+fn root_container_is_mounted_counted_and_unmounted() {
+    let (sandbox, store) = sandbox();
+    let base = put_file(&store, None, "a", "1");
+    let image = image(&store, &[base], "localhost/app:1");
+    let container = store.create_container(NewContainer::new("work", Some(image.id))).expect("made");
+    let path = store.mount(&container.id).expect("mounted");
+    assert_eq!(fs::read_to_string(path.join("a")).expect("from the image"), "1");
+    fs::write(path.join("b"), "2").expect("writable");
+    assert!(store.upper_dir(&container.id).expect("known").join("b").exists());
+    assert_eq!(store.mount(&container.id).expect("again"), path);
+    let mounts = open(&sandbox).mounts().expect("listed");
+    assert_eq!(mounts.len(), 1);
+    assert_eq!((mounts[0].count, mounts[0].container.as_ref()), (2, Some(&container.id)));
+    assert!(!store.unmount(&container.id, false).expect("counted"));
+    assert!(path.join("a").exists());
+    assert!(store.unmount(&container.id, false).expect("unmounted"));
+    assert!(!path.join("a").exists());
+    // `volatile` leaves a mark that refuses the next mount.
+    store.mount(&container.id).expect("mounted again");
+    assert_eq!(fs::read_to_string(path.join("b")).expect("kept"), "2");
+    store.delete_container(&container.id).expect("deleted while mounted");
+    assert!(store.mounts().expect("listed").is_empty());
+    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("readable");
+    assert!(!mounts.contains(sandbox.dir().to_str().expect("text")), "nothing stays mounted");
+}
+
+#[test]
+fn root_scratch_container_is_empty_and_root_is_0555() {
+    let (_sandbox, store) = sandbox();
+    let container = store.create_container(NewContainer::new("work", None)).expect("made");
+    let path = store.mount(&container.id).expect("mounted");
+    assert_eq!(fs::read_dir(&path).expect("readable").count(), 0);
+    assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o7777, 0o555);
+    store.delete_container(&container.id).expect("deleted");
+}
+
+#[test]
+fn root_container_names_are_unique() {
+    let (_sandbox, store) = sandbox();
+    let one = store.create_container(NewContainer::new("one", None)).expect("made");
+    let two = store.create_container(NewContainer::new("two", None)).expect("made");
+    assert!(matches!(
+        store.create_container(NewContainer::new("one", None)),
+        Err(Error::NameTaken { owner, .. }) if owner == one.id
+    ));
+    assert!(matches!(store.rename_container(&two.id, "one"), Err(Error::NameTaken { .. })));
+    store.rename_container(&two.id, "three").expect("renamed");
+    assert_eq!(store.container("three").expect("by name").id, two.id);
+    assert_eq!(store.container(&two.id.as_str()[..20]).expect("by prefix").id, two.id);
+    assert!(matches!(store.container("two"), Err(Error::UnknownContainer { .. })));
+}
+
+#[test]
+fn root_sealed_upper_dir_becomes_the_layer_by_rename() {
+    let (sandbox, store) = sandbox();
+    let base = put_file(&store, None, "a", "1");
+    let first = image(&store, &[base.clone()], "localhost/app:1");
+    let container = store.create_container(NewContainer::new("work", Some(first.id))).expect("made");
+    let path = store.mount(&container.id).expect("mounted");
+    fs::write(path.join("b"), "2").expect("written");
+    fs::remove_file(path.join("a")).expect("removed");
+    let inode = fs::metadata(store.upper_dir(&container.id).expect("known")).expect("there").ino();
+    store.unmount(&container.id, true).expect("unmounted");
+
+    // A step of a build: the container goes on over the new layer.
+    let (staged, new) = stage_upper(&store, &container, AfterSeal::Continue, Some(&base.id));
+    let sealed = store.put_layer(staged, new).expect("sealed");
+    let diff = store.layer_diff_directory(&sealed.id).expect("known");
+    assert_eq!(fs::metadata(&diff).expect("there").ino(), inode, "moved, not copied");
+    assert_eq!(tar_digest(&store, &sealed.id), sealed.diff_id.clone().expect("recorded").0);
+    let container = store.container("work").expect("still there");
+    let path = store.mount(&container.id).expect("mounted");
+    assert!(!path.join("a").exists());
+    assert_eq!(fs::read_to_string(path.join("b")).expect("below"), "2");
+    fs::write(path.join("c"), "3").expect("written");
+    store.unmount(&container.id, true).expect("unmounted");
+
+    // The last one: the container goes.
+    let (staged, new) = stage_upper(&store, &container, AfterSeal::Delete, Some(&sealed.id));
+    let mut stack = vec![base.clone(), sealed.clone()];
+    let diff_ids: Vec<_> = stack.iter().filter_map(|l| l.diff_id.clone()).chain([new.diff_id.clone()]).collect();
+    let image = new_image_of(&diff_ids, vec![1, 1, 1], Some(new.id()), "localhost/app:2");
+    let published = store.publish(vec![(staged, new)], Some(image)).expect("published");
+    stack.extend(published.layers);
+    assert!(store.containers().expect("listed").is_empty());
+    let names: Vec<_> = store.layers().expect("listed").into_iter().map(|layer| layer.id).collect();
+    assert_eq!(names, stack.iter().map(|layer| layer.id.clone()).collect::<Vec<_>>());
+    assert_eq!(store.image("app:2").expect("there").layer, Some(stack[2].id.clone()));
+    assert_records_sound(&sandbox);
+}
+
+#[test]
+fn root_sealing_what_exists_already_keeps_the_older_layer() {
+    let (sandbox, store) = sandbox();
+    let make = || {
+        let container = store.create_container(NewContainer::new("work", None)).expect("made");
+        fs::write(store.upper_dir(&container.id).expect("known").join("a"), "1").expect("written");
+        let path = store.upper_dir(&container.id).expect("known").join("a");
+        let file = fs::File::options().write(true).open(path).expect("open");
+        file.set_modified(std::time::UNIX_EPOCH).expect("set");
+        let (staged, new) = stage_upper(&store, &container, AfterSeal::Delete, None);
+        store.put_layer(staged, new).expect("sealed")
+    };
+    let (one, two) = (make(), make());
+    assert_eq!((one.id.clone(), one.created), (two.id, two.created));
+    assert!(store.containers().expect("listed").is_empty());
+    assert_eq!(store.layers().expect("listed").len(), 1);
+    image(&store, &[one], "localhost/app:1");
+    assert_records_sound(&sandbox);
+}
+
+#[test]
+fn root_unknown_fields_survive_every_change() {
+    let (sandbox, store) = sandbox();
+    let base = put_file(&store, None, "a", "1");
+    let image = image(&store, &[base], "localhost/app:1");
+    let container = store.create_container(NewContainer::new("work", Some(image.id.clone()))).expect("made");
+    for kind in ["layers", "images", "containers"] {
+        let path = sandbox.graph_root().join(format!("overlay-{kind}/{kind}.json"));
+        let mut rows: Vec<Value> = records(&sandbox.graph_root(), kind);
+        for row in &mut rows {
+            row["future"] = json!({"kept": [1]});
+            row["flags"]["future-flag"] = json!(7);
+        }
+        rows.push(json!({"id": "no such form of id", "names": ["x"]}));
+        fs::write(path, serde_json::to_vec(&rows).expect("JSON")).expect("written");
+    }
+    let store = open(&sandbox);
+    store.add_image_names(&image.id, &["localhost/app:2".into()]).expect("named");
+    store.rename_container(&container.id, "other").expect("renamed");
+    put_file(&store, None, "b", "2");
+    for kind in ["layers", "images", "containers"] {
+        let rows = records(&sandbox.graph_root(), kind);
+        let kept = rows.iter().filter(|row| row["future"]["kept"][0] == 1 && row["flags"]["future-flag"] == 7).count();
+        assert_eq!(kept, rows.iter().filter(|row| row["future"].is_object()).count(), "{kind}");
+        assert!(kept > 0, "{kind}");
+        assert!(rows.iter().any(|row| row["id"] == "no such form of id"), "{kind}");
+    }
+}
+
+#[test]
+fn root_incomplete_layers_are_removed_by_the_next_reader() {
+    let (sandbox, store) = sandbox();
+    let base = put_file(&store, None, "a", "1");
+    image(&store, &[base.clone()], "localhost/app:1");
+    let child = put_file(&store, Some(&base.id), "b", "2");
+    let path = sandbox.graph_root().join("overlay-layers/layers.json");
+    let mut rows: Vec<Value> = records(&sandbox.graph_root(), "layers");
+    rows[1]["flags"] = json!({"incomplete": true});
+    fs::write(path, serde_json::to_vec(&rows).expect("JSON")).expect("written");
+    let layers = open(&sandbox).layers().expect("listed");
+    assert_eq!(layers.into_iter().map(|layer| layer.id).collect::<Vec<_>>(), [base.id]);
+    assert!(!sandbox.graph_root().join("overlay").join(child.id.as_str()).exists());
+    assert_records_sound(&sandbox);
+}
+
+#[test]
+fn root_volatile_records_of_newer_tools_are_seen_and_kept_apart() {
+    let (sandbox, store) = sandbox();
+    let base = put_file(&store, None, "a", "1");
+    let image = image(&store, &[base], "localhost/app:1");
+    let container = store.create_container(NewContainer::new("work", Some(image.id.clone()))).expect("made");
+    let root = sandbox.graph_root();
+    for kind in ["layers", "containers"] {
+        let (moved, rest): (Vec<Value>, Vec<Value>) = records(&root, kind)
+            .into_iter()
+            .partition(|row| row["id"] == container.id.as_str() || row["id"] == container.layer.as_str());
+        let dir = root.join(format!("overlay-{kind}"));
+        fs::write(dir.join(format!("volatile-{kind}.json")), serde_json::to_vec(&moved).expect("JSON"))
+            .expect("written");
+        fs::write(dir.join(format!("{kind}.json")), serde_json::to_vec(&rest).expect("JSON")).expect("written");
+    }
+    let store = open(&sandbox);
+    assert!(matches!(store.delete_image(&image.id), Err(Error::ImageInUse { .. })));
+    store.rename_container(&container.id, "other").expect("renamed");
+    assert!(records(&root, "containers").is_empty());
+    let path = store.mount(&container.id).expect("mounted");
+    assert!(path.join("a").exists());
+    store.delete_container(&container.id).expect("deleted");
+    let volatile = fs::read_to_string(root.join("overlay-layers/volatile-layers.json")).expect("there");
+    assert_eq!(volatile, "[]");
+}
+
+#[test]
+fn root_store_filled_by_a_mount_program_is_not_mounted() {
+    let (sandbox, store) = sandbox();
+    let container = store.create_container(NewContainer::new("work", None)).expect("made");
+    fs::write(sandbox.graph_root().join("overlay/.has-mount-program"), "true").expect("written");
+    let store = open(&sandbox);
+    assert_eq!(store.containers().expect("listed").len(), 1);
+    assert!(matches!(store.mount(&container.id), Err(Error::MountProgram(_))));
+    assert!(matches!(store.stage_layer(), Err(Error::MountProgram(_))));
+}
+
+#[test]
+fn root_store_of_another_driver_is_refused() {
+    let sandbox = test_support::Sandbox::new("/bin/false");
+    fs::create_dir_all(sandbox.graph_root().join("vfs-images")).expect("made");
+    let options = store::StoreOptions::new(sandbox.graph_root(), sandbox.run_root());
+    let error = store::Store::open(options).expect_err("another driver");
+    assert_eq!(error.to_string(), "storage driver \"vfs\" is not supported: only \"overlay\" is");
+    assert!(!sandbox.graph_root().join("overlay").exists());
+}
+
+#[test]
+fn root_layer_tree_is_private_and_read_only() {
+    let (sandbox, store) = sandbox();
+    let base = put_file(&store, None, "a", "1");
+    let child = put_file(&store, Some(&base.id), "b", "2");
+    for (top, names) in [(&base.id, vec!["a"]), (&child.id, vec!["a", "b"])] {
+        let tree = store.open_layer_tree(top).expect("stacked");
+        let mut found: Vec<_> =
+            fs::read_dir(tree.path()).expect("read").map(|e| e.expect("entry").file_name()).collect();
+        found.sort();
+        assert_eq!(found, names);
+        assert!(fs::write(tree.path().join("c"), "3").is_err());
+        let mounts = fs::read_to_string("/proc/self/mountinfo").expect("readable");
+        assert!(!mounts.contains(sandbox.dir().to_str().expect("text")));
+    }
+    let target = sandbox.path("tree");
+    fs::create_dir(&target).expect("made");
+    store.open_layer_tree(&child.id).expect("stacked").attach(&target).expect("attached");
+    assert_eq!(fs::read_to_string(target.join("b")).expect("readable"), "2");
+}
+
+#[test]
+fn root_images_of_additional_stores_are_used_and_not_changed() {
+    let (other, source) = sandbox();
+    let base = put_file(&source, None, "a", "1");
+    let image = image(&source, &[base.clone()], "localhost/base:1");
+    let (sandbox, _) = sandbox();
+    let mut options = store::StoreOptions::new(sandbox.graph_root(), sandbox.run_root());
+    options.additional_image_stores = vec![other.graph_root()];
+    let store = store::Store::open(options).expect("opens");
+    assert!(store.image("base:1").expect("found").read_only);
+    assert!(store.image_config(&image.id).is_ok());
+    assert!(matches!(store.delete_image(&image.id), Err(Error::ReadOnly { .. })));
+    let child = put_file(&store, Some(&base.id), "b", "2");
+    assert_eq!(tar_digest(&store, &base.id), base.diff_id.clone().expect("recorded").0);
+    let ours = support::image(&store, &[base.clone(), child], "localhost/app:1");
+    let container = store.create_container(NewContainer::new("work", Some(ours.id))).expect("made");
+    let path = store.mount(&container.id).expect("mounted");
+    assert!(path.join("a").exists() && path.join("b").exists());
+    store.delete_container(&container.id).expect("deleted");
+    assert_eq!(store.layers().expect("listed").len(), 2);
+    assert_eq!(records(&sandbox.graph_root(), "layers").len(), 1);
+}
+
+#[test]
+fn root_500_layers_are_mounted_and_501_are_not() {
+    let (_sandbox, store) = sandbox();
+    let mut stack = Vec::new();
+    let mut staged = Vec::new();
+    let mut parent: Option<LayerId> = None;
+    for n in 0..501 {
+        let (stage, new) = support::stage(&store, parent.as_ref(), |dir| {
+            fs::write(dir.join(format!("f{n}")), n.to_string()).expect("written");
+        });
+        parent = Some(new.id());
+        stack.push(new.diff_id.clone());
+        staged.push((stage, new));
+    }
+    let layers = store.publish(staged, None).expect("published").layers;
+    for (count, fits) in [(500, true), (501, false)] {
+        let image = image(&store, &layers[..count], &format!("localhost/deep:{count}"));
+        let container =
+            store.create_container(NewContainer::new(format!("work{count}"), Some(image.id))).expect("made");
+        match store.mount(&container.id) {
+            Ok(path) => {
+                assert!(fits && path.join("f0").exists() && path.join("f499").exists());
+            }
+            Err(error) => assert!(!fits && matches!(error, Error::TooDeep { .. }), "{error}"),
+        }
+    }
+}
