@@ -31,5 +31,4 @@ check:
 
 bench:
 	scripts/install-packages test
-	$(CARGO) build --release --locked --package cli
-	scripts/as-root benches/run
+	$(CARGO) bench --locked --package cli --bench against_buildah --config 'target."cfg(unix)".runner = "$(CURDIR)/scripts/as-root"'

@@ -10,7 +10,7 @@
 //! The Go tools' defaults fail on machines without CAP_SYS_RESOURCE or systemd, hence the
 //! containers.conf; the other files keep the machine's own configuration out of the tests.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -33,10 +33,16 @@ pub struct Sandbox {
 impl Sandbox {
     /// An empty store. `gabion` is the binary: `env!("CARGO_BIN_EXE_gabion")`.
     pub fn new(gabion: impl Into<PathBuf>) -> Sandbox {
+        Sandbox::below(&std::env::temp_dir(), gabion)
+    }
+
+    /// An empty store in a new directory below `parent`, to choose the disk that it is on.
+    pub fn below(parent: &Path, gabion: impl Into<PathBuf>) -> Sandbox {
         // Paths become image names (`oci:PATH`), which have no capitals.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos());
         let prefix = format!("gabion-test-{:x}-{now:x}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
-        let dir = tempfile::Builder::new().prefix(&prefix).rand_bytes(0).tempdir().expect("make a temporary directory");
+        let mut builder = tempfile::Builder::new();
+        let dir = builder.prefix(&prefix).rand_bytes(0).tempdir_in(parent).expect("make a temporary directory");
         let sandbox = Sandbox { dir: Some(dir), gabion: gabion.into() };
         for name in ["home", "tmp", "empty"] {
             fs::create_dir(sandbox.path(name)).expect("make a directory");
@@ -136,13 +142,18 @@ impl Sandbox {
             .in_dir(self.path("empty"))
     }
 
-    fn on_store(&self, program: impl AsRef<OsStr>) -> Tool {
-        self.any(program)
-            .arg("--root")
-            .arg(self.graph_root())
-            .arg("--runroot")
-            .arg(self.run_root())
-            .args(["--storage-driver", "overlay"])
+    /// Any program that takes Buildah's global options, on this store.
+    pub fn on_store(&self, program: impl AsRef<OsStr>) -> Tool {
+        let mut words = self.store_command(program).into_iter();
+        self.any(words.next().expect("begins with the program")).args(words)
+    }
+
+    /// A program and the global options that point it at this store, as words.
+    pub fn store_command(&self, program: impl AsRef<OsStr>) -> Vec<OsString> {
+        let mut words = vec![program.as_ref().to_owned()];
+        words.extend(["--root".into(), self.graph_root().into(), "--runroot".into(), self.run_root().into()]);
+        words.extend(["--storage-driver".into(), "overlay".into()]);
+        words
     }
 
     /// The name of an image of this store as Skopeo understands it.
