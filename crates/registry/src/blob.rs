@@ -77,14 +77,6 @@ impl BlobReader {
         format!("blob {}", self.digest)
     }
 
-    fn broken(&self, reason: &str) -> RegistryError {
-        RegistryError::Broken {
-            host: self.repository.host.name.clone(),
-            subject: self.subject(),
-            reason: reason.to_owned(),
-        }
-    }
-
     /// Sends the request for what is missing.
     fn connect(&mut self) -> Result<(), RegistryError> {
         let subject = self.subject();
@@ -160,21 +152,15 @@ impl BlobReader {
                     }
                     return Ok(chunk);
                 }
+                // A broken connection is an error of the HTTP library: this is all that the registry has.
                 Ok(None) if self.expected.is_some_and(|expected| self.offset < expected) || self.skip > 0 => {
-                    let error = self.broken(&format!("it ended after {} bytes", self.offset));
-                    match self.resume(error) {
-                        // The registry has no more: the size in the manifest is wrong, not the connection.
-                        Err(RegistryError::Broken { host, subject, .. }) if self.expected.is_some() => {
-                            return Err(RegistryError::WrongSize {
-                                host,
-                                subject,
-                                expected: self.expected.unwrap_or_default(),
-                                actual: self.offset,
-                                more: false,
-                            });
-                        }
-                        other => other?,
-                    }
+                    return Err(RegistryError::WrongSize {
+                        host: self.repository.host.name.clone(),
+                        subject,
+                        expected: self.expected.unwrap_or(self.offset),
+                        actual: self.offset - self.skip.min(self.offset),
+                        more: false,
+                    });
                 }
                 Ok(None) => {
                     self.response = None;
@@ -193,13 +179,13 @@ impl BlobReader {
             self.failures = 0;
         }
         if self.failures >= self.repository.retries() || !error.is_transient() {
-            return Err(error);
+            return Err(error.exhausted());
         }
         let wait = self.repository.client.shared.options.retry.wait(self.failures);
         self.failures += 1;
         self.failed_at = self.offset;
         self.repository.client.notice(Notice::Retry { error: error.to_string(), wait });
-        self.repository.block_on(tokio::time::sleep(wait));
+        std::thread::sleep(wait);
         self.connect()
     }
 

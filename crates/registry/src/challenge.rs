@@ -45,7 +45,12 @@ pub(crate) fn parse(header: &str) -> Vec<Challenge> {
             challenges.push(Challenge::Basic);
         } else if scheme.eq_ignore_ascii_case("bearer") {
             if let Some(realm) = get("realm") {
-                challenges.push(Challenge::Bearer { realm, service: get("service"), scope: get("scope"), error: get("error") });
+                challenges.push(Challenge::Bearer {
+                    realm,
+                    service: get("service"),
+                    scope: get("scope"),
+                    error: get("error"),
+                });
             }
         }
     }
@@ -101,7 +106,9 @@ mod tests {
 
     #[test]
     fn pure_odd_headers_do_no_harm() {
-        for text in ["", ",", "=", "Bearer", "Bearer realm", "Bearer realm=\"", "Bearer =\"x\"", "é=\"\\", "Basic,,Basic=="] {
+        for text in
+            ["", ",", "=", "Bearer", "Bearer realm", "Bearer realm=\"", "Bearer =\"x\"", "é=\"\\", "Basic,,Basic=="]
+        {
             let _ = parse(text);
         }
         assert_eq!(parse("basic"), [Challenge::Basic]);

@@ -249,7 +249,8 @@ impl<'a> Call<'a> {
     }
 
     pub(crate) fn range_from(mut self, offset: u64) -> Call<'a> {
-        self.headers.insert(RANGE, HeaderValue::from_str(&format!("bytes={offset}-")).unwrap_or(HeaderValue::from_static("")));
+        self.headers
+            .insert(RANGE, HeaderValue::from_str(&format!("bytes={offset}-")).unwrap_or(HeaderValue::from_static("")));
         self
     }
 
@@ -290,64 +291,63 @@ impl Host {
         if let Some(reached) = &*reached {
             return Ok(reached.clone());
         }
-        let first = self.ping(client, "https").await;
-        let found = match first {
-            Ok(found) => found,
-            Err(error) if self.insecure && matches!(error, RegistryError::Unreachable { .. }) => {
-                let plain = self.ping(client, "http").await;
-                match plain {
-                    Ok(found) => {
-                        client.notice(Notice::PlainHttp { host: self.name.clone() });
-                        found
-                    }
-                    // Of two failures to connect the first one is the one to tell: http is only a fallback.
-                    Err(RegistryError::Unreachable { .. }) => return Err(error),
-                    Err(other) => return Err(other),
-                }
+        let mut attempt = 0;
+        let found = loop {
+            let error = match self.find(client).await {
+                Ok(found) => break Arc::new(found),
+                Err(error) => error,
+            };
+            if !error.is_transient() || attempt >= client.shared.options.retry.count {
+                return Err(error.exhausted());
             }
-            Err(error) => return Err(error),
+            self.pause(client, &error, attempt).await;
+            attempt += 1;
         };
-        let found = Arc::new(found);
         *reached = Some(found.clone());
         Ok(found)
     }
 
+    async fn find(&self, client: &Client) -> Result<Reached, RegistryError> {
+        let error = match self.ping(client, "https").await {
+            Err(error) if self.insecure && matches!(error, RegistryError::Unreachable { .. }) => error,
+            other => return other,
+        };
+        match self.ping(client, "http").await {
+            Ok(found) => {
+                client.notice(Notice::PlainHttp { host: self.name.clone() });
+                Ok(found)
+            }
+            // Of two failures to connect the first one is the one to tell: http is only a fallback.
+            Err(RegistryError::Unreachable { .. }) => Err(error),
+            Err(other) => Err(other),
+        }
+    }
+
     async fn ping(&self, client: &Client, scheme: &str) -> Result<Reached, RegistryError> {
         let text = format!("{scheme}://{}/v2/", self.address());
-        let base = Url::parse(&text)
-            .map_err(|error| RegistryError::Unreachable { host: self.name.clone(), reason: error.to_string(), transient: false })?;
+        let base = Url::parse(&text).map_err(|error| RegistryError::Unreachable {
+            host: self.name.clone(),
+            reason: error.to_string(),
+            transient: false,
+        })?;
         let origin = Origin::of(&base).ok_or_else(|| RegistryError::Setup(format!("{text} is no http address")))?;
-        let retry = &client.shared.options.retry;
-        let mut attempt = 0;
-        loop {
-            let sent = self.in_time(client, "the registry", self.http.get(base.clone()).send()).await;
-            let error = match sent {
-                Ok(response) => match response.status() {
-                    StatusCode::OK | StatusCode::UNAUTHORIZED => {
-                        let challenges = challenges(&response);
-                        return Ok(Reached { base, origin, challenges });
-                    }
-                    // Some registries have nothing at this path but serve what is below it.
-                    StatusCode::NOT_FOUND if response.headers().contains_key("docker-distribution-api-version") => {
-                        return Ok(Reached { base, origin, challenges: Vec::new() });
-                    }
-                    status if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() => {
-                        self.status_error(response, "GET /v2/", "the registry").await
-                    }
-                    status => {
-                        let detail = format!("GET {} gave status {status}", origin::shown(&base));
-                        return Err(RegistryError::NotARegistry { host: self.name.clone(), detail });
-                    }
-                },
-                // Nobody listens there: more often a wrong address than a registry about to start.
-                Err(error @ RegistryError::Unreachable { .. }) => return Err(error),
-                Err(error) => error,
-            };
-            if !error.is_transient() || attempt >= retry.count {
-                return Err(error);
+        let response = self.in_time(client, "the registry", self.http.get(base.clone()).send()).await?;
+        match response.status() {
+            StatusCode::OK | StatusCode::UNAUTHORIZED => {
+                let challenges = challenges(&response);
+                Ok(Reached { base, origin, challenges })
             }
-            self.pause(client, &error, attempt).await;
-            attempt += 1;
+            // Some registries have nothing at this path but serve what is below it.
+            StatusCode::NOT_FOUND if response.headers().contains_key("docker-distribution-api-version") => {
+                Ok(Reached { base, origin, challenges: Vec::new() })
+            }
+            status if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() => {
+                Err(self.status_error(response, "GET /v2/", "the registry").await)
+            }
+            status => {
+                let detail = format!("GET {} gave status {status}", origin::shown(&base));
+                Err(RegistryError::NotARegistry { host: self.name.clone(), detail })
+            }
         }
     }
 
@@ -375,7 +375,7 @@ impl Host {
                     self.pause(client, &error, attempt).await;
                     attempt += 1;
                 }
-                other => return other,
+                other => return other.map_err(RegistryError::exhausted),
             }
         }
     }
@@ -522,7 +522,11 @@ impl Host {
             return RegistryError::Unreachable { host, reason, transient };
         }
         if error.is_timeout() {
-            return RegistryError::Stalled { host, subject: subject.to_owned(), after: client.shared.options.stall_timeout };
+            return RegistryError::Stalled {
+                host,
+                subject: subject.to_owned(),
+                after: client.shared.options.stall_timeout,
+            };
         }
         RegistryError::Broken { host, subject: subject.to_owned(), reason }
     }
@@ -534,16 +538,24 @@ impl Host {
             Some(_) => self.name.clone(),
             None => response.url().host_str().unwrap_or(&self.name).to_owned(),
         };
-        let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok()).and_then(retry_after);
+        let retry_after =
+            response.headers().get("retry-after").and_then(|value| value.to_str().ok()).and_then(retry_after);
         let body = tokio::time::timeout(Duration::from_secs(5), error_body(response)).await.unwrap_or_default();
-        let detail = diagnosis(&body).unwrap_or_else(|| status.canonical_reason().unwrap_or("no reason given").to_lowercase());
+        let detail =
+            diagnosis(&body).unwrap_or_else(|| status.canonical_reason().unwrap_or("no reason given").to_lowercase());
         let subject = subject.to_owned();
         match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 RegistryError::Denied { host, subject, detail: format!("{detail} ({})", self.tokens.identity()) }
             }
             StatusCode::NOT_FOUND => RegistryError::NotFound { host, subject, detail },
-            _ => RegistryError::Status { host, request: request.to_owned(), status: status.as_u16(), detail, retry_after },
+            _ => RegistryError::Status {
+                host,
+                request: request.to_owned(),
+                status: status.as_u16(),
+                detail,
+                retry_after,
+            },
         }
     }
 }
@@ -581,7 +593,10 @@ pub(crate) fn diagnosis(body: &[u8]) -> Option<String> {
             };
             let first = value.get("errors").and_then(|errors| errors.get(0));
             let listed = first.and_then(|error| say(error, "message").or_else(|| say(error, "code")));
-            listed.or_else(|| say(&value, "details")).or_else(|| say(&value, "message")).or_else(|| say(&value, "error"))?
+            listed
+                .or_else(|| say(&value, "details"))
+                .or_else(|| say(&value, "message"))
+                .or_else(|| say(&value, "error"))?
         }
         Err(_) => {
             let text = String::from_utf8_lossy(body);

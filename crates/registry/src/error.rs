@@ -148,6 +148,9 @@ pub enum RegistryError {
     /// The HTTP client could not be made.
     #[error("cannot set up the HTTP client: {0}")]
     Setup(String),
+    /// A call that failed each time it was repeated; the last failure.
+    #[error(transparent)]
+    Exhausted(Box<RegistryError>),
     /// Credentials could not be read.
     #[error(transparent)]
     Credentials(#[from] crate::auth::AuthError),
@@ -162,7 +165,8 @@ pub enum RegistryError {
 }
 
 impl RegistryError {
-    /// Whether the same call may succeed when it is repeated.
+    /// Whether the same call may succeed when it is repeated. A failure that was repeated as often
+    /// as the options allow is not.
     pub fn is_transient(&self) -> bool {
         match self {
             RegistryError::Unreachable { transient, .. } => *transient,
@@ -180,6 +184,11 @@ impl RegistryError {
     /// Whether access was denied.
     pub fn is_denied(&self) -> bool {
         matches!(self, RegistryError::Denied { .. })
+    }
+
+    /// The same failure after it was repeated in vain.
+    pub(crate) fn exhausted(self) -> RegistryError {
+        if self.is_transient() { RegistryError::Exhausted(Box::new(self)) } else { self }
     }
 
     pub(crate) fn retry_after(&self) -> Option<Duration> {

@@ -72,7 +72,8 @@ impl Origin {
         if self.host == realm.host {
             return true;
         }
-        let parent = |host: &str| host.split_once('.').map(|(_, rest)| rest.to_owned()).filter(|rest| rest.contains('.'));
+        let parent =
+            |host: &str| host.split_once('.').map(|(_, rest)| rest.to_owned()).filter(|rest| rest.contains('.'));
         match (parent(&self.host), parent(&realm.host)) {
             (Some(ours), Some(theirs)) => ours == theirs || ours == realm.host || theirs == self.host,
             (Some(ours), None) => ours == realm.host,

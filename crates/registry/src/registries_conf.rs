@@ -221,7 +221,10 @@ impl Registries {
                 _ => by_digest || !registry.mirror_by_digest_only,
             };
             if wanted {
-                endpoints.push(Endpoint { reference: moved(reference, &matched, &mirror.location)?, insecure: mirror.insecure });
+                endpoints.push(Endpoint {
+                    reference: moved(reference, &matched, &mirror.location)?,
+                    insecure: mirror.insecure,
+                });
             }
         }
         let location = if registry.location.is_empty() { matched.clone() } else { registry.location.clone() };
@@ -232,7 +235,9 @@ impl Registries {
     /// Where `reference` is pushed to: always its own name.
     pub fn push_endpoint(&self, reference: &Reference) -> Result<Endpoint, RegistriesError> {
         match self.find(reference) {
-            Some((registry, _)) if registry.blocked => Err(RegistriesError::Blocked { prefix: registry.prefix.clone() }),
+            Some((registry, _)) if registry.blocked => {
+                Err(RegistriesError::Blocked { prefix: registry.prefix.clone() })
+            }
             found => Ok(Endpoint {
                 reference: reference.clone(),
                 insecure: found.is_some_and(|(registry, _)| registry.insecure),

@@ -149,11 +149,17 @@ impl Repository {
             let call = Call::new(Method::PUT, url, &subject, &self.push, self.retries())
                 .body(media_type, Bytes::copy_from_slice(bytes));
             let response = self.host.send(&self.client, &call, &[]).await?;
-            let stated = header_text(response.headers(), "docker-content-digest").and_then(|text| Digest::parse(&text).ok());
+            let stated =
+                header_text(response.headers(), "docker-content-digest").and_then(|text| Digest::parse(&text).ok());
             let expected = Digest::of(bytes);
             match stated {
                 Some(actual) if actual.algorithm() == expected.algorithm() && actual != expected => {
-                    Err(RegistryError::WrongDigest { host: self.host.name.clone(), subject: subject.clone(), expected, actual })
+                    Err(RegistryError::WrongDigest {
+                        host: self.host.name.clone(),
+                        subject: subject.clone(),
+                        expected,
+                        actual,
+                    })
                 }
                 _ => Ok(()),
             }
@@ -175,7 +181,8 @@ impl Repository {
             for _ in 0..1000 {
                 let call = Call::new(Method::GET, url.clone(), &subject, &self.pull, self.retries());
                 let response = self.host.send(&self.client, &call, &[]).await?;
-                let next = header_text(response.headers(), LINK.as_str()).and_then(|text| next_page(&text, response.url()));
+                let next =
+                    header_text(response.headers(), LINK.as_str()).and_then(|text| next_page(&text, response.url()));
                 let body = capped_body(&self.host, &self.client, response, MAX_MANIFEST, &subject).await?;
                 let page: Page = serde_json::from_slice(&body).map_err(|error| RegistryError::Protocol {
                     host: self.host.name.clone(),

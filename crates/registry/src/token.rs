@@ -100,7 +100,8 @@ impl Tokens {
             }
             let mut scopes = access.scopes();
             if let (Some(_), Some(scope)) = (fresh, scope) {
-                let more: Vec<_> = scope.split(' ').filter(|s| !scopes.iter().any(|own| own == s)).map(str::to_owned).collect();
+                let more: Vec<_> =
+                    scope.split(' ').filter(|s| !scopes.iter().any(|own| own == s)).map(str::to_owned).collect();
                 scopes.extend(more);
             }
             let (header, lifetime) =
@@ -142,20 +143,28 @@ impl Tokens {
         scopes: &[String],
     ) -> Result<(HeaderValue, Duration), RegistryError> {
         let subject = "the token service";
-        let broken = |reason: String| RegistryError::Protocol { host: host.name.clone(), subject: subject.to_owned(), reason };
+        let broken =
+            |reason: String| RegistryError::Protocol { host: host.name.clone(), subject: subject.to_owned(), reason };
         let mut url = reached.base.join(realm).map_err(|_| broken("its realm is no address".into()))?;
         let _ = url.set_username("");
         let _ = url.set_password(None);
         if let Some(reason) = reached.origin.refuses(&url) {
             let target = origin::shown(&url);
-            return Err(RegistryError::Refused { host: host.name.clone(), subject: subject.to_owned(), target, reason });
+            return Err(RegistryError::Refused {
+                host: host.name.clone(),
+                subject: subject.to_owned(),
+                target,
+                reason,
+            });
         }
         let mut login = self.login(host, client, access)?;
         if login.is_some() && !reached.origin.trusts_realm(&url) {
             // Credentials were given for the registry; this host is one that only the registry named.
             login = None;
-            self.state().identity =
-                Some(format!("its token service {} is another origin and was not given the credentials", origin::shown(&url)));
+            self.state().identity = Some(format!(
+                "its token service {} is another origin and was not given the credentials",
+                origin::shown(&url)
+            ));
         }
         let http = host.http_for(client, reached, &url);
         let request = match &login {

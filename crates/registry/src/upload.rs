@@ -119,9 +119,11 @@ impl Upload {
         location.query_pairs_mut().append_pair("digest", &digest.to_string());
         let subject = format!("blob {digest}");
         repository.block_on(async {
-            let call = Call::new(Method::PUT, location, &subject, repository.push_access(), repository.retries()).empty_body();
+            let call =
+                Call::new(Method::PUT, location, &subject, repository.push_access(), repository.retries()).empty_body();
             let response = repository.host.send(&repository.client, &call, &[]).await?;
-            let stated = header_text(response.headers(), "docker-content-digest").and_then(|text| Digest::parse(&text).ok());
+            let stated =
+                header_text(response.headers(), "docker-content-digest").and_then(|text| Digest::parse(&text).ok());
             match stated {
                 Some(actual) if actual.algorithm() == digest.algorithm() && actual != *digest => {
                     Err(RegistryError::WrongDigest {

@@ -111,7 +111,9 @@ impl TransferError {
             Ok(registry) => registry.into(),
             Err(error) => match error.downcast::<TransportError>() {
                 Ok(transport) => transport.into(),
-                Err(error) => TransportError::Io { what: what.to_owned(), reason: crate::transport::plain(&error) }.into(),
+                Err(error) => {
+                    TransportError::Io { what: what.to_owned(), reason: crate::transport::plain(&error) }.into()
+                }
             },
         }
     }

@@ -11,9 +11,9 @@ use oci::spec::Descriptor;
 use oci::{Digest, Format, Manifest};
 use registry::RetryOptions;
 
+use super::TransferError;
 use super::opened::OpenedImage;
 use super::workers::{self, Cancel};
-use super::TransferError;
 use crate::event::{Event, Events};
 use crate::transport::{BlobStream, LayerForm, Sink, SourceLayer};
 
@@ -91,9 +91,9 @@ fn choose_format(image: &OpenedImage<'_>, sink: &dyn Sink, options: &CopyOptions
         && sink.layer_form() == LayerForm::Compressed;
     let offered = sink.formats();
     match options.format {
-        Some(Format::Docker) if zstd => {
-            Err(TransferError::Unsupported("zstd needs --format oci: Docker v2 schema 2 has no type for such layers".into()))
-        }
+        Some(Format::Docker) if zstd => Err(TransferError::Unsupported(
+            "zstd needs --format oci: Docker v2 schema 2 has no type for such layers".into(),
+        )),
         Some(format) if offered.contains(&format) => Ok(format),
         Some(_) => Err(TransferError::Unsupported(format!("{} cannot hold an image of that format", sink.name()))),
         None if zstd && offered.contains(&Format::Oci) => Ok(Format::Oci),

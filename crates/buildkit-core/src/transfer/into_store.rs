@@ -10,11 +10,11 @@ use oci::{DiffId, ImageId, LayerId};
 use rootfs::Root;
 use store::{NewImage, NewLayer, StagedLayer, Store};
 
+use super::TransferError;
 use super::opened::OpenedImage;
 use super::workers::{self, Cancel};
-use super::TransferError;
 use crate::event::{Event, Events};
-use crate::transport::BlobStream;
+use crate::transport::{BlobStream, TransportError};
 
 /// A layer of the image that is to be.
 struct Wanted {
@@ -144,13 +144,31 @@ fn unpack(
         layers::Compression::Zstd => Some(Compression::Zstd),
         layers::Compression::Bzip2 | layers::Compression::Xz => None,
     };
-    let summary = layers::apply(&mut tar, &into, staged.tar_split_file()?, &ApplyOptions::default()).map_err(|error| {
-        match error {
-            ApplyError::Tar(TarError::Read(error)) => TransferError::from_stream(error, &what),
-            other => failed(other.to_string()),
-        }
-    })?;
+    let applied = layers::apply(&mut tar, &into, staged.tar_split_file()?, &ApplyOptions::default());
     drop(tar);
+    let summary = match applied {
+        Ok(summary) => summary,
+        Err(error) => {
+            let error = match error {
+                ApplyError::Tar(TarError::Read(error)) => TransferError::from_stream(error, &what),
+                other => failed(other.to_string()),
+            };
+            // Damaged bytes break their decompression before their digest is seen to be wrong,
+            // which is what there is to be said of them.
+            return Err(match error {
+                TransferError::Layer { .. } | TransferError::Transport(TransportError::Io { .. }) => {
+                    match io::copy(&mut counted, &mut io::sink()) {
+                        Ok(_) => error,
+                        Err(cause) => match TransferError::from_stream(cause, &what) {
+                            TransferError::Transport(TransportError::Io { .. }) => error,
+                            cause => cause,
+                        },
+                    }
+                }
+                other => other,
+            });
+        }
+    };
     // What follows the compressed stream counts for the digest too, and the end is where it is checked.
     io::copy(&mut counted, &mut io::sink()).map_err(|error| TransferError::from_stream(error, &what))?;
     if summary.diff_id != wanted.diff_id {

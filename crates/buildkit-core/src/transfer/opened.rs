@@ -61,7 +61,8 @@ fn choose(source: &dyn Source, platform: &Platform) -> Result<(Manifest, Option<
         };
         let entry = index.select(platform).ok_or_else(|| {
             let of = |p: &oci::spec::Platform| format!("{}/{}", p.os(), p.architecture());
-            let mut available: Vec<String> = index.manifests().iter().filter_map(|e| e.platform().as_ref().map(of)).collect();
+            let mut available: Vec<String> =
+                index.manifests().iter().filter_map(|e| e.platform().as_ref().map(of)).collect();
             available.sort();
             available.dedup();
             TransferError::NoPlatform {

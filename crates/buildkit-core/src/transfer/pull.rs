@@ -75,9 +75,8 @@ pub fn pull_all_tags(
         }
         None => remotes.registries()?.candidates(name)?,
     };
-    let tags = first_success(name, candidates, |reference| {
-        Ok((DockerSource::tags(remotes, reference)?, reference.clone()))
-    });
+    let tags =
+        first_success(name, candidates, |reference| Ok((DockerSource::tags(remotes, reference)?, reference.clone())));
     let (tags, reference) = tags?;
     let mut images = Vec::new();
     for tag in tags {
@@ -155,9 +154,8 @@ fn newer(
     references: Vec<Reference>,
     options: &PullOptions,
 ) -> Result<Image, TransferError> {
-    let current = first_success(name, references.clone(), |reference| {
-        DockerSource::current_digest(places.remotes, reference)
-    });
+    let current =
+        first_success(name, references.clone(), |reference| DockerSource::current_digest(places.remotes, reference));
     match current {
         Ok(Some(digest)) if image.record().digests().contains(&&digest) => Ok(image),
         Ok(_) => pull_first(places, name, references, options).or_else(|error| {
@@ -207,11 +205,7 @@ fn first_success<T>(
     Err(TransferError::NotOnAny { name: name.to_owned(), tried })
 }
 
-fn pull_reference(
-    places: &Places<'_>,
-    reference: &Reference,
-    options: &PullOptions,
-) -> Result<Image, TransferError> {
+fn pull_reference(places: &Places<'_>, reference: &Reference, options: &PullOptions) -> Result<Image, TransferError> {
     (places.events)(Event::Info(format!("trying to pull {reference}")));
     let location = Location::Docker(reference.clone());
     places.with_source(&location, |source| pull_source(places, source, Some(reference), options))
@@ -231,6 +225,7 @@ fn pull_source(
     }
     let names = source.store_names();
     let id: ImageId = into_store(places.store, &opened, &names, places.events)?;
-    let asked = reference.map(Reference::to_string).or_else(|| names.into_iter().next()).unwrap_or_else(|| id.to_string());
+    let asked =
+        reference.map(Reference::to_string).or_else(|| names.into_iter().next()).unwrap_or_else(|| id.to_string());
     Ok(Image::read(places.store, &asked, places.store.image_by_id(&id)?)?)
 }

@@ -34,11 +34,13 @@ impl ArchiveFile {
         let read = |error: io::Error| TransportError::read(path, &error);
         let mut start = [0; layers::compression::MAGIC_LEN];
         let known = file.read_at(&mut start, 0).map_err(read)?;
-        let compressed = layers::compression::detect(start.get(..known).unwrap_or_default()) != layers::Compression::None;
+        let compressed =
+            layers::compression::detect(start.get(..known).unwrap_or_default()) != layers::Compression::None;
         if compressed {
             // Beside the archive: where there was room for it there may be room for its content.
             let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            let mut plain = tempfile::tempfile_in(directory).map_err(|error| TransportError::write(directory, &error))?;
+            let mut plain =
+                tempfile::tempfile_in(directory).map_err(|error| TransportError::write(directory, &error))?;
             let mut decompressor = Decompressor::new(&file).map_err(read)?;
             io::copy(&mut decompressor, &mut plain).map_err(read)?;
             drop(decompressor);
@@ -78,7 +80,11 @@ impl ArchiveFile {
     }
 
     fn missing(&self, name: &str) -> TransportError {
-        TransportError::Invalid { path: self.path.clone(), kind: "image archive", reason: format!("it has no file {name:?}") }
+        TransportError::Invalid {
+            path: self.path.clone(),
+            kind: "image archive",
+            reason: format!("it has no file {name:?}"),
+        }
     }
 
     /// The content of the file `name`, as a stream.
@@ -112,7 +118,10 @@ fn scan(file: &mut File) -> io::Result<HashMap<String, Place>> {
         if kind.is_file() {
             let (offset, size) = (entry.raw_file_position(), entry.size());
             if offset.checked_add(size).is_none_or(|end| end > length) {
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("it ends within {name:?}: it is truncated")));
+                return Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    format!("it ends within {name:?}: it is truncated"),
+                ));
             }
             entries.insert(name, Place::File { offset, size });
         } else if kind.is_symlink() || kind.is_hard_link() {
@@ -171,9 +180,14 @@ mod tests {
 
     #[test]
     fn pure_names_stay_in_the_archive() {
-        for (name, expected) in
-            [("a/b", Some("a/b")), ("./a", Some("a")), ("x/../a", Some("a")), ("../a", None), ("/a", None), ("x/../../a", None)]
-        {
+        for (name, expected) in [
+            ("a/b", Some("a/b")),
+            ("./a", Some("a")),
+            ("x/../a", Some("a")),
+            ("../a", None),
+            ("/a", None),
+            ("x/../../a", None),
+        ] {
             assert_eq!(clean(Path::new(name)).as_deref(), expected, "{name}");
         }
     }

@@ -70,7 +70,8 @@ impl DockerArchiveSource {
         let mut files = HashMap::new();
         for (diff_id, file) in parsed.rootfs.diff_ids.iter().zip(&item.layers) {
             let size = uncompressed_size(&archive, file)?;
-            let layer = descriptor(media_type::DOCKER_LAYER, &diff_id.0, size).map_err(|error| invalid(error.to_string()))?;
+            let layer =
+                descriptor(media_type::DOCKER_LAYER, &diff_id.0, size).map_err(|error| invalid(error.to_string()))?;
             layers.push(layer);
             files.insert(diff_id.0.clone(), file.clone());
         }
@@ -229,4 +230,3 @@ fn header(size: u64) -> tar::Header {
     header.set_size(size);
     header
 }
-

@@ -102,9 +102,12 @@ impl Location {
                 let choice = match name {
                     None | Some("") => ArchiveChoice::Only,
                     Some(name) => match name.strip_prefix('@') {
-                        Some(index) => ArchiveChoice::Index(index.parse().map_err(|_| invalid("the index after @ is not a number".into()))?),
+                        Some(index) => ArchiveChoice::Index(
+                            index.parse().map_err(|_| invalid("the index after @ is not a number".into()))?,
+                        ),
                         None => {
-                            let reference = Reference::parse_normalized(name).map_err(|error| invalid(error.reason.to_owned()))?;
+                            let reference =
+                                Reference::parse_normalized(name).map_err(|error| invalid(error.reason.to_owned()))?;
                             if reference.digest().is_some() {
                                 return Err(invalid("a docker-archive name cannot have a digest".into()));
                             }
@@ -161,7 +164,9 @@ fn storage(text: &str) -> Result<Location, &'static str> {
     };
     // `@ID` and `NAME@ID` name an image by its ID.
     let name = match name.rsplit_once('@') {
-        Some((_, id)) if Digest::parse(id).is_err() && !id.is_empty() && id.bytes().all(|b| b.is_ascii_hexdigit()) => id,
+        Some((_, id)) if Digest::parse(id).is_err() && !id.is_empty() && id.bytes().all(|b| b.is_ascii_hexdigit()) => {
+            id
+        }
         _ => name,
     };
     if name.is_empty() {

@@ -134,11 +134,13 @@ pub trait BlobSink: Write + Send {
 }
 
 fn described(name: &str, layer: &oci::spec::Descriptor) -> Result<SourceLayer, TransferError> {
-    let digest = oci::manifest::digest_of(layer)
-        .map_err(|source| TransferError::Manifest { name: name.to_owned(), source })?;
+    let digest =
+        oci::manifest::digest_of(layer).map_err(|source| TransferError::Manifest { name: name.to_owned(), source })?;
     let media_type = layer.media_type().to_string();
     if media_type::layer_compression(&media_type).is_none() {
-        return Err(TransferError::Unsupported(format!("{name}: layer {digest} is of type {media_type:?}, which is no image layer")));
+        return Err(TransferError::Unsupported(format!(
+            "{name}: layer {digest} is of type {media_type:?}, which is no image layer"
+        )));
     }
     Ok(SourceLayer { digest, size: Some(layer.size()), media_type, received: None })
 }

@@ -35,7 +35,8 @@ impl OciArchiveSink {
         let root = self.directory.path();
         let mut names = Vec::new();
         for entry in walkdir::WalkDir::new(root).min_depth(1).sort_by_file_name() {
-            let entry = entry.map_err(|error| TransportError::Read { path: root.to_owned(), reason: error.to_string() })?;
+            let entry =
+                entry.map_err(|error| TransportError::Read { path: root.to_owned(), reason: error.to_string() })?;
             names.push(entry);
         }
         write_tar(&self.path, |archive| {

@@ -63,7 +63,8 @@ impl OciSource {
         }
         let index: ImageIndex = serde_json::from_slice(&files.read("index.json")?)
             .map_err(|error| invalid(format!("its index.json cannot be read: {error}")))?;
-        let available: Vec<String> = index.manifests().iter().filter_map(|entry| ref_name(entry).map(str::to_owned)).collect();
+        let available: Vec<String> =
+            index.manifests().iter().filter_map(|entry| ref_name(entry).map(str::to_owned)).collect();
         let entry = match name {
             Some(name) => index.manifests().iter().find(|entry| ref_name(entry) == Some(name)).ok_or_else(|| {
                 TransportError::NoSuchImage { path: path.clone(), name: name.to_owned(), available: available.clone() }
@@ -75,7 +76,8 @@ impl OciSource {
             },
         };
         digest_of(entry).map_err(|error| invalid(error.to_string()))?;
-        let shown = format!("{transport}:{}{}", path.display(), name.map(|name| format!(":{name}")).unwrap_or_default());
+        let shown =
+            format!("{transport}:{}{}", path.display(), name.map(|name| format!(":{name}")).unwrap_or_default());
         let entry = entry.clone();
         Ok(OciSource { files, shown, entry })
     }
@@ -173,14 +175,20 @@ impl OciSink {
 
     fn new_index(&self, manifest: &Manifest) -> Result<Vec<u8>, TransferError> {
         let path = self.path.join("index.json");
-        let invalid =
-            |reason: String| TransportError::Invalid { path: self.path.clone(), kind: KIND, reason: format!("index.json: {reason}") };
+        let invalid = |reason: String| TransportError::Invalid {
+            path: self.path.clone(),
+            kind: KIND,
+            reason: format!("index.json: {reason}"),
+        };
         let mut index: serde_json::Value = match fs::exists(&path) {
-            Ok(true) => serde_json::from_slice(&read_file(&path, MAX_DOCUMENT)?).map_err(|error| invalid(error.to_string()))?,
+            Ok(true) => {
+                serde_json::from_slice(&read_file(&path, MAX_DOCUMENT)?).map_err(|error| invalid(error.to_string()))?
+            }
             _ => serde_json::json!({"schemaVersion": 2, "manifests": []}),
         };
-        let mut entry = oci::manifest::descriptor(manifest.format().manifest(), &manifest.digest(), manifest.bytes().len() as u64)
-            .map_err(|source| TransferError::Manifest { name: self.name(), source })?;
+        let mut entry =
+            oci::manifest::descriptor(manifest.format().manifest(), &manifest.digest(), manifest.bytes().len() as u64)
+                .map_err(|source| TransferError::Manifest { name: self.name(), source })?;
         if let Some(name) = &self.name {
             entry.set_annotations(Some(HashMap::from([(REF_NAME.to_owned(), name.clone())])));
         }
@@ -190,7 +198,10 @@ impl OciSink {
             .and_then(|list| list.as_array_mut())
             .ok_or_else(|| invalid("it has no manifests".into()))?;
         let named = |value: &serde_json::Value| {
-            value.pointer("/annotations/org.opencontainers.image.ref.name").and_then(|name| name.as_str()).map(str::to_owned)
+            value
+                .pointer("/annotations/org.opencontainers.image.ref.name")
+                .and_then(|name| name.as_str())
+                .map(str::to_owned)
         };
         let digest = entry.get("digest").cloned();
         // A name is used once; without a name the same image is listed once.

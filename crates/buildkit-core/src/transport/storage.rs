@@ -71,12 +71,15 @@ impl Source for StorageSource<'_> {
                 return Err(inconsistent(format!("layer {} is not the one that its config says", layer.id)));
             }
             let DiffId(digest) = recorded.clone();
-            let received = match (&layer.compressed_digest, u64::try_from(layer.compressed_size), layer.compression.known()) {
-                (Some(blob), Ok(size), Some(compression)) if *blob != digest && compression != Compression::None => {
-                    Some(ReceivedBlob { digest: blob.clone(), size, compression })
-                }
-                _ => None,
-            };
+            let received =
+                match (&layer.compressed_digest, u64::try_from(layer.compressed_size), layer.compression.known()) {
+                    (Some(blob), Ok(size), Some(compression))
+                        if *blob != digest && compression != Compression::None =>
+                    {
+                        Some(ReceivedBlob { digest: blob.clone(), size, compression })
+                    }
+                    _ => None,
+                };
             let size = u64::try_from(layer.diff_size).ok();
             layers.push(SourceLayer { digest, size, media_type: media_type.to_owned(), received });
         }
@@ -92,7 +95,10 @@ impl Source for StorageSource<'_> {
             .iter()
             .zip(&self.image.config().rootfs.diff_ids)
             .find_map(|(layer, diff_id)| (diff_id.0 == *digest).then_some(layer))
-            .ok_or_else(|| TransferError::Inconsistent { name: self.name(), reason: format!("it has no layer {digest}") })?;
+            .ok_or_else(|| TransferError::Inconsistent {
+                name: self.name(),
+                reason: format!("it has no layer {digest}"),
+            })?;
         // Its files may have been changed behind the store's back.
         let place = format!("layer {} of {}", layer.id, self.name());
         Ok(Box::new(Verified::new(self.store.layer_tar(&layer.id)?, place, digest, size)))
@@ -115,4 +121,3 @@ impl Source for StorageSource<'_> {
         paths
     }
 }
-

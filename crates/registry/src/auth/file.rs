@@ -112,8 +112,9 @@ fn decode(file: &AuthFile, key: &str, entry: &Entry) -> Result<Option<Login>, Au
     }
     if entry.auth.is_empty() {
         let Entry { username, password, .. } = entry;
-        return Ok((!username.is_empty())
-            .then(|| Login::Basic { username: username.clone(), password: password.clone() }));
+        return Ok(
+            (!username.is_empty()).then(|| Login::Basic { username: username.clone(), password: password.clone() })
+        );
     }
     let invalid = |what: &str| AuthError::Invalid { path: file.path.clone(), reason: format!("entry {key:?}: {what}") };
     let lenient = GeneralPurpose::new(
