@@ -278,3 +278,31 @@ fn root_commit_writes_the_iidfile_and_moves_names() {
     sandbox.gabion(["untag", &id, "old"]).fails().says(125, &["old", "no such name"]);
     sandbox.gabion(["tag", &id, "Not A Name"]).fails().says(125, &["Not A Name"]);
 }
+
+#[test]
+fn peers_commit_to_another_place_leaves_the_store_as_it_was() {
+    let sandbox = sandbox();
+    let container = changed_container(&sandbox, "x");
+    let images = sandbox.buildah(["images", "--all", "--json"]).json();
+    let layout = format!("oci:{}:app", sandbox.path("layout").display());
+    sandbox.gabion(["commit", "-q", &container, &layout]).ok();
+    let archive = format!("docker-archive:{}:example.org/app:1", sandbox.path("app.tar").display());
+    sandbox.gabion(["commit", "-q", "--rm", "--format", "docker", &container, &archive]).ok();
+    assert_eq!(sandbox.buildah(["images", "--all", "--json"]).json(), images);
+    assert_eq!(sandbox.gabion(["containers", "-q"]).ok(), "");
+    for place in [layout, archive] {
+        let inspected = sandbox.skopeo(["inspect", &place]).json();
+        assert_eq!(inspected["Layers"].as_array().map(Vec::len), Some(2), "{place}");
+    }
+}
+
+#[test]
+fn root_a_commit_that_cannot_arrive_keeps_the_container() {
+    let sandbox = sandbox();
+    let container = changed_container(&sandbox, "x");
+    let images = sandbox.buildah(["images", "--all", "--json"]).json();
+    let nowhere = ["commit", "-q", "--rm", "--retry=0", &container, "docker://localhost:1/app"];
+    sandbox.gabion(nowhere).fails().says(125, &["localhost:1"]);
+    assert_eq!(sandbox.buildah(["images", "--all", "--json"]).json(), images);
+    assert_eq!(sandbox.gabion(["containers", "--format", "{{.ContainerName}}"]).ok(), container);
+}

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use buildkit_core::commit::{Afterwards, CommitOptions, Layers, commit};
-use buildkit_core::image::store_name;
+use buildkit_core::destination::{Destination, commit_elsewhere};
+use buildkit_core::transfer::PushOptions;
 use buildkit_core::working_container::WorkingContainer;
 use oci::Format;
 
@@ -58,10 +59,10 @@ pub struct Args {
 pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     let store = session.store()?;
     let events = session.events(Progress::from_quiet(args.quiet));
-    let name = args.image.as_deref().map(store_name).transpose()?;
+    let destination = args.image.as_deref().map(Destination::parse).transpose()?;
     let container = WorkingContainer::open(&store, &args.container)?;
-    let options = CommitOptions {
-        names: name.into_iter().collect(),
+    let mut options = CommitOptions {
+        names: Vec::new(),
         format: args.format,
         layers: if args.squash { Layers::Squash } else { Layers::Append },
         times: session.times(args.timestamp)?,
@@ -71,7 +72,17 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
         identity_label: args.identity_label.then(|| session.identity_label()),
         stubs: Vec::new(),
     };
-    let committed = commit(container, &options, &events)?;
+    let committed = match destination {
+        Some(Destination::Elsewhere(location)) => {
+            let remotes = session.remotes(&args.registry)?;
+            commit_elsewhere(container, &options, &location, &remotes, &PushOptions::default(), &events)?
+        }
+        Some(Destination::Store(name)) => {
+            options.names.push(name);
+            commit(container, &options, &events)?
+        }
+        None => commit(container, &options, &events)?,
+    };
     if let Some(file) = &args.iidfile {
         session.write_file(file, &format!("sha256:{}", committed.image_id))?;
     }
