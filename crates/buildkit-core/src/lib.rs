@@ -7,6 +7,7 @@
 
 pub mod commit; // working container → image
 pub mod configure; // edits of the config to be
+pub mod destination; // where a new image goes
 pub mod event; // what the engine tells while it works
 pub mod image; // an image of the store, read as a whole
 pub mod inspect; // working containers and images as Buildah shows them
