@@ -5,6 +5,7 @@
 //! copy files in, change its config, commit it. A Dockerfile build is a script over them.
 #![forbid(unsafe_code)]
 
+pub mod build; // Dockerfile → image
 pub mod commit; // working container → image
 pub mod configure; // edits of the config to be
 pub mod destination; // where a new image goes

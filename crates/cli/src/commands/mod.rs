@@ -7,6 +7,7 @@ use clap::Subcommand;
 use crate::command_error::CommandError;
 use crate::session::Session;
 
+mod build;
 mod commit;
 mod completion;
 mod config;
@@ -25,6 +26,7 @@ mod version;
 /// One variant a subcommand, in alphabetical order.
 #[derive(Subcommand)]
 pub enum Command {
+    Build(Box<build::Args>),
     Commit(commit::Args),
     Completion(completion::Args),
     Config(config::Args),
@@ -47,6 +49,7 @@ pub enum Command {
 /// Runs `command`; the exit code is that of a step where the command ran one.
 pub fn run(command: Command, session: &Session) -> Result<ExitCode, CommandError> {
     match command {
+        Command::Build(args) => build::run(&args, session),
         Command::Commit(args) => commit::run(&args, session),
         Command::Completion(args) => completion::run(&args),
         Command::Config(args) => config::run(&args, session),

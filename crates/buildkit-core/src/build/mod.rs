@@ -1,0 +1,211 @@
+//! Images from Dockerfiles: the plan's stages one after the other, each a script over the same
+//! functions that the commands use.
+//!
+//! ```text
+//! Dockerfile ──plan──▶ stages
+//! stage: FROM ──pull──▶ working container
+//!        each instruction ──stage_state──▶ Step ──▶ run / copy / make the working directory
+//!        before the next step with files of its own: the upper dir becomes a layer by rename
+//! stage's end ──commit──▶ image;  a stage that is only read from stays a container
+//! ```
+//!
+//! Whatever happens, no working container and no layer without an image is left behind. What a
+//! stage that is not the target made is removed when the build is done: there is no cache yet
+//! that could use it.
+
+mod error; // one line each, with the place in the file
+mod execute; // a step is done
+mod options; // what to build, and how
+mod stage; // one stage, from FROM to its result
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+
+use dockerfile::{Diagnostic, Source};
+use oci::{ContainerId, ImageId, LayerId};
+use store::{NewImage, Store};
+
+use crate::commit::Committed;
+use crate::event::{Event, Events};
+use crate::plan::{Plan, PlanError, Stage, plan};
+use crate::stage_state::{Scope, StageState};
+use crate::transfer::Remotes;
+use crate::working_container::WorkingContainer;
+
+pub use error::{BuildError, Place, StepError};
+pub use options::{BuildOptions, Keep, LayerStyle, RunDefaults};
+use stage::StageBuild;
+
+/// What all stages of a build share.
+pub(crate) struct Build<'b, 's> {
+    store: &'s Store,
+    remotes: &'b Remotes,
+    source: &'b Source,
+    options: &'b BuildOptions,
+    events: Events<'b>,
+    plan: Plan,
+    scope: Arc<Scope>,
+    /// Results of the stages that are done, by their number in the file.
+    done: BTreeMap<usize, Done<'s>>,
+    /// Every container that was made; those left at the end are removed.
+    containers: Vec<ContainerId>,
+    /// Top layers of stages whose image is not made yet.
+    sealed: BTreeMap<usize, LayerId>,
+    /// Images that were there before: none of them is ever removed.
+    before: HashSet<ImageId>,
+    /// Build arguments that an ARG asked for.
+    consumed: BTreeSet<String>,
+}
+
+/// A stage that is done.
+struct Done<'s> {
+    state: StageState,
+    /// Name of the image that it, or the stage it began with, began with.
+    base_name: String,
+    /// The last stage that reads its files.
+    last_reader: Option<usize>,
+    /// The image it became, for stages that begin with it.
+    image: Option<ImageId>,
+    /// The container it still is, for stages that read its files.
+    container: Option<WorkingContainer<'s>>,
+}
+
+/// Builds the image that `source` describes. On an error nothing that was built is left in the
+/// store, unless [`BuildOptions::keep`] says otherwise.
+pub fn build(
+    store: &Store,
+    remotes: &Remotes,
+    source: &Source,
+    options: &BuildOptions,
+    events: Events<'_>,
+) -> Result<Committed, BuildError> {
+    let file = dockerfile::parse(source);
+    let plan = plan(&file, &options.plan).map_err(|error| match error {
+        PlanError::File(diagnostics) => BuildError::file(source, diagnostics),
+        PlanError::Target(message, hint) => BuildError::Target { message, hint },
+    })?;
+    for warning in &plan.warnings {
+        events(Event::Warning(warning.line(source)));
+    }
+    let scope = Scope {
+        build_args: options.plan.build_args.clone(),
+        global_args: plan.global_args.clone(),
+        escape: plan.escape,
+    };
+    let before = store.images()?.into_iter().map(|image| image.id).collect();
+    let mut build = Build {
+        store,
+        remotes,
+        source,
+        options,
+        events,
+        plan,
+        scope: Arc::new(scope),
+        done: BTreeMap::new(),
+        containers: Vec::new(),
+        sealed: BTreeMap::new(),
+        before,
+        consumed: BTreeSet::new(),
+    };
+    let result = build.run();
+    let cleaned = build.clean_up(result.is_err());
+    let committed = result?;
+    cleaned?;
+    build.warn_of_unused_arguments(&file);
+    Ok(committed)
+}
+
+impl<'s> Build<'_, 's> {
+    fn run(&mut self) -> Result<Committed, BuildError> {
+        let stages = std::mem::take(&mut self.plan.stages);
+        let mut committed = None;
+        for (position, stage) in stages.iter().enumerate() {
+            self.drop_unread(stage);
+            committed = StageBuild::begin(self, stage, position, &stages)?.run()?.or(committed);
+        }
+        // The last stage is the target, which is always committed.
+        committed.ok_or_else(|| {
+            BuildError::file(self.source, vec![Diagnostic::error("no stage to build", Default::default())])
+        })
+    }
+
+    /// Removes the containers of stages that neither `stage` nor a later one reads.
+    fn drop_unread(&mut self, stage: &Stage) {
+        for done in self.done.values_mut() {
+            if done.last_reader.is_none_or(|reader| reader < stage.index) {
+                if let Some(container) = done.container.take() {
+                    // What is not removed now is removed at the end.
+                    let _ = container.remove();
+                }
+            }
+        }
+    }
+
+    /// Removes what is in the way: containers, and images of stages that were only built upon.
+    fn clean_up(&mut self, failed: bool) -> Result<(), BuildError> {
+        let keep = match self.options.keep {
+            Keep::Nothing => false,
+            Keep::OnFailure => failed,
+            Keep::Always => true,
+        };
+        let mut first_error = None;
+        if !keep {
+            for id in std::mem::take(&mut self.containers) {
+                if let Err(error) = self.store.delete_container(&id) {
+                    if !error.is_not_found() {
+                        first_error.get_or_insert(error);
+                    }
+                }
+            }
+        }
+        for top in std::mem::take(&mut self.sealed).into_values().filter(|_| !keep) {
+            if let Err(error) = self.remove_layers(top) {
+                first_error.get_or_insert(error);
+            }
+        }
+        for image in self.done.values().filter_map(|done| done.image.as_ref()) {
+            if self.before.contains(image) || keep {
+                continue;
+            }
+            let is_named = self.store.image_by_id(image).is_ok_and(|record| !record.names.is_empty());
+            if !is_named {
+                match self.store.delete_image(image) {
+                    Err(error) if !error.is_not_found() => _ = first_error.get_or_insert(error),
+                    _ => {}
+                }
+            }
+        }
+        self.done.clear();
+        first_error.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    /// Removes a layer that no image has, and those below it that nothing else uses: what is
+    /// removed with an image is the store's to know, so one is made over the layer first.
+    fn remove_layers(&self, top: LayerId) -> store::Result<()> {
+        let config = format!("{{\"rootfs\":{{}},\"comment\":\"{top}\"}}").into_bytes();
+        let image = self.store.create_image(NewImage::new(config, b"{}".to_vec(), Some(top)))?;
+        self.store.delete_image(&image.id)?;
+        Ok(())
+    }
+
+    fn warn_of_unused_arguments(&self, file: &dockerfile::Dockerfile) {
+        let declared: BTreeSet<&str> = file
+            .instructions
+            .iter()
+            .filter_map(|instruction| match &instruction.kind {
+                dockerfile::instruction::Kind::Arg(args) => Some(args.iter().map(|arg| arg.name.text.as_str())),
+                _ => None,
+            })
+            .flatten()
+            .collect();
+        for name in self.options.plan.build_args.keys() {
+            let is_predefined =
+                crate::plan::PROXY_ARGS.contains(&name.as_str()) || self.scope.global_args.contains_key(name);
+            if !is_predefined && !declared.contains(name.as_str()) && !self.consumed.contains(name) {
+                let near = dockerfile::diagnostic::nearest(name, declared.iter().copied());
+                let hint = near.map_or(String::new(), |near| format!(" (did you mean {near}?)"));
+                (self.events)(Event::Warning(format!("no ARG asks for the build argument {name}{hint}")));
+            }
+        }
+    }
+}

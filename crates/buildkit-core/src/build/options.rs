@@ -1,0 +1,127 @@
+//! What to build, and how.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use dockerfile::ignore::Ignore;
+use oci::{Format, Reference};
+
+use crate::commit::Times;
+use crate::plan::PlanOptions;
+use crate::run::{Capabilities, HostFiles, MountRequest, Network, Rlimit, Seccomp};
+use crate::transfer::pull::PullPolicy;
+
+/// What to build, and how.
+#[derive(Debug)]
+pub struct BuildOptions {
+    /// Target, build arguments and platform.
+    pub plan: PlanOptions,
+    /// The build context.
+    pub context_dir: PathBuf,
+    /// What of the context stays out.
+    pub ignore: Ignore,
+    /// Names that the image gets.
+    pub names: Vec<Reference>,
+    /// Format of the image.
+    pub format: Format,
+    /// What becomes a layer.
+    pub layers: LayerStyle,
+    /// Times of what is new.
+    pub times: Times,
+    /// When base images are pulled.
+    pub pull: PullPolicy,
+    /// Environment variables of the image beside the Dockerfile's, for its steps too.
+    pub env: Vec<(String, String)>,
+    /// Environment variables to leave out of the image.
+    pub unset_env: Vec<String>,
+    /// Labels of the image beside the Dockerfile's.
+    pub labels: Vec<(String, String)>,
+    /// Labels to leave out of the image.
+    pub unset_labels: Vec<String>,
+    /// Annotations of the image.
+    pub annotations: Vec<(String, String)>,
+    /// Label that names the builder; `None` adds none.
+    pub identity_label: Option<(String, String)>,
+    /// How RUN is run.
+    pub run: RunDefaults,
+    /// Whether working containers stay.
+    pub keep: Keep,
+    /// Set by whoever wants the build to end: looked at between steps.
+    pub cancelled: Arc<AtomicBool>,
+}
+
+/// What becomes a layer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LayerStyle {
+    /// What each RUN, COPY or ADD did.
+    #[default]
+    PerStep,
+    /// Everything that a stage did.
+    PerStage,
+    /// Everything that the build did, and the base image too.
+    WithBase,
+}
+
+/// Whether working containers stay when the build has ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keep {
+    /// None stays.
+    #[default]
+    Nothing,
+    /// They stay if the build failed.
+    OnFailure,
+    /// They stay.
+    Always,
+}
+
+/// How RUN is run.
+#[derive(Debug)]
+pub struct RunDefaults {
+    /// Name or path of the OCI runtime.
+    pub runtime: PathBuf,
+    /// Options given to it before its subcommand.
+    pub runtime_flags: Vec<String>,
+    /// Directories where programs of the host are looked up.
+    pub search_path: Option<String>,
+    /// The network.
+    pub network: Network,
+    /// Which files of `/etc` are made for the step.
+    pub host_files: HostFiles,
+    /// Capabilities beside the default ones.
+    pub capabilities: Capabilities,
+    /// System call filter.
+    pub seccomp: Seccomp,
+    /// Limits; `None` for the default ones.
+    pub rlimits: Option<Vec<Rlimit>>,
+    /// Size of `/dev/shm` in bytes; `None` for the default one.
+    pub shm_size: Option<u64>,
+    /// Mounts of every RUN.
+    pub mounts: Vec<MountRequest>,
+    /// Variables below the image's: the host's proxies.
+    pub host_env: Vec<String>,
+    /// Whether what steps print is dropped.
+    pub quiet: bool,
+    /// Whether `RUN --network=host` is allowed.
+    pub allow_host_network: bool,
+}
+
+impl Default for RunDefaults {
+    fn default() -> RunDefaults {
+        RunDefaults {
+            runtime: "runc".into(),
+            runtime_flags: Vec::new(),
+            search_path: None,
+            network: Network::default(),
+            host_files: HostFiles::default(),
+            capabilities: Capabilities::default(),
+            seccomp: Seccomp::default(),
+            rlimits: None,
+            shm_size: None,
+            mounts: Vec::new(),
+            host_env: Vec::new(),
+            quiet: false,
+            allow_host_network: false,
+        }
+    }
+}

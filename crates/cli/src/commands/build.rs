@@ -1,0 +1,393 @@
+//! `gabion build`, alias `bud`
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use buildkit_core::build::{BuildError, BuildOptions, Keep, LayerStyle, RunDefaults, build};
+use buildkit_core::event::Event;
+use buildkit_core::image::store_name;
+use buildkit_core::plan::{PROXY_ARGS, PlanOptions};
+use buildkit_core::run::{Capabilities, HostFiles, MountRequest, Network};
+use buildkit_core::transfer::pull::PullPolicy;
+use dockerfile::Source;
+use dockerfile::ignore::Ignore;
+use oci::{Format, Platform};
+
+use crate::args::platform::PlatformArgs;
+use crate::args::registry::RegistryArgs;
+use crate::args::{parse_format, parse_pull_policy};
+use crate::command_error::{CommandError, printable};
+use crate::session::{Progress, Session};
+
+/// Names that a Dockerfile is looked for by, in this order.
+const FILE_NAMES: [&str; 2] = ["Containerfile", "Dockerfile"];
+/// Names that an ignore file is looked for by, in this order.
+const IGNORE_NAMES: [&str; 2] = [".containerignore", ".dockerignore"];
+/// A Dockerfile is no longer than this many bytes.
+const FILE_LIMIT: u64 = 64 << 20;
+
+/// Build an image from a Dockerfile
+///
+/// Prints the image's ID last. A failing RUN's exit code is gabion's.
+#[derive(clap::Args)]
+#[command(visible_alias = "bud")]
+pub struct Args {
+    /// Line for /etc/hosts of RUN steps
+    #[arg(long, value_name = "HOST:IP", value_parser = parse_host)]
+    add_host: Vec<(String, IpAddr)>,
+    /// What a Dockerfile may ask for beyond the default: network.host
+    #[arg(long, value_name = "ENTITLEMENT")]
+    allow: Vec<Entitlement>,
+    /// Annotation of the image
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_pair)]
+    annotation: Vec<(String, String)>,
+    /// Value of an ARG; without a value, that of gabion's own environment
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    build_arg: Vec<String>,
+    /// Capability that RUN steps have beside the default ones
+    #[arg(long, value_name = "CAPABILITY", value_delimiter = ',')]
+    cap_add: Vec<String>,
+    /// Capability that RUN steps do not have
+    #[arg(long, value_name = "CAPABILITY", value_delimiter = ',')]
+    cap_drop: Vec<String>,
+    /// Environment variable of the image; without a value, that of gabion's own environment
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    env: Vec<String>,
+    /// Dockerfile; - for standard input [default: Containerfile or Dockerfile in the context]
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Remove working containers of a failed build too
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          default_value_t = true, action = clap::ArgAction::Set)]
+    force_rm: bool,
+    /// Format of the image: oci or docker
+    #[arg(long, value_name = "FORMAT", default_value = "oci", env = "BUILDAH_FORMAT", hide_env = true,
+          value_parser = parse_format)]
+    format: Format,
+    /// Hand the host's proxy settings to RUN steps
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          default_value_t = true, action = clap::ArgAction::Set)]
+    http_proxy: bool,
+    /// Label the image with gabion's version
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          default_value_t = true, action = clap::ArgAction::Set)]
+    identity_label: bool,
+    /// Ignore file [default: .containerignore or .dockerignore in the context]
+    #[arg(long, value_name = "FILE")]
+    ignorefile: Option<PathBuf>,
+    /// File to write the image's ID to
+    #[arg(long, value_name = "FILE")]
+    iidfile: Option<PathBuf>,
+    /// Label of the image
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_pair)]
+    label: Vec<(String, String)>,
+    /// Make a layer of each RUN, COPY and ADD; otherwise one of all of them
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          default_value_t = true, env = "BUILDAH_LAYERS", hide_env = true, action = clap::ArgAction::Set)]
+    layers: bool,
+    /// Network of RUN steps: private, host or none
+    #[arg(long, alias = "net", value_name = "NETWORK", default_value = "private")]
+    network: NetworkArg,
+    /// Run every step, whatever earlier builds did (as every build does for now)
+    #[arg(long)]
+    no_cache: bool,
+    /// When to pull base images: always, missing, never or newer
+    #[arg(long, value_name = "POLICY", num_args = 0..=1, require_equals = true, default_missing_value = "always",
+          default_value = "missing", value_parser = parse_pull_policy)]
+    pull: PullPolicy,
+    /// Print the image's ID only
+    #[arg(short, long)]
+    quiet: bool,
+    /// Remove working containers of a build that went well
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          default_value_t = true, action = clap::ArgAction::Set)]
+    rm: bool,
+    /// OCI runtime that RUN steps are run by: a name or a path
+    #[arg(long, value_name = "PATH", default_value = "runc", env = "BUILDAH_RUNTIME", hide_env = true)]
+    runtime: PathBuf,
+    /// Option given to the OCI runtime, without its dashes
+    #[arg(long, value_name = "FLAG")]
+    runtime_flag: Vec<String>,
+    /// Make one layer of everything that the build adds to the base image
+    #[arg(long, conflicts_with = "squash_all")]
+    squash: bool,
+    /// Make one layer of everything, the base image's included
+    #[arg(long)]
+    squash_all: bool,
+    /// Name of the image (may be repeated)
+    #[arg(short, long, value_name = "NAME")]
+    tag: Vec<String>,
+    /// Stage to build, by name or number [default: the last one]
+    #[arg(long, value_name = "STAGE")]
+    target: Option<String>,
+    /// Time of the image and of every file in its new layers, in seconds since 1970
+    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
+    timestamp: Option<i64>,
+    /// Environment variable to leave out of the image
+    #[arg(long, value_name = "NAME")]
+    unsetenv: Vec<String>,
+    /// Label to leave out of the image
+    #[arg(long, value_name = "NAME")]
+    unsetlabel: Vec<String>,
+    /// Directory of the host that RUN steps see
+    #[arg(short, long, value_name = "HOST-DIR:CONTAINER-DIR[:OPTIONS]")]
+    volume: Vec<String>,
+    #[command(flatten)]
+    platform: PlatformArgs,
+    #[command(flatten)]
+    registry: RegistryArgs,
+    /// Directory with the files that COPY and ADD copy
+    #[arg(default_value = ".")]
+    context: PathBuf,
+}
+
+/// What a Dockerfile may ask for on the user's word only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Entitlement {
+    /// `RUN --network=host`
+    #[value(name = "network.host")]
+    NetworkHost,
+}
+
+/// `--network`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum NetworkArg {
+    /// A network of its own.
+    #[value(alias = "default", alias = "bridge")]
+    Private,
+    /// The host's.
+    Host,
+    /// None.
+    None,
+}
+
+pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
+    let context_dir = context_dir(&args.context)?;
+    let source = read_dockerfile(args.file.as_deref(), &context_dir)?;
+    let options = options(args, session, context_dir)?;
+    let store = session.store()?;
+    let remotes = session.remotes(&args.registry)?;
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+        // A second one does not wait for the step to end.
+        signal_hook::flag::register_conditional_shutdown(signal, INTERRUPTED.into(), options.cancelled.clone())?;
+        signal_hook::flag::register(signal, options.cancelled.clone())?;
+    }
+    let others = session.events(Progress::from_quiet(args.quiet));
+    let events = |event: Event| draw(event, args.quiet, &others);
+    let committed = build(&store, &remotes, &source, &options, &events).map_err(|error| report(&error, args.quiet))?;
+    if !args.quiet {
+        for name in &options.names {
+            print_line(&format!("Successfully tagged {name}"));
+        }
+    }
+    if let Some(file) = &args.iidfile {
+        session.write_file(file, &format!("sha256:{}", committed.image_id))?;
+    }
+    print_line(committed.image_id.as_str());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Exit code of a build that somebody ended.
+const INTERRUPTED: u8 = 130;
+
+/// Steps are told on stdout, as Buildah does; the rest goes where every command's goes.
+fn draw(event: Event, quiet: bool, others: &dyn Fn(Event)) {
+    let line = match event {
+        Event::Step { .. } | Event::StepDone { .. } | Event::Commit { .. } if quiet => return,
+        Event::Step { stage, number, total, text } => {
+            let stage = stage.map_or(String::new(), |(position, stages)| format!("[{position}/{stages}] "));
+            format!("{stage}STEP {number}/{total}: {text}")
+        }
+        Event::StepDone { id } => format!("--> {}", id.get(..12).unwrap_or(&id)),
+        Event::Commit { name } => ["COMMIT", &name.unwrap_or_default()].join(" ").trim_end().to_owned(),
+        event => return others(event),
+    };
+    print_line(&line);
+}
+
+fn print_line(line: &str) {
+    let mut stdout = std::io::stdout().lock();
+    // A closed stdout must not end the build half-way.
+    let _ = writeln!(stdout, "{}", printable(line)).and_then(|()| stdout.flush());
+}
+
+fn report(error: &BuildError, quiet: bool) -> CommandError {
+    let failure = CommandError::new(error.to_string());
+    match error {
+        BuildError::File { lines, rendered } => {
+            for (index, text) in rendered.iter().enumerate() {
+                // The last line says what a single error is; what it points at comes first.
+                let first = lines.get(index).filter(|_| lines.len() == 1);
+                let text = first.and_then(|line| text.strip_prefix(line.as_str())).unwrap_or(text);
+                eprintln!("{}", text.trim_start_matches('\n'));
+            }
+            failure
+        }
+        BuildError::Target { hint: Some(hint), .. } => failure.hint(hint.clone()),
+        BuildError::Interrupted => failure.exit_code(INTERRUPTED),
+        BuildError::Command { place, .. } => {
+            if !quiet {
+                eprintln!("{}: {}", place.position, printable(&place.text));
+            }
+            failure.exit_code(error.command_exit_code().unwrap_or(crate::command_error::FAILURE))
+        }
+        error => match error.command_exit_code() {
+            Some(code) => failure.exit_code(code),
+            None => failure,
+        },
+    }
+}
+
+fn options(args: &Args, session: &Session, context_dir: PathBuf) -> Result<BuildOptions, CommandError> {
+    let ignore = read_ignore_file(args.ignorefile.as_deref(), &context_dir)?;
+    let names = args.tag.iter().map(|name| store_name(name)).collect::<Result<_, _>>()?;
+    let own_value = |text: &str| match text.split_once('=') {
+        Some((name, value)) => Some((name.to_owned(), value.to_owned())),
+        None => session.env(text).map(|value| (text.to_owned(), value)),
+    };
+    let build_args: BTreeMap<String, String> = args.build_arg.iter().filter_map(|text| own_value(text)).collect();
+    let host_env = PROXY_ARGS.iter().filter(|_| args.http_proxy);
+    let host_env = host_env.filter_map(|name| Some(format!("{name}={}", session.env(name)?)));
+    let mut host_files = HostFiles::default();
+    host_files.add_hosts.extend(args.add_host.iter().cloned());
+    let mounts = args.volume.iter().map(|text| MountRequest::parse_volume(text)).collect::<Result<_, _>>()?;
+    let platform = args.platform.resolve()?;
+    let host = Platform::host();
+    if !host.satisfies(&platform) {
+        return Err(CommandError::new(format!(
+            "platform {platform} is not this machine's: only {host} can be built here"
+        )));
+    }
+    Ok(BuildOptions {
+        plan: PlanOptions { target: args.target.clone(), build_args, platform, build_platform: host },
+        context_dir,
+        ignore,
+        names,
+        format: args.format,
+        layers: match args {
+            Args { squash_all: true, .. } => LayerStyle::WithBase,
+            Args { squash: false, layers: true, .. } => LayerStyle::PerStep,
+            _ => LayerStyle::PerStage,
+        },
+        times: session.times(args.timestamp)?,
+        pull: args.pull,
+        env: args.env.iter().filter_map(|text| own_value(text)).collect(),
+        unset_env: args.unsetenv.clone(),
+        labels: args.label.clone(),
+        unset_labels: args.unsetlabel.clone(),
+        annotations: args.annotation.clone(),
+        identity_label: args.identity_label.then(|| session.identity_label()),
+        run: RunDefaults {
+            runtime: args.runtime.clone(),
+            runtime_flags: args.runtime_flag.iter().map(|flag| format!("--{flag}")).collect(),
+            search_path: session.env("PATH"),
+            network: match args.network {
+                NetworkArg::Private => Network::default(),
+                NetworkArg::Host => Network::Host,
+                NetworkArg::None => Network::None,
+            },
+            host_files,
+            capabilities: Capabilities { add: args.cap_add.clone(), drop: args.cap_drop.clone() },
+            mounts,
+            host_env: host_env.collect(),
+            quiet: args.quiet,
+            allow_host_network: args.allow.contains(&Entitlement::NetworkHost),
+            ..RunDefaults::default()
+        },
+        keep: match (args.rm, args.force_rm) {
+            (true, true) => Keep::Nothing,
+            (true, false) => Keep::OnFailure,
+            (false, _) => Keep::Always,
+        },
+        cancelled: Arc::new(AtomicBool::new(false)),
+    })
+}
+
+fn context_dir(path: &Path) -> Result<PathBuf, CommandError> {
+    let text = path.to_string_lossy();
+    if text == "-" || text.contains("://") {
+        return Err(CommandError::new(format!("build context {text} is not supported: expected a directory")));
+    }
+    let failed = |error: std::io::Error| CommandError::new(format!("build context {text}: {error}"));
+    let dir = path.canonicalize().map_err(failed)?;
+    if !dir.is_dir() {
+        return Err(CommandError::new(format!("build context {text} is no directory")));
+    }
+    Ok(dir)
+}
+
+fn read_dockerfile(file: Option<&Path>, context_dir: &Path) -> Result<Source, CommandError> {
+    let failed =
+        |path: &Path, error: std::io::Error| CommandError::new(format!("Dockerfile {}: {error}", path.display()));
+    if file == Some(Path::new("-")) {
+        let bytes = read_limited(std::io::stdin().lock()).map_err(|error| failed(Path::new("-"), error))?;
+        return Ok(Source::new("-", &bytes));
+    }
+    let path = match file {
+        // As it is typed, or else inside the context.
+        Some(file) if file.exists() => file.to_owned(),
+        Some(file) if context_dir.join(file).exists() => context_dir.join(file),
+        Some(file) => return Err(CommandError::new(format!("Dockerfile {} is not there", file.display()))),
+        None => {
+            let found = FILE_NAMES.iter().map(|name| context_dir.join(name)).find(|path| path.is_file());
+            found.ok_or_else(|| {
+                let message = format!("no {} in {}", FILE_NAMES.join(" or "), context_dir.display());
+                CommandError::new(message).hint("name the file with -f")
+            })?
+        }
+    };
+    // A directory can hold the file, as Buildah has it.
+    let path = match path.is_dir() {
+        true => FILE_NAMES.iter().map(|name| path.join(name)).find(|file| file.is_file()).unwrap_or(path),
+        false => path,
+    };
+    let open = std::fs::File::open(&path).map_err(|error| failed(&path, error))?;
+    let bytes = read_limited(open).map_err(|error| failed(&path, error))?;
+    let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
+    let shown = if file.is_some() { path.display().to_string() } else { name };
+    Ok(Source::new(shown, &bytes))
+}
+
+fn read_limited(reader: impl Read) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    reader.take(FILE_LIMIT + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > FILE_LIMIT {
+        return Err(std::io::Error::other("the file is too large"));
+    }
+    Ok(bytes)
+}
+
+fn read_ignore_file(file: Option<&Path>, context_dir: &Path) -> Result<Ignore, CommandError> {
+    let path = match file {
+        Some(file) => file.to_owned(),
+        None => match IGNORE_NAMES.iter().map(|name| context_dir.join(name)).find(|path| path.is_file()) {
+            Some(path) => path,
+            None => return Ok(Ignore::default()),
+        },
+    };
+    let failed = |error: &dyn std::fmt::Display| CommandError::new(format!("ignore file {}: {error}", path.display()));
+    let open = std::fs::File::open(&path).map_err(|error| failed(&error))?;
+    let bytes = read_limited(open).map_err(|error| failed(&error))?;
+    let text = String::from_utf8(bytes).map_err(|_| failed(&"it is no UTF-8 text"))?;
+    Ignore::parse(&text).map_err(|error| failed(&error))
+}
+
+fn parse_pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').unwrap_or((text, ""));
+    if name.is_empty() {
+        return Err("expected NAME=VALUE".to_owned());
+    }
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn parse_host(text: &str) -> Result<(String, IpAddr), String> {
+    let (name, address) = text.split_once([':', '=']).ok_or("expected HOST:IP")?;
+    let address = address.trim_start_matches('[').trim_end_matches(']');
+    let address = address.parse().map_err(|_| format!("{address:?} is no IP address"))?;
+    Ok((name.to_owned(), address))
+}
