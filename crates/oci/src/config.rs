@@ -7,10 +7,11 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::ids::DiffId;
+use crate::json::null_default;
 use crate::manifest::Format;
 use crate::platform::Platform;
 
@@ -270,11 +271,6 @@ impl RunConfig {
 
 fn is_zero(number: &i64) -> bool {
     *number == 0
-}
-
-/// Go writes empty lists and maps as `null`.
-fn null_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 #[cfg(test)]

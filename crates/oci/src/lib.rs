@@ -9,6 +9,7 @@
 pub mod config; // what an image runs and how it came about
 pub mod digest; // `sha256:…`, computing and checking
 pub mod ids; // DiffId, ImageId, LayerId: distinct types
+pub mod json; // how Go writes JSON
 pub mod manifest; // OCI and Docker v2 schema 2 manifests, indexes
 pub mod media_type; // the strings, and what they say about compression
 pub mod platform; // os/arch[/variant]

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use oci::json::{null_default, optional_text};
 use oci::{ContainerId, Digest, Format, History, ImageConfig, ImageId, LayerId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value, json};
@@ -167,26 +168,6 @@ pub fn default_options() -> Map<String, Value> {
     match value {
         Value::Object(map) => map,
         _ => Map::new(),
-    }
-}
-
-fn null_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
-}
-
-/// An ID or digest that Go writes as `""` when there is none.
-mod optional_text {
-    use super::*;
-
-    pub fn serialize<S: Serializer, T: ToString>(value: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&value.as_ref().map(T::to_string).unwrap_or_default())
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-        match Option::<String>::deserialize(deserializer)?.filter(|text| !text.is_empty()) {
-            None => Ok(None),
-            Some(text) => T::deserialize(serde::de::value::StringDeserializer::new(text)).map(Some),
-        }
     }
 }
 

@@ -5,7 +5,9 @@ use oci::{ContainerId, ImageId, LayerId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{BigDataIndex, IdMap, null_default, optional_text};
+use oci::json::{null_default, optional_text};
+
+use super::{BigDataIndex, IdMap};
 
 /// A container, of whichever tool.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

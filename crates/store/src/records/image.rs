@@ -5,7 +5,9 @@ use oci::{Digest, ImageId, LayerId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{BigDataIndex, null_default, optional_text};
+use oci::json::{null_default, optional_text};
+
+use super::BigDataIndex;
 
 /// An image.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

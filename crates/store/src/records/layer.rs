@@ -6,7 +6,9 @@ use oci::{DiffId, Digest, LayerId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{is_zero, null_default, optional_text};
+use oci::json::{null_default, optional_text};
+
+use super::is_zero;
 
 /// A layer, of an image or of a container.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -9,33 +9,11 @@ pub use image::Image;
 pub use layer::{IdMap, Layer, LayerCompression};
 
 use oci::Digest;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-/// Go writes empty lists and maps as `null`.
-pub(crate) fn null_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
-    deserializer: D,
-) -> Result<T, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
-}
+use oci::json::null_default;
+use serde::{Deserialize, Serialize};
 
 pub(crate) fn is_zero(number: &i64) -> bool {
     *number == 0
-}
-
-/// An ID or digest that is `""` when there is none.
-pub(crate) mod optional_text {
-    use super::*;
-
-    pub fn serialize<S: Serializer, T: ToString>(value: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&value.as_ref().map(T::to_string).unwrap_or_default())
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-        match Option::<String>::deserialize(deserializer)?.filter(|text| !text.is_empty()) {
-            None => Ok(None),
-            Some(text) => T::deserialize(serde::de::value::StringDeserializer::new(text)).map(Some),
-        }
-    }
 }
 
 /// Sizes and digests of big data items, in order of their creation.
