@@ -11,6 +11,8 @@ pub mod configure; // edits of the config to be
 pub mod destination; // where a new image goes
 pub mod event; // what the engine tells while it works
 pub mod image; // an image of the store, read as a whole
+pub mod image_list; // all images: sizes, which was made from which
+pub mod image_removal; // names go, then images
 pub mod inspect; // working containers and images as Buildah shows them
 pub mod plan; // the stages of a Dockerfile, those that are needed
 pub mod stage_state; // config and arguments while a stage is built

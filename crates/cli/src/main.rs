@@ -7,6 +7,7 @@ mod command_error; // one line, an optional hint, an exit code
 mod commands; // a file per subcommand
 mod output; // what several commands print alike
 mod session; // the store and the environment a command works with
+mod tabular; // lists: columns, times, sizes
 mod template; // --format
 
 use std::process::ExitCode;

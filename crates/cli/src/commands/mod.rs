@@ -13,12 +13,16 @@ mod completion;
 mod config;
 mod containers;
 mod from;
+mod history;
+mod images;
+mod info;
 mod inspect;
 mod mount;
 mod pull;
 mod push;
 mod rename;
 mod rm;
+mod rmi;
 mod tag;
 mod umount;
 mod version;
@@ -32,6 +36,9 @@ pub enum Command {
     Config(config::Args),
     Containers(containers::Args),
     From(from::Args),
+    History(history::Args),
+    Images(images::Args),
+    Info(info::Args),
     Inspect(inspect::Args),
     #[command(hide = true)]
     ManPages(completion::ManPagesArgs),
@@ -40,6 +47,7 @@ pub enum Command {
     Push(push::Args),
     Rename(rename::Args),
     Rm(rm::Args),
+    Rmi(rmi::Args),
     Tag(tag::TagArgs),
     Umount(umount::Args),
     Untag(tag::UntagArgs),
@@ -55,6 +63,9 @@ pub fn run(command: Command, session: &Session) -> Result<ExitCode, CommandError
         Command::Config(args) => config::run(&args, session),
         Command::Containers(args) => containers::run(&args, session),
         Command::From(args) => from::run(&args, session),
+        Command::History(args) => history::run(&args, session),
+        Command::Images(args) => images::run(&args, session),
+        Command::Info(args) => info::run(&args, session),
         Command::Inspect(args) => inspect::run(&args, session),
         Command::ManPages(args) => completion::write_man_pages(&args),
         Command::Mount(args) => mount::run(&args, session),
@@ -62,6 +73,7 @@ pub fn run(command: Command, session: &Session) -> Result<ExitCode, CommandError
         Command::Push(args) => push::run(&args, session),
         Command::Rename(args) => rename::run(&args, session),
         Command::Rm(args) => rm::run(&args, session),
+        Command::Rmi(args) => rmi::run(&args, session),
         Command::Tag(args) => tag::tag(&args, session),
         Command::Umount(args) => umount::run(&args, session),
         Command::Untag(args) => tag::untag(&args, session),
