@@ -26,6 +26,9 @@ pub enum RunError {
     /// The command is there and cannot be executed.
     #[error("command not executable in the container: {0}")]
     CommandNotExecutable(String),
+    /// The command is a script whose interpreter is not in the root file system.
+    #[error("command not found in the container: {1}, which {0} is a script for")]
+    InterpreterNotFound(String, String),
     /// Something that the runtime would misunderstand.
     #[error("invalid {0}: {1:?}")]
     Invalid(&'static str, String),
@@ -78,7 +81,7 @@ impl RunError {
     /// cannot be executed; `None` for a failure that is not the command's.
     pub fn command_exit_code(&self) -> Option<u8> {
         match self {
-            RunError::CommandNotFound(_) => Some(127),
+            RunError::CommandNotFound(_) | RunError::InterpreterNotFound(..) => Some(127),
             RunError::CommandNotExecutable(_) => Some(126),
             _ => None,
         }
@@ -106,7 +109,7 @@ fn classify(log: &str, process: &ProcessSpec) -> Option<RunError> {
         if has("not found") || has("no such file") {
             return Some(RunError::CommandNotFound(command()));
         }
-        if has("permission denied") || has("exec format error") || has("is a directory") {
+        if has("permission denied") || has("operation not permitted") || has("exec format error") || has("is a directory") {
             return Some(RunError::CommandNotExecutable(command()));
         }
     }

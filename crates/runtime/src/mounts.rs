@@ -184,7 +184,7 @@ impl Prepared {
                 if copy_up {
                     words.push("tmpcopyup".into());
                 }
-                (StubKind::Directory, options)
+                (mode.map_or(StubKind::Directory, |mode| StubKind::DirectoryWithMode(mode & 0o7777)), options)
             }
         };
         for option in more {
@@ -235,7 +235,7 @@ impl Prepared {
         }
         let tree = rustix::mount::open_tree(&fd, "", flags).map_err(|errno| MountError::Source(name.clone(), errno))?;
         match kind {
-            StubKind::Directory => std::fs::create_dir(&place).map_err(scratch_error)?,
+            StubKind::Directory | StubKind::DirectoryWithMode(_) => std::fs::create_dir(&place).map_err(scratch_error)?,
             StubKind::File => drop(File::create_new(&place).map_err(scratch_error)?),
         }
         let scratch = discard_writes.then(|| bundle.join(format!("scratch-{number}")));

@@ -17,12 +17,14 @@ pub(crate) fn find_on_host(name: &Path, search_path: &str) -> Option<PathBuf> {
 }
 
 /// Whether a command can be started, as far as the root file system tells beforehand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Lookup {
     /// Yes, or only the runtime can tell.
     Possible,
     /// There is no such file.
     Missing,
+    /// It is a script, and there is no such interpreter.
+    NoInterpreter(String),
     /// It is no executable file.
     NotExecutable,
 }
@@ -37,14 +39,35 @@ pub(crate) fn look_up(root: &Root, process: &ProcessSpec) -> Lookup {
     for dir in process.variable("PATH").unwrap_or_default().split(':') {
         match candidate(root, &Path::new(&process.working_dir).join(dir).join(command)) {
             Lookup::Possible => return Lookup::Possible,
-            Lookup::NotExecutable => result = Lookup::NotExecutable,
             Lookup::Missing => {}
+            Lookup::NoInterpreter(interpreter) => return Lookup::NoInterpreter(interpreter),
+            Lookup::NotExecutable => result = Lookup::NotExecutable,
         }
     }
     result
 }
 
 fn candidate(root: &Root, path: &Path) -> Lookup {
+    match executable(root, path) {
+        Lookup::Possible => match interpreter(root, path) {
+            Some(interpreter) if executable(root, Path::new(&interpreter)) == Lookup::Missing => Lookup::NoInterpreter(interpreter),
+            _ => Lookup::Possible,
+        },
+        other => other,
+    }
+}
+
+/// The interpreter that a script names in its first line.
+fn interpreter(root: &Root, path: &Path) -> Option<String> {
+    use std::io::Read as _;
+    let mut line = Vec::new();
+    root.open_file_following(path).ok()?.take(256).read_to_end(&mut line).ok()?;
+    let line = line.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    let word = std::str::from_utf8(line).ok()?.split_ascii_whitespace().next()?;
+    Some(word.to_owned()).filter(|word| word.starts_with('/'))
+}
+
+fn executable(root: &Root, path: &Path) -> Lookup {
     // What is there at run time is not what is there now.
     if ["/proc", "/dev", "/sys"].iter().any(|mounted| path.starts_with(mounted)) {
         return Lookup::Possible;
@@ -82,6 +105,10 @@ mod tests {
         file("bin/yes", 0o755);
         file("bin/no", 0o644);
         file("work/tool", 0o700);
+        file("bin/script", 0o755);
+        std::fs::write(dir.path().join("bin/script"), "#! /bin/nosh -e\n").expect("write");
+        file("bin/fine", 0o755);
+        std::fs::write(dir.path().join("bin/fine"), "#!/bin/yes\n").expect("write");
         symlink("/bin/yes", dir.path().join("bin/link")).expect("symlink");
         symlink("/proc/self/exe", dir.path().join("bin/self")).expect("symlink");
         symlink("/nowhere", dir.path().join("bin/dangling")).expect("symlink");
@@ -100,6 +127,8 @@ mod tests {
             ("yes", Possible),
             ("link", Possible),
             ("self", Possible),
+            ("script", NoInterpreter("/bin/nosh".into())),
+            ("fine", Possible),
             ("/proc/self/exe", Possible),
             ("./tool", Possible),
             ("tool", Missing),

@@ -223,6 +223,7 @@ pub fn run(mut options: RunOptions) -> Result<Outcome, RunError> {
         let command = || options.process.args.first().cloned().unwrap_or_default();
         match program::look_up(&root, &options.process) {
             Lookup::Possible => {}
+            Lookup::NoInterpreter(interpreter) => return Err(RunError::InterpreterNotFound(command(), interpreter)),
             Lookup::Missing => return Err(RunError::CommandNotFound(command())),
             Lookup::NotExecutable => return Err(RunError::CommandNotExecutable(command())),
         }

@@ -100,7 +100,19 @@ fn make_namespaces(own_network: bool) -> std::io::Result<Option<OwnedFd>> {
     unshare(flags)?;
     // What the host mounts and unmounts is seen here; what is mounted here stays here.
     rustix::mount::mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::DOWNSTREAM)?;
+    hide_second_hierarchy();
     own_network.then(|| std::fs::File::open("/proc/thread-self/ns/net").map(OwnedFd::from)).transpose()
+}
+
+/// On a host with control groups of both versions, the second may have controllers that the first
+/// does not use. crun gives up on seeing that, though nothing asks for them: so it does not see it.
+fn hide_second_hierarchy() {
+    const UNIFIED: &str = "/sys/fs/cgroup/unified";
+    let controllers = std::fs::read_to_string(format!("{UNIFIED}/cgroup.controllers")).unwrap_or_default();
+    if !controllers.trim().is_empty() && !crate::spec::host_has_cgroup_v2() {
+        // If it stays, the runtime says what it thinks of it.
+        let _ = rustix::mount::unmount(UNIFIED, rustix::mount::UnmountFlags::DETACH);
+    }
 }
 
 /// Starts the runtime; it dies when the returned descriptor has no holder.

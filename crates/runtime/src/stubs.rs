@@ -12,7 +12,11 @@ use rootfs::{Dir, Metadata, Owner, Root, Time};
 /// What a mount point has to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StubKind {
+    /// A directory of mode 0755.
     Directory,
+    /// A directory of this mode: runc gives a new tmpfs the mode of what it covers.
+    DirectoryWithMode(u32),
+    /// An empty file.
     File,
 }
 
@@ -76,7 +80,9 @@ impl Stubs {
             let wanted = if last { kind } else { StubKind::Directory };
             match dir.metadata_if_exists(name)? {
                 Some(found) => match wanted {
-                    StubKind::Directory if !found.is_dir() => return Err(StubError::WrongType(path, "directory")),
+                    StubKind::Directory | StubKind::DirectoryWithMode(_) if !found.is_dir() => {
+                        return Err(StubError::WrongType(path, "directory"));
+                    }
                     StubKind::File if found.is_dir() => return Err(StubError::WrongType(path, "file")),
                     _ => {}
                 },
@@ -93,6 +99,7 @@ impl Stubs {
         let before = dir.metadata(".")?.mtime;
         match kind {
             StubKind::Directory => dir.create_dir(name, 0o755)?,
+            StubKind::DirectoryWithMode(mode) => dir.create_dir(name, mode)?,
             StubKind::File => drop(dir.create_file(name, 0o644)?),
         }
         dir.set_owner(name, Owner::ROOT)?;
@@ -140,7 +147,7 @@ impl Stub {
             StubKind::File if now.inode != made.inode || now.size != 0 || now.mtime != made.mtime => return true,
             StubKind::File => self.parent.remove_file(&self.name),
             // With something of the process in it, it is the process's.
-            StubKind::Directory => match self.parent.remove_dir(&self.name) {
+            _ => match self.parent.remove_dir(&self.name) {
                 Err(error) if matches!(error.errno(), rustix::io::Errno::NOTEMPTY | rustix::io::Errno::EXIST) => return true,
                 result => result,
             },
