@@ -126,6 +126,7 @@ impl Registries {
         let mut registries = Registries::default();
         for path in &files.main {
             if let Some(file) = read(path)? {
+                registries.source = Some(path.clone());
                 registries.merge(file, path)?;
                 break;
             }
