@@ -87,11 +87,11 @@ fn root_names_taken_and_images_in_use() {
     sandbox.gabion(["from", "--name", "two", "scratch"]).ok();
     sandbox.gabion(["from", "--pull=never", "--name", "one", "localhost/base"]).fails().says(125, &["one"]);
     sandbox.gabion(["rename", "two", "one"]).fails().says(125, &["one"]);
-    sandbox.gabion(["rmi", "localhost/base"]).fails().says(125, &["localhost/base", "use"]);
+    sandbox.gabion(["rmi", "localhost/base"]).fails().says(125, &["in use by a container", "remove the container"]);
     sandbox.gabion(["rm", "one"]).ok();
     // A container of Podman's counts as much as ours.
     sandbox.podman(["create", "--name", "peer", "--network=none", "localhost/base", "true"]).ok();
-    sandbox.gabion(["rmi", "localhost/base"]).fails().says(125, &["localhost/base", "use"]);
+    sandbox.gabion(["rmi", "localhost/base"]).fails().says(125, &["in use by a container", "remove the container"]);
     sandbox.podman(["start", "--attach", "peer"]).ok();
     sandbox.podman(["rm", "peer"]).ok();
     assert_sound(&sandbox);

@@ -10,6 +10,9 @@ use test_support::{DockerRegistry, Sandbox, Tool, base_image};
 
 /// How many random moments each command is killed at.
 const MOMENTS: u32 = 20;
+/// What the image has on top of the base image: enough for a command to be caught in each phase.
+const SMALL_FILES: usize = 500;
+const BIG_FILE: usize = 8 << 20;
 
 /// A random number generator (xorshift), good enough to choose moments.
 struct Dice(u64);
@@ -51,10 +54,10 @@ fn sandbox() -> Sandbox {
     let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_gabion"));
     sandbox.import_base();
     // What the killed commit has to carry: many small files and a big one.
-    for number in 0..1500 {
+    for number in 0..SMALL_FILES {
         sandbox.write(format!("files/small/{number}"), format!("{number} ").repeat(100));
     }
-    sandbox.write("files/big", random_bytes(24 << 20));
+    sandbox.write("files/big", random_bytes(BIG_FILE));
     sandbox
 }
 
@@ -91,7 +94,7 @@ fn committed(sandbox: &Sandbox) -> bool {
 
 fn assert_image_works(sandbox: &Sandbox) {
     let script = "ls /files/small | wc -l; stat -c %s /files/big";
-    assert_eq!(sandbox.podman_run(["localhost/new", "sh", "-c", script]).ok(), format!("1500\n{}", 24 << 20));
+    assert_eq!(sandbox.podman_run(["localhost/new", "sh", "-c", script]).ok(), format!("{SMALL_FILES}\n{BIG_FILE}"));
 }
 
 fn commit_killed(arguments: &[&str]) {
@@ -176,7 +179,7 @@ fn root_pull_killed_at_any_moment() {
         assert!(whole || !ended, "a pull that succeeded is listed");
         sandbox.podman(["images"]).ok();
         let script = "ls /files/small | wc -l; stat -c %s /files/big";
-        let expected = format!("1500\n{}", 24 << 20);
+        let expected = format!("{SMALL_FILES}\n{BIG_FILE}");
         if whole {
             assert_eq!(sandbox.podman_run([&name, "sh", "-c", script]).ok(), expected);
         }
