@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 /// Writes rows whose cells are parted by tabs so that the columns line up; `gap` blanks lie
-/// between them. The last cell of a row is not padded.
-pub fn align(rows: &[String], gap: usize) -> String {
+/// between them, and each column but the last takes at least `narrowest`, blanks included.
+pub fn align(rows: &[String], gap: usize, narrowest: usize) -> String {
     let cells: Vec<Vec<&str>> = rows.iter().map(|row| row.split('\t').collect()).collect();
     let columns = cells.iter().map(Vec::len).max().unwrap_or(0);
     // A cell decides its column's width only if something follows it.
@@ -12,7 +12,7 @@ pub fn align(rows: &[String], gap: usize) -> String {
         let padded = cells.iter().filter(|row| row.len() > column + 1);
         padded.filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
     };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let widths: Vec<usize> = (0..columns).map(|column| (width(column) + gap).max(narrowest)).collect();
     let mut text = String::new();
     for row in &cells {
         let last = row.len().saturating_sub(1);
@@ -20,7 +20,7 @@ pub fn align(rows: &[String], gap: usize) -> String {
             text.push_str(cell);
             if column < last {
                 let filled = cell.chars().count();
-                text.extend(std::iter::repeat_n(' ', widths.get(column).map_or(0, |width| width + gap - filled)));
+                text.extend(std::iter::repeat_n(' ', widths.get(column).map_or(0, |width| width.saturating_sub(filled))));
             }
         }
         text.push('\n');
@@ -86,8 +86,9 @@ mod tests {
     #[test]
     fn pure_columns_line_up() {
         let rows = ["A\tLONG\tC".to_owned(), "1234\t2\t3".to_owned(), "x".to_owned()];
-        assert_eq!(align(&rows, 3), "A      LONG   C\n1234   2      3\nx\n");
-        assert_eq!(align(&[], 3), "");
+        assert_eq!(align(&rows, 3, 0), "A      LONG   C\n1234   2      3\nx\n");
+        assert_eq!(align(&rows, 2, 6), "A     LONG  C\n1234  2     3\nx\n");
+        assert_eq!(align(&[], 3, 0), "");
     }
 
     #[test]

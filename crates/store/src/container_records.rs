@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use oci::{ContainerId, ImageId};
 use serde_json::{Map, Value};
 
-use crate::journal::Entry;
+use crate::journal::{Entry, Purpose};
 use crate::publish::parse_layer_id;
 use crate::staging::{make_dir, remove_tree};
 use crate::{BigDataIndex, Container, Error, Result, Store};
@@ -99,12 +99,15 @@ impl Store {
             if let Some(owner) = containers.by_name(&new.name) {
                 return Err(Error::NameTaken { name: new.name.clone(), owner: owner.id.clone() });
             }
-            journal.write(&Entry {
-                layers: vec![layer.clone()],
-                unneeded: vec![layer.clone()],
-                container: Some(id.clone()),
-                ..Entry::default()
-            })?;
+            journal.write(
+                &Entry {
+                    layers: vec![layer.clone()],
+                    unneeded: vec![layer.clone()],
+                    container: Some(id.clone()),
+                    ..Entry::default()
+                },
+                Purpose::Add,
+            )?;
             let parent = image.as_ref().and_then(|image| image.layer.as_ref());
             self.place_empty_layer(&mut layers, &layer, parent)?;
             layers.save()?;
@@ -156,12 +159,15 @@ impl Store {
             let mut containers = self.inner.containers.write()?;
             let record = containers.get(id.as_str()).cloned();
             let record = record.ok_or_else(|| Error::UnknownContainer { name: id.to_string() })?;
-            journal.write(&Entry {
-                layers: vec![record.layer.clone()],
-                unneeded: vec![record.layer.clone()],
-                container: Some(id.clone()),
-                ..Entry::default()
-            })?;
+            journal.write(
+                &Entry {
+                    layers: vec![record.layer.clone()],
+                    unneeded: vec![record.layer.clone()],
+                    container: Some(id.clone()),
+                    ..Entry::default()
+                },
+                Purpose::Remove,
+            )?;
             // A mount that can't be undone leaves all as it is.
             self.unmount_for_removal(&record.layer)?;
             containers.remove(id.as_str());

@@ -73,7 +73,9 @@ pub enum Error {
         existing: String,
     },
     /// An image without one of its big data items.
-    #[error("image {image} has no {key:?}: it is being pulled, or its record is incomplete; in that case pull it again")]
+    #[error(
+        "image {image} has no {key:?}: it is being pulled, or its record is incomplete; in that case pull it again"
+    )]
     NoData {
         /// The image.
         image: ImageId,
@@ -110,12 +112,6 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong.
         reason: String,
-    },
-    /// A `--storage-opt` that is not known.
-    #[error("unknown storage option {option:?}")]
-    Option {
-        /// As given.
-        option: String,
     },
     /// More layers than the kernel stacks.
     #[error("layer {id} has {count} layers below it: at most 500 can be mounted")]

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::deletion::unused_layers;
 use crate::image_data::{BigData, StagedImage, Sync};
-use crate::journal::Entry;
+use crate::journal::{Entry, Purpose};
 use crate::staging::remove_tree;
 use crate::table::Writing;
 use crate::{BigDataIndex, Error, Image, Result, Store};
@@ -98,7 +98,7 @@ impl Store {
                 }
             }
             check_image(&images, &staged)?;
-            journal.write(&Entry { image: Some(staged.image.id.clone()), ..Entry::default() })?;
+            journal.write(&Entry { image: Some(staged.image.id.clone()), ..Entry::default() }, Purpose::Add)?;
             self.record_image(&mut images, &staged)
         })
     }
@@ -189,12 +189,15 @@ impl Store {
             let others = images.iter().filter(|other| other.id != *id);
             let tops = image.mapped_layers.iter().chain(&image.layer).cloned();
             let unused = unused_layers(&layers, others, &containers.table, tops);
-            journal.write(&Entry {
-                layers: unused.clone(),
-                unneeded: unused.clone(),
-                image: Some(id.clone()),
-                ..Entry::default()
-            })?;
+            journal.write(
+                &Entry {
+                    layers: unused.clone(),
+                    unneeded: unused.clone(),
+                    image: Some(id.clone()),
+                    ..Entry::default()
+                },
+                Purpose::Remove,
+            )?;
             images.remove(id.as_str());
             images.use_reserve();
             images.save()?;

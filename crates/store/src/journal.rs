@@ -34,6 +34,15 @@ pub(crate) struct Entry {
     pub seal: Option<SealEntry>,
 }
 
+/// Which way a change goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// The disk gets fuller.
+    Add,
+    /// The disk gets emptier.
+    Remove,
+}
+
 /// A change under way; nothing is on disk before [`Journal::write`].
 pub(crate) struct Journal<'a> {
     store: &'a Store,
@@ -41,10 +50,12 @@ pub(crate) struct Journal<'a> {
 }
 
 impl Journal<'_> {
-    /// Writes the entry down.
-    pub fn write(&mut self, entry: &Entry) -> Result<()> {
+    /// Writes the entry down; that of a removal in the space kept for those, if there is no other.
+    pub fn write(&mut self, entry: &Entry, purpose: Purpose) -> Result<()> {
         let (path, guard) = match self.store.write_entry(entry) {
-            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::StorageFull => {
+            Err(Error::Io { source, .. })
+                if purpose == Purpose::Remove && source.kind() == io::ErrorKind::StorageFull =>
+            {
                 remove_file(&self.store.layout().private().join("reserve"))?;
                 self.store.write_entry(entry)?
             }

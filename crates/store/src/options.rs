@@ -69,22 +69,6 @@ impl StoreOptions {
         self.skip_mount_home = config.skip_mount_home.unwrap_or(self.skip_mount_home);
         Ok(())
     }
-
-    /// Takes one `--storage-opt`: `overlay.mountopt=nodev`, `overlay.imagestore=/path`…
-    ///
-    /// # Errors
-    /// An option that is not known.
-    pub fn apply_option(&mut self, option: &str) -> Result<()> {
-        let unknown = || Error::Option { option: option.to_owned() };
-        let (key, value) = option.split_once('=').ok_or_else(unknown)?;
-        match key.trim_start_matches("overlay.").trim_start_matches("overlay2.").trim_start_matches('.') {
-            "mountopt" => self.mount_options = split_list(value),
-            "imagestore" | "additionalimagestore" => self.additional_image_stores.push(value.into()),
-            "skip_mount_home" => self.skip_mount_home = parse_bool(value).ok_or_else(unknown)?,
-            _ => return Err(unknown()),
-        }
-        Ok(())
-    }
 }
 
 /// What a `storage.conf` says; `None` where it is silent.
@@ -258,6 +242,5 @@ mod tests {
             assert_eq!(error.to_string(), expected);
         }
         assert!(parse("[storage").is_err());
-        assert!(options.apply_option("overlay.size=1").is_err());
     }
 }

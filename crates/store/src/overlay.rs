@@ -192,3 +192,66 @@ pub(crate) fn detach(path: &Path) -> io::Result<()> {
 pub(crate) fn detach_if_unused(path: &Path) -> bool {
     unmount(path, UnmountFlags::NOFOLLOW).is_ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// Lower dirs `0`, `1`… each with a file of that name, and dirs for a writable mount.
+    fn home(lowers: usize) -> (tempfile::TempDir, Overlay, Vec<String>) {
+        let dir = tempfile::tempdir().expect("temp dir");
+        for name in ["upper", "work", "merged"] {
+            fs::create_dir(dir.path().join(name)).expect("made");
+        }
+        let names: Vec<String> = (0..lowers).map(|n| n.to_string()).collect();
+        for name in &names {
+            fs::create_dir(dir.path().join(name)).expect("made");
+            fs::write(dir.path().join(name).join(name), name).expect("written");
+        }
+        let overlay = Overlay {
+            lowers: names.iter().map(|name| dir.path().join(name)).collect(),
+            upper: Some((dir.path().join("upper"), dir.path().join("work"))),
+            options: vec!["nodev".into()],
+            volatile: true,
+            label: String::new(),
+        };
+        (dir, overlay, names)
+    }
+
+    fn check(target: &Path, lowers: usize) {
+        assert!(is_mount_point(target));
+        for n in 0..lowers {
+            assert_eq!(fs::read_to_string(target.join(n.to_string())).expect("stacked"), n.to_string());
+        }
+        fs::write(target.join("new"), "1").expect("writable");
+        detach(target).expect("unmounted");
+        assert!(!is_mount_point(target));
+    }
+
+    #[test]
+    fn root_both_ways_of_mounting_stack_the_same() {
+        // By names relative to a directory, 200 lower dirs fit in a page: by their paths they would not.
+        for lowers in [1, 2, 200] {
+            let (dir, overlay, names) = home(lowers);
+            let target = dir.path().join("merged");
+            attach(&overlay.create().expect("made"), &target).expect("attached");
+            check(&target, lowers);
+            fs::remove_dir_all(dir.path().join("work/work/incompat")).expect("the mark of `volatile`");
+            let before = std::env::current_dir().expect("there");
+            overlay.mount_in(dir.path(), &names, &target).expect("mounted");
+            assert_eq!(std::env::current_dir().expect("there"), before);
+            check(&target, lowers);
+        }
+    }
+
+    #[test]
+    fn root_kernel_says_what_it_does_not_like() {
+        let (dir, mut overlay, _) = home(1);
+        overlay.options.push("nonsense=1".into());
+        assert!(overlay.create().expect_err("unknown").to_string().contains("nonsense"));
+        overlay.options.clear();
+        overlay.lowers.push(dir.path().join("missing"));
+        assert_eq!(overlay.create().expect_err("missing").kind(), io::ErrorKind::NotFound);
+    }
+}

@@ -10,7 +10,7 @@ use oci::{DiffId, Digest, LayerId};
 
 use crate::image_data::{StagedImage, Sync};
 use crate::images::check_image;
-use crate::journal::{Entry, Journal};
+use crate::journal::{Entry, Journal, Purpose};
 use crate::layer_dir::{self, Below, Durability};
 use crate::relocate::{rename, rename_or_copy};
 use crate::seal::{AfterSeal, SealEntry, Upper};
@@ -221,7 +221,7 @@ impl Store {
                 entry.seal = Some(SealEntry::new(self, upper, sealed.clone(), fresh.clone())?);
             }
         }
-        journal.write(&entry)?;
+        journal.write(&entry, Purpose::Add)?;
 
         // A few small files are synced one by one, many of them by one sync of everything.
         let few = missing.len() <= 4;

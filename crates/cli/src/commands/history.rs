@@ -78,7 +78,7 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     for step in &steps {
         lines.push(template.render(&to_template(step, args, now))?);
     }
-    print!("{}", align(&lines, 2));
+    print!("{}", align(&lines, 2, 12));
     Ok(ExitCode::SUCCESS)
 }
 

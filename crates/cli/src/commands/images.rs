@@ -164,7 +164,7 @@ fn print_table(rows: &[Row], args: &Args) {
         cells.extend(has_read_only.then_some(if row.is_read_only { "true" } else { "false" }));
         lines.push(cells.join("\t"));
     }
-    print!("{}", align(&lines, 3));
+    print!("{}", align(&lines, 3, 0));
 }
 
 fn print_templated(template: &Template, rows: &[Row], args: &Args) -> Result<(), CommandError> {
@@ -183,7 +183,7 @@ fn print_templated(template: &Template, rows: &[Row], args: &Args) -> Result<(),
             "Size": row.size, "ReadOnly": row.is_read_only, "History": row.history,
         }))?);
     }
-    print!("{}", align(&lines, 3));
+    print!("{}", align(&lines, 3, 0));
     Ok(())
 }
 

@@ -85,7 +85,7 @@ fn uptime() -> String {
         (0, _) => format!("{minutes}m {rest:.2}s"),
         _ => format!("{hours}h {minutes}m {rest:.2}s"),
     };
-    if hours == 0 { precise } else { format!("{precise} (Approximately {:.2} days)", seconds / 86400.0) }
+    if hours == 0 { precise } else { format!("{precise} (Approximately {:.2} days)", hours as f64 / 24.0) }
 }
 
 fn describe(store: &Store) -> Result<Value, CommandError> {
