@@ -23,6 +23,7 @@ mod push;
 mod rename;
 mod rm;
 mod rmi;
+mod run;
 mod tag;
 mod umount;
 mod version;
@@ -48,6 +49,7 @@ pub enum Command {
     Rename(rename::Args),
     Rm(rm::Args),
     Rmi(rmi::Args),
+    Run(run::Args),
     Tag(tag::TagArgs),
     Umount(umount::Args),
     Untag(tag::UntagArgs),
@@ -74,6 +76,7 @@ pub fn run(command: Command, session: &Session) -> Result<ExitCode, CommandError
         Command::Rename(args) => rename::run(&args, session),
         Command::Rm(args) => rm::run(&args, session),
         Command::Rmi(args) => rmi::run(&args, session),
+        Command::Run(args) => run::run(&args, session),
         Command::Tag(args) => tag::tag(&args, session),
         Command::Umount(args) => umount::run(&args, session),
         Command::Untag(args) => tag::untag(&args, session),

@@ -1,0 +1,221 @@
+//! `gabion run`
+
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use buildkit_core::run::{
+    Capabilities, HostFiles, MountRequest, Network, NetworkConfig, Outcome, RunOptions, Stdio, run as run_in,
+};
+use buildkit_core::working_container::WorkingContainer;
+use jiff::Timestamp;
+use oci::History;
+
+use crate::command_error::{CommandError, FAILURE};
+use crate::session::Session;
+
+/// Run a command in a working container
+///
+/// What the command writes stays in the container. The exit code is the command's own: 127 if it
+/// is not found, 126 if it cannot be executed.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Add an entry to the image's history
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false",
+          env = "BUILDAH_HISTORY", hide_env = true, action = clap::ArgAction::Set)]
+    add_history: bool,
+    /// Capability to add: a name as in capabilities(7), or all
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    cap_add: Vec<String>,
+    /// Capability to take away: a name as in capabilities(7), or all
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    cap_drop: Vec<String>,
+    /// Directory that the sources of bind mounts are in
+    #[arg(long, value_name = "DIR")]
+    contextdir: Option<PathBuf>,
+    /// Environment variable of the command; without a value, that of gabion's own environment, for NAME* of all that
+    /// begin so
+    #[arg(short, long, value_name = "NAME[=VALUE]", allow_hyphen_values = true)]
+    env: Vec<String>,
+    /// Host name in the container [default: the container's, or the beginning of its ID]
+    #[arg(long, value_name = "NAME")]
+    hostname: Option<String>,
+    /// How the command is kept apart from the host: oci, by an OCI runtime
+    #[arg(long, value_name = "TYPE", env = "BUILDAH_ISOLATION", hide_env = true, default_value = "oci", value_parser = isolation)]
+    #[expect(dead_code, reason = "there is only one as yet")]
+    isolation: Oci,
+    /// Mount: type=bind|cache|tmpfs,target=PATH,… with source, from, ro, rw and further options of each type
+    #[arg(long, value_name = "OPTIONS")]
+    mount: Vec<String>,
+    /// Network: private, host, none, or the name of one of Podman's networks
+    #[arg(long, visible_alias = "net", value_name = "NETWORK", default_value = "private")]
+    network: String,
+    /// Leave the container's own /etc/hostname
+    #[arg(long)]
+    no_hostname: bool,
+    /// Leave the container's own /etc/hosts
+    #[arg(long)]
+    no_hosts: bool,
+    /// OCI runtime: a name or a path [default: runc, or crun where that is all there is]
+    #[arg(long, value_name = "PROGRAM", env = "BUILDAH_RUNTIME", hide_env = true)]
+    runtime: Option<PathBuf>,
+    /// Option given to the OCI runtime, without its dashes
+    #[arg(long, value_name = "OPTION", value_delimiter = ',')]
+    runtime_flag: Vec<String>,
+    /// Give the command a terminal [default: if gabion is on one]
+    #[arg(short = 't', long, visible_alias = "tty", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", action = clap::ArgAction::Set)]
+    terminal: Option<bool>,
+    /// User the command runs as: name, uid, name:group or uid:gid [default: the container's]
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+    /// Directory of the host to mount: HOST-DIR:CONTAINER-DIR[:ro,O,U,…]
+    #[arg(short, long, value_name = "VOLUME")]
+    volume: Vec<String>,
+    /// Directory the command starts in [default: the container's]
+    #[arg(long, value_name = "DIR")]
+    workingdir: Option<String>,
+    /// Name or ID of the working container
+    container: String,
+    /// Command and arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
+}
+
+/// Isolation by an OCI runtime.
+#[derive(Clone)]
+struct Oci;
+
+fn isolation(text: &str) -> Result<Oci, String> {
+    match text {
+        "oci" | "default" => Ok(Oci),
+        "chroot" | "rootless" => Err("only oci is supported for now".into()),
+        _ => Err("expected oci".into()),
+    }
+}
+
+pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
+    let store = session.store()?;
+    let mut container = WorkingContainer::open(&store, &args.container)?;
+    let mut command = args.command.clone();
+    if command.first().is_some_and(|word| word == "--") {
+        command.remove(0);
+    }
+    let created_by = command.join(" ");
+    let outcome = run_in(&container, options(args, session, command)?).map_err(|error| {
+        let code = error.command_exit_code().unwrap_or(FAILURE);
+        CommandError::from(error).exit_code(code)
+    })?;
+    if let Some(failure) = failure(&outcome) {
+        return Err(failure);
+    }
+    if args.add_history {
+        let shell = &container.state().config.config.shell;
+        let shell = if shell.is_empty() { "/bin/sh -c".to_owned() } else { shell.join(" ") };
+        let entry = History {
+            created: Some(Timestamp::now().into()),
+            created_by: format!("{shell} {created_by}"),
+            empty_layer: true,
+            ..History::default()
+        };
+        container.state_mut().prepended_empty_layers.push(entry);
+        container.save()?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// How a command that did not succeed is told.
+fn failure(outcome: &Outcome) -> Option<CommandError> {
+    let code = outcome.exit.code();
+    match outcome.interrupted_by {
+        _ if code == 0 => None,
+        Some(signal) => {
+            let code = 128u8.saturating_add(u8::try_from(signal).unwrap_or(0));
+            Some(CommandError::new("the command was interrupted").exit_code(code))
+        }
+        None => Some(CommandError::new(format!("while running runtime: exit status {code}")).exit_code(code)),
+    }
+}
+
+fn options(args: &Args, session: &Session, command: Vec<String>) -> Result<RunOptions, CommandError> {
+    let mut options = RunOptions::new(command);
+    options.env = args.env.iter().flat_map(|entry| variables(entry)).collect();
+    options.host_env = proxies(session);
+    options.user.clone_from(&args.user);
+    options.working_dir.clone_from(&args.workingdir);
+    options.hostname.clone_from(&args.hostname);
+    for volume in &args.volume {
+        options.mounts.push(MountRequest::parse_volume(volume)?);
+    }
+    for mount in &args.mount {
+        options.mounts.push(MountRequest::parse(mount, args.contextdir.as_deref())?);
+    }
+    options.network = network(&args.network)?;
+    options.host_files = HostFiles { hosts: !args.no_hosts, hostname: !args.no_hostname, ..HostFiles::default() };
+    options.capabilities = Capabilities { add: args.cap_add.clone(), drop: args.cap_drop.clone() };
+    options.search_path = session.env("PATH");
+    options.runtime = args.runtime.clone().unwrap_or_else(|| default_runtime(options.search_path.as_deref()));
+    options.runtime_flags = args.runtime_flag.iter().map(|flag| format!("--{flag}")).collect();
+    options.stdio = match args.terminal {
+        Some(true) => Stdio::Terminal,
+        Some(false) => Stdio::Inherit,
+        None if on_terminal() => Stdio::Terminal,
+        None => Stdio::Inherit,
+    };
+    Ok(options)
+}
+
+fn on_terminal() -> bool {
+    std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && std::io::stderr().is_terminal()
+}
+
+/// runc, unless only crun is installed.
+fn default_runtime(search_path: Option<&str>) -> PathBuf {
+    let installed =
+        |name: &str| search_path.is_some_and(|dirs| dirs.split(':').any(|dir| Path::new(dir).join(name).is_file()));
+    if !installed("runc") && installed("crun") { "crun".into() } else { "runc".into() }
+}
+
+/// The network that `--network` names.
+fn network(name: &str) -> Result<Network, CommandError> {
+    let invalid = || {
+        CommandError::new(format!(
+            "invalid --network {name:?}: expected private, host, none, or a network in /etc/containers/networks"
+        ))
+    };
+    match name {
+        "private" | "bridge" | "podman" => Ok(Network::default()),
+        "host" => Ok(Network::Host),
+        "none" => Ok(Network::None),
+        _ => {
+            let plain =
+                !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+            let definition = Path::new("/etc/containers/networks").join(format!("{name}.json"));
+            if !plain || name.starts_with('.') || !definition.is_file() {
+                return Err(invalid());
+            }
+            Ok(Network::Private(NetworkConfig { definition: Some(definition), ..NetworkConfig::default() }))
+        }
+    }
+}
+
+/// What an `--env` stands for: itself, or variables of gabion's own environment.
+fn variables(entry: &str) -> Vec<String> {
+    if entry.contains('=') {
+        return vec![entry.to_owned()];
+    }
+    let own =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let wanted = |name: &str| match entry.strip_suffix('*') {
+        Some(start) => name.starts_with(start),
+        None => name == entry,
+    };
+    own.filter(|(name, _)| wanted(name)).map(|(name, value)| format!("{name}={value}")).collect()
+}
+
+/// The host's proxy settings, which a command needs to get out.
+fn proxies(session: &Session) -> Vec<String> {
+    const NAMES: [&str; 8] =
+        ["http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY"];
+    NAMES.iter().filter_map(|name| Some(format!("{name}={}", session.env(name)?))).collect()
+}
