@@ -33,10 +33,44 @@ pub struct Plan {
     pub global_args: BTreeMap<String, String>,
     /// The file's escape character.
     pub escape: char,
-    /// All stages of the file, needed or not, in order: their names.
-    pub names: Vec<Option<String>>,
+    /// The names of all stages of the file, needed or not.
+    pub names: StageNames,
     /// What the user should know of.
     pub warnings: Vec<Diagnostic>,
+}
+
+/// The stages of a file by name and number.
+#[derive(Clone, Debug, Default)]
+pub struct StageNames {
+    count: usize,
+    /// Numbers of the stages with a name, ascending.
+    by_name: BTreeMap<String, Vec<usize>>,
+}
+
+impl StageNames {
+    fn push(&mut self, name: Option<&str>) {
+        if let Some(name) = name {
+            self.by_name.entry(name.to_owned()).or_default().push(self.count);
+        }
+        self.count += 1;
+    }
+
+    /// The last stage of this name that comes before stage `index`.
+    fn before(&self, index: usize, name: &str) -> Option<usize> {
+        let numbers = self.by_name.get(&name.to_lowercase())?;
+        numbers.get(..numbers.partition_point(|number| *number < index))?.last().copied()
+    }
+
+    /// Whether stage `index` or a later one has this name.
+    fn at_or_after(&self, index: usize, name: &str) -> Option<usize> {
+        let numbers = self.by_name.get(&name.to_lowercase())?;
+        numbers.get(numbers.partition_point(|number| *number < index)).copied()
+    }
+
+    /// All names.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.by_name.keys().map(String::as_str)
+    }
 }
 
 /// A stage.
@@ -93,7 +127,7 @@ pub fn plan(file: &Dockerfile, options: &PlanOptions) -> Result<Plan, PlanError>
     let escape = file.ast.escape;
     let global = global_args(file, options, &mut errors);
     let mut stages: Vec<Stage> = Vec::new();
-    let mut names: Vec<Option<String>> = Vec::new();
+    let mut names = StageNames::default();
     for instruction in &file.instructions {
         match &instruction.kind {
             Kind::From(from) => {
@@ -105,7 +139,7 @@ pub fn plan(file: &Dockerfile, options: &PlanOptions) -> Result<Plan, PlanError>
                     }
                 };
                 let name = from.name.as_ref().map(|name| name.text.clone());
-                names.push(name.clone());
+                names.push(name.as_deref());
                 stages.push(Stage {
                     index: stages.len(),
                     name,
@@ -150,21 +184,22 @@ pub fn plan(file: &Dockerfile, options: &PlanOptions) -> Result<Plan, PlanError>
         })
         .collect();
     stages.retain(|stage| needed.contains(&stage.index));
+    let mut last_readers: BTreeMap<usize, usize> = BTreeMap::new();
+    for (reader, read) in readers.into_iter().filter(|(reader, _)| needed.contains(reader)) {
+        let last = last_readers.entry(read).or_insert(reader);
+        *last = reader.max(*last);
+    }
     for stage in &mut stages {
         stage.is_base = based_on.contains(&stage.index);
-        let of_this = readers.iter().filter(|(reader, read)| *read == stage.index && needed.contains(reader));
-        stage.last_reader = of_this.map(|(reader, _)| *reader).max();
+        stage.last_reader = last_readers.get(&stage.index).copied();
     }
     let warnings = file.diagnostics.clone();
     Ok(Plan { stages, global_args: global, escape, names, warnings })
 }
 
 /// What `--from` or `from=` means in stage `index`.
-pub fn origin(word: &Word, index: usize, names: &[Option<String>]) -> Result<Origin, Diagnostic> {
-    let lower = word.text.to_lowercase();
-    let is_named = |name: &Option<String>| name.as_deref() == Some(lower.as_str());
-    let earlier = names.get(..index).unwrap_or_default();
-    if let Some(found) = earlier.iter().rposition(is_named) {
+pub fn origin(word: &Word, index: usize, names: &StageNames) -> Result<Origin, Diagnostic> {
+    if let Some(found) = names.before(index, &word.text) {
         return Ok(Origin::Stage(found));
     }
     if let Ok(number) = word.text.parse::<usize>() {
@@ -177,14 +212,16 @@ pub fn origin(word: &Word, index: usize, names: &[Option<String>]) -> Result<Ori
         return Err(Diagnostic::error(format!("there is no stage {number} before this one"), word.span)
             .hint("stages are counted from 0"));
     }
-    if names.get(index).is_some_and(is_named) {
-        return Err(Diagnostic::error(format!("stage {} is this stage itself", word.text), word.span));
+    match names.at_or_after(index, &word.text) {
+        Some(found) if found == index => {
+            Err(Diagnostic::error(format!("stage {} is this stage itself", word.text), word.span))
+        }
+        Some(_) => {
+            let error = Diagnostic::error(format!("stage {} comes later in the file", word.text), word.span);
+            Err(error.hint("a stage can use earlier stages only"))
+        }
+        None => Ok(Origin::Image(word.text.clone())),
     }
-    if names.iter().any(is_named) {
-        let error = Diagnostic::error(format!("stage {} comes later in the file", word.text), word.span);
-        return Err(error.hint("a stage can use earlier stages only"));
-    }
-    Ok(Origin::Image(word.text.clone()))
 }
 
 /// The words of an instruction that name a stage or an image.
@@ -258,7 +295,7 @@ fn expand(word: &Word, args: &BTreeMap<String, String>, escape: char) -> Result<
 
 fn base(
     from: &From,
-    names: &[Option<String>],
+    names: &StageNames,
     global: &BTreeMap<String, String>,
     escape: char,
     options: &PlanOptions,
@@ -284,36 +321,35 @@ fn base(
     if name == "scratch" {
         return Ok(Base::Scratch);
     }
-    let lower = name.to_lowercase();
-    Ok(match names.iter().rposition(|known| known.as_deref() == Some(lower.as_str())) {
+    Ok(match names.before(names.count, &name) {
         Some(index) => Base::Stage(index),
         None => Base::Image(name),
     })
 }
 
-fn target(wanted: Option<&str>, names: &[Option<String>]) -> Result<usize, PlanError> {
-    let last = names.len().saturating_sub(1);
+fn target(wanted: Option<&str>, names: &StageNames) -> Result<usize, PlanError> {
+    let last = names.count.saturating_sub(1);
     let Some(wanted) = wanted else { return Ok(last) };
-    let lower = wanted.to_lowercase();
-    if let Some(index) = names.iter().rposition(|name| name.as_deref() == Some(lower.as_str())) {
+    if let Some(index) = names.before(names.count, wanted) {
         return Ok(index);
     }
-    if let Some(index) = wanted.parse().ok().filter(|index| *index < names.len()) {
+    if let Some(index) = wanted.parse().ok().filter(|index| *index < names.count) {
         return Ok(index);
     }
-    let known = names.iter().flatten().map(String::as_str);
-    let near = dockerfile::diagnostic::nearest(wanted, known.clone());
-    let hint = match near {
+    let hint = match dockerfile::diagnostic::nearest(wanted, names.iter()) {
         Some(near) => Some(format!("did you mean {near}?")),
-        None if names.iter().flatten().next().is_some() => {
-            Some(format!("stages: {}", known.collect::<Vec<_>>().join(", ")))
-        }
-        None => None,
+        None if names.by_name.is_empty() => None,
+        None => Some(format!("stages: {}", names.iter().collect::<Vec<_>>().join(", "))),
     };
     Err(PlanError::Target(format!("no stage {wanted:?} in the Dockerfile"), hint))
 }
 
+/// The target and every stage that it begins with or reads from, directly or not.
 fn needed(target: usize, stages: &[Stage], readers: &[(usize, usize)]) -> BTreeSet<usize> {
+    let mut reads: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (reader, read) in readers {
+        reads.entry(*reader).or_default().push(*read);
+    }
     let mut needed = BTreeSet::new();
     let mut next = vec![target];
     while let Some(index) = next.pop() {
@@ -323,7 +359,7 @@ fn needed(target: usize, stages: &[Stage], readers: &[(usize, usize)]) -> BTreeS
         if let Some(Stage { base: Base::Stage(base), .. }) = stages.get(index) {
             next.push(*base);
         }
-        next.extend(readers.iter().filter(|(reader, _)| *reader == index).map(|(_, read)| *read));
+        next.extend(reads.get(&index).into_iter().flatten());
     }
     needed
 }
@@ -390,6 +426,12 @@ mod tests {
         ] {
             assert_eq!(make(text, &options()).as_deref(), Ok(expected), "{text}");
         }
+    }
+
+    #[test]
+    fn pure_many_stages_take_linear_time() {
+        let text: String = (0..50_000).map(|n| format!("FROM s{n} AS s{}\nCOPY --from=s{n} a b\n", n + 1)).collect();
+        assert!(make(&text.replacen("COPY --from=s0", "COPY --from=x", 1), &options()).is_ok());
     }
 
     #[test]

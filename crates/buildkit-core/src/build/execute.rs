@@ -162,8 +162,7 @@ pub(super) fn resolve(stage: &mut StageBuild<'_, '_, '_>, word: &Word) -> Result
     match resolve_or_pull(build.store, build.remotes, &name, &options, build.events) {
         Ok(image) => Ok(image.id().to_string()),
         Err(error) => {
-            let stages = build.plan.names.get(..stage.stage.index).unwrap_or_default();
-            if let Some(near) = dockerfile::diagnostic::nearest(&name, stages.iter().flatten().map(String::as_str)) {
+            if let Some(near) = dockerfile::diagnostic::nearest(&name, build.plan.names.iter()) {
                 (build.events)(Event::Warning(format!("no stage is named {name}: did you mean {near}?")));
             }
             Err(error.into())

@@ -179,7 +179,7 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     }
     let others = session.events(Progress::from_quiet(args.quiet));
     let events = |event: Event| draw(event, args.quiet, &others);
-    let committed = build(&store, &remotes, &source, &options, &events).map_err(|error| report(&error, args.quiet))?;
+    let committed = build(&store, &remotes, &source, &options, &events).map_err(|error| report(&error))?;
     if !args.quiet {
         for name in &options.names {
             print_line(&format!("Successfully tagged {name}"));
@@ -216,7 +216,7 @@ fn print_line(line: &str) {
     let _ = writeln!(stdout, "{}", printable(line)).and_then(|()| stdout.flush());
 }
 
-fn report(error: &BuildError, quiet: bool) -> CommandError {
+fn report(error: &BuildError) -> CommandError {
     let failure = CommandError::new(error.to_string());
     match error {
         BuildError::File { lines, rendered } => {
@@ -230,12 +230,6 @@ fn report(error: &BuildError, quiet: bool) -> CommandError {
         }
         BuildError::Target { hint: Some(hint), .. } => failure.hint(hint.clone()),
         BuildError::Interrupted => failure.exit_code(INTERRUPTED),
-        BuildError::Command { place, .. } => {
-            if !quiet {
-                eprintln!("{}: {}", place.position, printable(&place.text));
-            }
-            failure.exit_code(error.command_exit_code().unwrap_or(crate::command_error::FAILURE))
-        }
         error => match error.command_exit_code() {
             Some(code) => failure.exit_code(code),
             None => failure,
