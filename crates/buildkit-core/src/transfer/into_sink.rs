@@ -12,6 +12,7 @@ use oci::{Digest, Format, Manifest};
 use registry::RetryOptions;
 
 use super::TransferError;
+use super::gzip::ParallelGzip;
 use super::opened::OpenedImage;
 use super::workers::{self, Cancel};
 use crate::event::{Event, Events};
@@ -236,7 +237,10 @@ fn convert<W: Write>(
     level: Option<u32>,
 ) -> io::Result<W> {
     let tar = Decompressor::new(&mut stream)?;
-    let out = pump(tar, Compressor::new(out, to, level)?)?.finish()?;
+    let out = match to {
+        layers::Compression::Gzip => pump(tar, ParallelGzip::new(out, level)?)?.finish()?,
+        _ => pump(tar, Compressor::new(out, to, level)?)?.finish()?,
+    };
     // The end of the stream is where its digest is checked.
     io::copy(&mut stream, &mut io::sink())?;
     Ok(out)

@@ -1,6 +1,7 @@
 //! Images from place to place: pull, push, and the copying below both.
 
 mod error; // one line each
+mod gzip; // one member, several cores
 mod into_sink; // layers compressed, manifest rewritten
 mod into_store; // layers unpacked, records published
 mod opened; // an image at its source
