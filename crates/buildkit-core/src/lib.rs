@@ -8,6 +8,7 @@
 pub mod build; // Dockerfile → image
 pub mod commit; // working container → image
 pub mod configure; // edits of the config to be
+pub mod copy; // files into a working container
 pub mod destination; // where a new image goes
 pub mod event; // what the engine tells while it works
 pub mod image; // an image of the store, read as a whole

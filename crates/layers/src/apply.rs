@@ -13,7 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use oci::DiffId;
+use oci::{DiffId, Digest};
 use rootfs::{Device, Dir, FileType, Metadata, Owner, Root, Time};
 use rustix::io::Errno;
 use tar::EntryType;
@@ -51,17 +51,6 @@ pub struct ApplySummary {
     pub uid_set: BTreeSet<u32>,
     /// Group IDs in its headers.
     pub gid_set: BTreeSet<u32>,
-}
-
-/// How to unpack an archive that is no layer.
-#[derive(Clone, Debug, Default)]
-pub struct UnpackOptions {
-    /// Who owns what is unpacked, instead of whom the archive says.
-    pub owner: Option<Owner>,
-    /// Permission bits of files and directories, instead of the archive's.
-    pub mode: Option<u32>,
-    /// Fail when the tar is longer than this many bytes.
-    pub max_size: Option<u64>,
 }
 
 /// Why a tar could not be unpacked.
@@ -103,20 +92,19 @@ pub fn apply(
 }
 
 /// Unpacks an uncompressed archive into a tree that may hold something already: directories are
-/// merged, anything else in the way is replaced. `.wh.` names are ordinary ones. Returns the number
-/// of bytes read.
-pub fn unpack(tar: impl Read + Send, into: &Root, options: &UnpackOptions) -> Result<u64, ApplyError> {
-    let rules = Rules::Archive { owner: options.owner, mode: options.mode };
-    let (result, _, size) = with_read_ahead(tar, options.max_size, |input| {
-        Applier::new(into, rules).run(TarReader::<_, io::Sink>::new(input, None))
+/// merged, anything else in the way is replaced. Owners and modes are the archive's; `.wh.` names
+/// are ordinary ones. Returns the digest and number of the bytes read.
+pub fn unpack(tar: impl Read + Send, into: &Root) -> Result<(Digest, u64), ApplyError> {
+    let (result, digest, size) = with_read_ahead(tar, None, |input| {
+        Applier::new(into, Rules::Archive).run(TarReader::<_, io::Sink>::new(input, None))
     });
-    result.map(|_| size)
+    result.map(|_| (digest, size))
 }
 
 #[derive(Clone, Copy)]
 enum Rules {
     Layer { userxattr: bool },
-    Archive { owner: Option<Owner>, mode: Option<u32> },
+    Archive,
 }
 
 struct Applier<'a> {
@@ -151,16 +139,12 @@ impl<'a> Applier<'a> {
         mut self,
         mut reader: TarReader<R, W>,
     ) -> Result<(BTreeSet<u32>, BTreeSet<u32>), ApplyError> {
-        while let Some(mut entry) = reader.next_entry()? {
+        while let Some(entry) = reader.next_entry()? {
             self.uid_set.insert(entry.owner.uid);
             self.gid_set.insert(entry.owner.gid);
             let path = clean(&entry.name).ok_or_else(|| reader.invalid("its name leaves the root"))?;
             if path.as_os_str().is_empty() {
                 continue; // the top is the store's
-            }
-            if let Rules::Archive { owner, mode } = self.rules {
-                entry.owner = owner.unwrap_or(entry.owner);
-                entry.mode = mode.unwrap_or(entry.mode);
             }
             self.entry(&path, &entry, &mut reader)?;
         }
@@ -380,11 +364,7 @@ impl<'a> Applier<'a> {
         }
         match self.root.open_dir_following(parent) {
             Err(error) if error.errno() == Errno::NOENT => {
-                let owner = match self.rules {
-                    Rules::Archive { owner: Some(owner), .. } => owner,
-                    _ => Owner::ROOT,
-                };
-                self.root.create_dir_all(parent, self.parent_mode(), owner)?;
+                self.root.create_dir_all(parent, self.parent_mode(), Owner::ROOT)?;
                 self.root.open_dir_following(parent)
             }
             other => other,
@@ -394,7 +374,7 @@ impl<'a> Applier<'a> {
     fn parent_mode(&self) -> u32 {
         match self.rules {
             Rules::Layer { .. } => PARENT_MODE,
-            Rules::Archive { .. } => 0o755,
+            Rules::Archive => 0o755,
         }
     }
 

@@ -24,9 +24,9 @@ pub mod tar_split; // how to get the same tar again
 mod tar_write; // an entry → its header blocks
 mod whiteout; // `.wh.` names ⇄ overlay marks
 
-pub use apply::{ApplyError, ApplyOptions, ApplySummary, UnpackOptions, apply, unpack};
+pub use apply::{ApplyError, ApplyOptions, ApplySummary, apply, unpack};
 pub use compression::{Compression, Compressor, Decompressor};
 pub use diff::{DiffError, DiffOptions, DiffSummary, Mtimes, diff};
 pub use seal::{seal_copy, seal_in_place};
-pub use tar_read::TarError;
+pub use tar_read::{TarError, is_tar_header};
 pub use tar_split::{TarSplitError, TarSplitReader, TarSplitWriter};

@@ -61,6 +61,14 @@ pub(crate) struct ReadEntry {
     sparse: Option<Vec<(u64, u64)>>,
 }
 
+/// Whether a file that begins with `block` is a tar, and not an empty one.
+pub fn is_tar_header(block: &[u8]) -> bool {
+    let Ok(block) = <&[u8; BLOCK]>::try_from(block) else { return false };
+    let (unsigned, signed) = checksums(block);
+    let sum = parse_number(Header::from_byte_slice(block).as_old().cksum.as_slice());
+    block.iter().any(|b| *b != 0) && sum.is_some_and(|sum| sum == unsigned || sum == signed)
+}
+
 /// What is left of an entry's content.
 struct Content {
     name: Vec<u8>,

@@ -126,7 +126,7 @@ pub(crate) struct Shared {
     pub(crate) runtime: Runtime,
     hosts: Mutex<HashMap<(String, bool), Arc<Host>>>,
     /// For other origins than a registry's own: always verifies, never shows a client certificate.
-    foreign: reqwest::Client,
+    pub(crate) foreign: reqwest::Client,
 }
 
 /// Which location to talk to, and how strictly.

@@ -21,6 +21,7 @@ pub mod auth; // who we are
 mod blob; // reading blobs
 mod challenge; // how a registry asks for credentials
 mod client; // connections, redirects, retries
+mod download; // a file by its URL
 mod error; // one line each
 mod origin; // to whom a secret may go
 pub mod registries_conf; // short names, mirrors, blocked registries
@@ -31,6 +32,7 @@ mod upload; // writing blobs
 
 pub use blob::BlobReader;
 pub use client::{Client, ClientOptions, Endpoint, Notice, NoticeSink, ProxyOptions, RetryOptions};
+pub use download::{Download, DownloadError};
 pub use error::RegistryError;
 pub use repository::{MAX_MANIFEST, ManifestHead, RawManifest, Repository, Selector};
 pub use tls::TlsOptions;

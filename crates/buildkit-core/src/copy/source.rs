@@ -1,0 +1,143 @@
+//! What the sources of a copy are: patterns matched in a tree that is not trusted.
+
+use std::ffi::OsString;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use layers::Decompressor;
+use rootfs::{Metadata, Root};
+use store::{LayerTree, Store};
+
+use super::pattern::{self, Pattern};
+use super::{CopyError, Tree};
+use crate::image::Image;
+
+/// A tree that is copied from, held as long as this lives.
+pub(super) struct SourceTree<'s> {
+    pub root: Root,
+    _layers: Option<LayerTree>,
+    mounted: Option<(&'s Store, oci::ContainerId)>,
+}
+
+impl Drop for SourceTree<'_> {
+    fn drop(&mut self) {
+        if let Some((store, id)) = &self.mounted {
+            let _ = store.unmount(id, false);
+        }
+    }
+}
+
+/// Something that is to be copied.
+pub(super) struct Item {
+    /// As the user wrote it, or as the pattern matched: relative to the tree.
+    pub path: PathBuf,
+    /// The same with symlinks followed.
+    pub real: PathBuf,
+    /// Its name, unless it is the tree's top.
+    pub name: Option<OsString>,
+    /// What it is; never a symlink.
+    pub metadata: Metadata,
+    /// Set if it is an archive to be unpacked.
+    pub archive: Option<Archive>,
+}
+
+/// That a file is an archive.
+pub(super) struct Archive;
+
+impl<'s> SourceTree<'s> {
+    pub fn open(store: &'s Store, tree: &Tree) -> Result<SourceTree<'s>, CopyError> {
+        let directory = |path: &Path| {
+            Root::open(path)
+                .map_err(|error| CopyError::From { name: path.display().to_string(), reason: error.to_string() })
+        };
+        let name = match tree {
+            Tree::Host => return Ok(SourceTree { root: directory(Path::new("/"))?, _layers: None, mounted: None }),
+            Tree::Directory(path) => return Ok(SourceTree { root: directory(path)?, _layers: None, mounted: None }),
+            Tree::Named(name) => name,
+        };
+        let failed = |reason: String| CopyError::From { name: name.clone(), reason };
+        // As Buildah: a container of that name comes before an image.
+        if let Ok(container) = store.container(name) {
+            let path = store.mount(&container.id)?;
+            let mounted = Some((store, container.id));
+            return match Root::open(&path) {
+                Ok(root) => Ok(SourceTree { root, _layers: None, mounted }),
+                Err(error) => {
+                    if let Some((store, id)) = &mounted {
+                        store.unmount(id, false)?;
+                    }
+                    Err(error.into())
+                }
+            };
+        }
+        let image = match Image::find(store, name) {
+            Ok(image) => image,
+            Err(error) => return Err(failed(error.to_string())),
+        };
+        let top = image.top_layer().ok_or_else(|| failed("the image has no files".to_owned()))?;
+        let layers = store.open_layer_tree(top)?;
+        let root = Root::open(layers.path())?;
+        Ok(SourceTree { root, _layers: Some(layers), mounted: None })
+    }
+
+    /// All that `text`, a path or pattern, stands for: at least one item, in the order of bytes.
+    pub fn find(&self, text: &str, look_for_archives: bool) -> Result<Vec<Item>, CopyError> {
+        let mut paths = vec![PathBuf::new()];
+        let mut has_pattern = false;
+        for part in text.split('/').filter(|part| !part.is_empty() && *part != ".") {
+            if part == ".." {
+                // Nothing is above the tree.
+                for path in &mut paths {
+                    path.pop();
+                }
+            } else if pattern::is_pattern(part) {
+                has_pattern = true;
+                let pattern = Pattern::parse(part).map_err(|_| CopyError::BadPattern(text.to_owned()))?;
+                paths = self.expand(&paths, &pattern)?;
+            } else {
+                paths.iter_mut().for_each(|path| path.push(part));
+            }
+        }
+        let mut items = Vec::new();
+        for path in paths {
+            let real = self.root.resolve(&path)?;
+            let metadata = match self.root.metadata_if_exists(&real)? {
+                Some(metadata) if !metadata.is_symlink() => metadata,
+                _ if has_pattern => continue,
+                _ => return Err(CopyError::Missing(text.to_owned())),
+            };
+            let mut archive = None;
+            if look_for_archives && metadata.is_file() {
+                archive = self.is_archive(&real)?.then_some(Archive);
+            }
+            let name = path.file_name().map(ToOwned::to_owned);
+            items.push(Item { path, real, name, metadata, archive });
+        }
+        if items.is_empty() { Err(CopyError::NoMatch(text.to_owned())) } else { Ok(items) }
+    }
+
+    fn expand(&self, paths: &[PathBuf], pattern: &Pattern) -> Result<Vec<PathBuf>, CopyError> {
+        let mut matches = Vec::new();
+        for path in paths {
+            let dir = match self.root.open_dir_following(path) {
+                Ok(dir) => dir,
+                Err(error) if error.is_not_found() => continue,
+                Err(error) => return Err(error.into()),
+            };
+            let names = dir.names()?;
+            matches.extend(
+                names.iter().filter(|name| pattern.matches(&name.to_string_lossy())).map(|name| path.join(name)),
+            );
+        }
+        Ok(matches)
+    }
+
+    /// Whether the file, uncompressed, begins as a tar does and is not empty.
+    fn is_archive(&self, path: &Path) -> Result<bool, CopyError> {
+        let file = self.root.open_file(path)?;
+        let Ok(decompressor) = Decompressor::new(file) else { return Ok(false) };
+        let mut block = Vec::with_capacity(512);
+        let read = decompressor.take(512).read_to_end(&mut block);
+        Ok(read.is_ok() && layers::is_tar_header(&block))
+    }
+}
