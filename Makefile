@@ -22,6 +22,11 @@ test:
 
 install: build
 	install -D -m 0755 target/release/gabion $(DESTDIR)$(PREFIX)/bin/gabion
+	target/release/gabion man-pages $(DESTDIR)$(PREFIX)/share/man/man1
+	mkdir -p $(addprefix $(DESTDIR)$(PREFIX)/share/,bash-completion/completions zsh/site-functions fish/vendor_completions.d)
+	target/release/gabion completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/gabion
+	target/release/gabion completion zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_gabion
+	target/release/gabion completion fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/gabion.fish
 
 # What a developer wants.
 .PHONY: check bench
