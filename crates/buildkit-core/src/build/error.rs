@@ -102,6 +102,9 @@ pub enum StepError {
     /// The user is unknown to the image.
     #[error(transparent)]
     User(#[from] runtime::UserError),
+    /// Files could not be copied.
+    #[error(transparent)]
+    Copy(#[from] crate::copy::CopyError),
     /// A file that a step needs could not be written.
     #[error("{0}")]
     Io(#[from] std::io::Error),

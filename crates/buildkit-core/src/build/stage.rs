@@ -187,7 +187,7 @@ impl<'a, 'b, 's> StageBuild<'a, 'b, 's> {
                 self.open_layer(&step).map_err(failed)?;
                 let created_by = execute::copy(self, source, step.span, copy)?;
                 if let Some(pending) = &mut self.pending {
-                    pending.created_by = created_by.unwrap_or(step.created_by);
+                    pending.created_by = created_by;
                 }
             }
         }

@@ -12,7 +12,7 @@ use buildkit_core::build::{BuildError, BuildOptions, Keep, LayerStyle, RunDefaul
 use buildkit_core::event::Event;
 use buildkit_core::image::store_name;
 use buildkit_core::plan::{PROXY_ARGS, PlanOptions};
-use buildkit_core::run::{Capabilities, HostFiles, MountRequest, Network};
+use buildkit_core::run::{Capabilities, HostFiles, MountRequest};
 use buildkit_core::transfer::pull::PullPolicy;
 use dockerfile::Source;
 use dockerfile::ignore::Ignore;
@@ -22,6 +22,7 @@ use crate::args::platform::PlatformArgs;
 use crate::args::registry::RegistryArgs;
 use crate::args::{parse_format, parse_pull_policy};
 use crate::command_error::{CommandError, printable};
+use crate::commands::run::{default_runtime, network};
 use crate::session::{Progress, Session};
 
 /// Names that a Dockerfile is looked for by, in this order.
@@ -90,9 +91,9 @@ pub struct Args {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           default_value_t = true, env = "BUILDAH_LAYERS", hide_env = true, action = clap::ArgAction::Set)]
     layers: bool,
-    /// Network of RUN steps: private, host or none
-    #[arg(long, alias = "net", value_name = "NETWORK", default_value = "private")]
-    network: NetworkArg,
+    /// Network of RUN steps: private, host, none, or the name of one of Podman's networks
+    #[arg(long, visible_alias = "net", value_name = "NETWORK", default_value = "private")]
+    network: String,
     /// Run every step, whatever earlier builds did (as every build does for now)
     #[arg(long)]
     no_cache: bool,
@@ -107,11 +108,11 @@ pub struct Args {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           default_value_t = true, action = clap::ArgAction::Set)]
     rm: bool,
-    /// OCI runtime that RUN steps are run by: a name or a path
-    #[arg(long, value_name = "PATH", default_value = "runc", env = "BUILDAH_RUNTIME", hide_env = true)]
-    runtime: PathBuf,
+    /// OCI runtime: a name or a path [default: runc, or crun where that is all there is]
+    #[arg(long, value_name = "PROGRAM", env = "BUILDAH_RUNTIME", hide_env = true)]
+    runtime: Option<PathBuf>,
     /// Option given to the OCI runtime, without its dashes
-    #[arg(long, value_name = "FLAG")]
+    #[arg(long, value_name = "OPTION", value_delimiter = ',')]
     runtime_flag: Vec<String>,
     /// Make one layer of everything that the build adds to the base image
     #[arg(long, conflicts_with = "squash_all")]
@@ -152,18 +153,6 @@ enum Entitlement {
     /// `RUN --network=host`
     #[value(name = "network.host")]
     NetworkHost,
-}
-
-/// `--network`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum NetworkArg {
-    /// A network of its own.
-    #[value(alias = "default", alias = "bridge")]
-    Private,
-    /// The host's.
-    Host,
-    /// None.
-    None,
 }
 
 pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
@@ -250,6 +239,7 @@ fn options(args: &Args, session: &Session, context_dir: PathBuf) -> Result<Build
     let mut host_files = HostFiles::default();
     host_files.add_hosts.extend(args.add_host.iter().cloned());
     let mounts = args.volume.iter().map(|text| MountRequest::parse_volume(text)).collect::<Result<_, _>>()?;
+    let search_path = session.env("PATH");
     let platform = args.platform.resolve()?;
     let host = Platform::host();
     if !host.satisfies(&platform) {
@@ -277,14 +267,10 @@ fn options(args: &Args, session: &Session, context_dir: PathBuf) -> Result<Build
         annotations: args.annotation.clone(),
         identity_label: args.identity_label.then(|| session.identity_label()),
         run: RunDefaults {
-            runtime: args.runtime.clone(),
+            runtime: args.runtime.clone().unwrap_or_else(|| default_runtime(search_path.as_deref())),
             runtime_flags: args.runtime_flag.iter().map(|flag| format!("--{flag}")).collect(),
-            search_path: session.env("PATH"),
-            network: match args.network {
-                NetworkArg::Private => Network::default(),
-                NetworkArg::Host => Network::Host,
-                NetworkArg::None => Network::None,
-            },
+            search_path,
+            network: network(if args.network == "default" { "private" } else { &args.network })?,
             host_files,
             capabilities: Capabilities { add: args.cap_add.clone(), drop: args.cap_drop.clone() },
             mounts,

@@ -170,14 +170,14 @@ fn on_terminal() -> bool {
 }
 
 /// runc, unless only crun is installed.
-fn default_runtime(search_path: Option<&str>) -> PathBuf {
+pub(super) fn default_runtime(search_path: Option<&str>) -> PathBuf {
     let installed =
         |name: &str| search_path.is_some_and(|dirs| dirs.split(':').any(|dir| Path::new(dir).join(name).is_file()));
     if !installed("runc") && installed("crun") { "crun".into() } else { "runc".into() }
 }
 
 /// The network that `--network` names.
-fn network(name: &str) -> Result<Network, CommandError> {
+pub(super) fn network(name: &str) -> Result<Network, CommandError> {
     let invalid = || {
         CommandError::new(format!(
             "invalid --network {name:?}: expected private, host, none, or a network in /etc/containers/networks"
