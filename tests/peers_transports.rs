@@ -225,6 +225,10 @@ fn peers_blobs_are_not_sent_twice() {
     let first = push("localhost/base", "theirs:2");
     assert!(first.stderr.contains("skipped: already exists"), "{first}");
     assert_eq!(read(&sandbox, &registry.image("theirs:2"), "second").digests(), received.digests());
+    // What was compressed for one push is not compressed again for the next.
+    two_layers(&sandbox, "oci");
+    let (once, twice) = (push("localhost/two", "two:1"), push("localhost/two", "two:2"));
+    assert!(!once.stderr.contains("skipped") && twice.stderr.matches("skipped").count() == 2, "{once}{twice}");
     // In another repository of the same registry it is mounted.
     sandbox.gabion(["tag", "localhost/base", &format!("{}/theirs:1", registry.address())]).ok();
     let mounted = push("localhost/base", "ours:1");

@@ -16,9 +16,11 @@ use super::gzip::ParallelGzip;
 use super::opened::OpenedImage;
 use super::workers::{self, Cancel};
 use crate::event::{Event, Events};
-use crate::transport::{BlobStream, LayerForm, Sink, SourceLayer};
+use crate::transport::{BlobStream, LayerForm, ReceivedBlob, Sink, SourceLayer};
 
 const BUFFER: usize = 128 * 1024;
+/// Blobs of one layer that a destination is asked for before the layer is sent.
+const MAX_QUESTIONS: usize = 4;
 
 /// What becomes of the layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,16 +166,16 @@ fn put_layer(
     events: Events<'_>,
 ) -> Result<(Digest, u64, Compression), TransferError> {
     let from = media_type::layer_compression(&layer.media_type).unwrap_or_default();
-    let known = match task {
-        Task::Copy => Some((&layer.digest, layer.size, from)),
-        Task::Convert { to, level: None, .. } => {
-            let received = layer.received.as_ref().filter(|received| received.compression == to);
-            received.map(|received| (&received.digest, Some(received.size), received.compression))
-        }
-        Task::Convert { .. } => None,
-    };
     let forced = matches!(options.compression, LayerCompression::Compress { force: true, .. });
-    if let Some((digest, size, compression)) = known.filter(|_| task == Task::Copy || !forced) {
+    let usable: Vec<(&Digest, Option<u64>, Compression)> = match task {
+        Task::Copy => vec![(&layer.digest, layer.size, from)],
+        Task::Convert { to, level: None, .. } if !forced => {
+            let blobs = layer.received.iter().chain(&layer.made).filter(|blob| blob.compression == to);
+            blobs.map(|blob| (&blob.digest, Some(blob.size), blob.compression)).take(MAX_QUESTIONS).collect()
+        }
+        Task::Convert { .. } => Vec::new(),
+    };
+    for (digest, size, compression) in usable {
         let there = sink.has_blob(digest)?.filter(|found| size.is_none_or(|size| size == *found));
         let there = match (there, size) {
             (Some(found), _) => Some(found),
@@ -207,6 +209,9 @@ fn put_layer(
         return Err(TransferError::Layer { name: image.name(), layer: layer.digest.clone(), reason });
     }
     blob.finish(&digest, size)?;
+    if matches!(task, Task::Convert { from: Compression::None, level: None, .. }) && compression != Compression::None {
+        image.source.remember(&layer.digest, &ReceivedBlob { digest: digest.clone(), size, compression });
+    }
     if let Some(received) = layer.received.as_ref().filter(|received| received.compression == compression) {
         if received.digest != digest {
             events(Event::Info(format!(

@@ -9,6 +9,7 @@ pub mod docker; // docker://NAME
 pub mod docker_archive; // docker-archive:PATH[:NAME]
 mod error; // one line each
 pub mod location; // the text forms of all of them
+mod made_blobs; // what layers were compressed to before
 pub mod oci_archive; // oci-archive:PATH[:NAME]
 pub mod oci_layout; // oci:PATH[:NAME]
 mod spool; // blobs being written to a directory
@@ -52,9 +53,11 @@ pub struct SourceLayer {
     pub media_type: String,
     /// Another form of the same layer that a destination may have: the blob it was received as.
     pub received: Option<ReceivedBlob>,
+    /// Blobs that the layer was compressed to before.
+    pub made: Vec<ReceivedBlob>,
 }
 
-/// The blob that a layer in a store was received as.
+/// A blob that a layer in a store was received as, or was compressed to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReceivedBlob {
     /// Its digest.
@@ -80,6 +83,11 @@ pub trait Source: Sync {
 
     /// A config, or a layer of [`Source::layers`].
     fn blob(&self, digest: &Digest, size: Option<u64>) -> Result<BlobStream<'_>, TransferError>;
+
+    /// Takes note that the layer `digest` was compressed to `blob`.
+    fn remember(&self, digest: &Digest, blob: &ReceivedBlob) {
+        let _ = (digest, blob);
+    }
 
     /// Full references that the image gets when it is pulled.
     fn store_names(&self) -> Vec<String>;
@@ -142,5 +150,5 @@ fn described(name: &str, layer: &oci::spec::Descriptor) -> Result<SourceLayer, T
             "{name}: layer {digest} is of type {media_type:?}, which is no image layer"
         )));
     }
-    Ok(SourceLayer { digest, size: Some(layer.size()), media_type, received: None })
+    Ok(SourceLayer { digest, size: Some(layer.size()), media_type, received: None, made: Vec::new() })
 }

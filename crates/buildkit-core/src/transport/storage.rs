@@ -6,6 +6,7 @@ use oci::media_type::Compression;
 use oci::{DiffId, Digest, Manifest, Reference};
 use store::{Layer, Store};
 
+use super::made_blobs;
 use super::verified::Verified;
 use super::{BlobStream, RawManifest, ReceivedBlob, Source, SourceLayer};
 use crate::image::Image;
@@ -81,7 +82,8 @@ impl Source for StorageSource<'_> {
                     _ => None,
                 };
             let size = u64::try_from(layer.diff_size).ok();
-            layers.push(SourceLayer { digest, size, media_type: media_type.to_owned(), received });
+            let made = made_blobs::of(self.store, &digest);
+            layers.push(SourceLayer { digest, size, media_type: media_type.to_owned(), received, made });
         }
         Ok(layers)
     }
@@ -102,6 +104,10 @@ impl Source for StorageSource<'_> {
         // Its files may have been changed behind the store's back.
         let place = format!("layer {} of {}", layer.id, self.name());
         Ok(Box::new(Verified::new(self.store.layer_tar(&layer.id)?, place, digest, size)))
+    }
+
+    fn remember(&self, digest: &Digest, blob: &ReceivedBlob) {
+        made_blobs::remember(self.store, digest, blob);
     }
 
     fn store_names(&self) -> Vec<String> {
