@@ -53,7 +53,7 @@ impl Store {
     /// [`Error::UnknownImage`] or [`Error::Ambiguous`].
     pub fn image(&self, text: &str) -> Result<Image> {
         let images = self.images()?;
-        find(&images, text).map(Image::clone)
+        find(&images, text).cloned()
     }
 }
 
@@ -73,10 +73,10 @@ fn find<'a>(images: &'a [Image], text: &str) -> Result<&'a Image> {
     if let [image] = by_prefix[..] {
         return Ok(image);
     }
-    if let Ok(reference) = Reference::parse_normalized(text) {
-        if let Some(image) = find_reference(images, text, reference)? {
-            return Ok(image);
-        }
+    if let Ok(reference) = Reference::parse_normalized(text)
+        && let Some(image) = find_reference(images, text, reference)?
+    {
+        return Ok(image);
     }
     match by_prefix.is_empty() {
         true => Err(unknown()),

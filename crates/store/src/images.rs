@@ -92,10 +92,10 @@ impl Store {
             // Held to the end: it keeps the top layer from being deleted.
             let layers = self.read_layers()?;
             let mut images = self.inner.images.write()?;
-            if let Some(id) = &staged.image.layer {
-                if self.locate(&layers.table, id)?.is_none() {
-                    return Err(Error::UnknownLayer { id: id.clone() });
-                }
+            if let Some(id) = &staged.image.layer
+                && self.locate(&layers.table, id)?.is_none()
+            {
+                return Err(Error::UnknownLayer { id: id.clone() });
             }
             check_image(&images, &staged)?;
             journal.write(&Entry { image: Some(staged.image.id.clone()), ..Entry::default() }, Purpose::Add)?;

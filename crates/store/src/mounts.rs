@@ -123,13 +123,13 @@ impl Store {
         let mut counts = Counts::open(self, true)?;
         let layer = &container.layer;
         let before = counts.get(layer).cloned();
-        if let Some(row) = &before {
-            if overlay::is_mount_point(&row.path) {
-                let path = row.path.clone();
-                counts.set(layer, &path, row.count + 1);
-                counts.save()?;
-                return Ok(path);
-            }
+        if let Some(row) = &before
+            && overlay::is_mount_point(&row.path)
+        {
+            let path = row.path.clone();
+            counts.set(layer, &path, row.count + 1);
+            counts.save()?;
+            return Ok(path);
         }
         let stack = self.stack(&layers, layer)?;
         let path = self.layout().merged(layer);
@@ -194,12 +194,14 @@ impl Store {
         let layers = self.write_layers()?;
         let mut counts = Counts::open(self, true)?;
         let layer = &container.layer;
-        if let Some(row) = counts.get(layer).cloned() {
-            if row.count > 1 && !force && overlay::is_mount_point(&row.path) {
-                counts.set(layer, &row.path, row.count - 1);
-                counts.save()?;
-                return Ok(false);
-            }
+        if let Some(row) = counts.get(layer).cloned()
+            && row.count > 1
+            && !force
+            && overlay::is_mount_point(&row.path)
+        {
+            counts.set(layer, &row.path, row.count - 1);
+            counts.save()?;
+            return Ok(false);
         }
         self.unmount_layer(layer, &mut counts)?;
         drop(counts);

@@ -69,7 +69,7 @@ impl Overlay {
             fsconfig_set_string(&context, "context", self.label.as_str()).map_err(explained)?;
         }
         fsconfig_create(&context).map_err(explained)?;
-        Ok(fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map_err(explained)?)
+        fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map_err(explained)
     }
 
     /// Mounts by `mount(2)` with everything named relative to `home`; `lowers` are what to call

@@ -184,10 +184,10 @@ impl Store {
             let (_, new) = pair;
             let id = new.id();
             let is_coming = |id: &LayerId| missing.iter().any(|(_, other)| other.id() == *id);
-            if let Some(parent) = new.parent.as_ref().filter(|parent| !is_coming(parent)) {
-                if self.locate(&layers, parent)?.is_none() {
-                    return Err(Error::UnknownLayer { id: parent.clone() });
-                }
+            if let Some(parent) = new.parent.as_ref().filter(|parent| !is_coming(parent))
+                && self.locate(&layers, parent)?.is_none()
+            {
+                return Err(Error::UnknownLayer { id: parent.clone() });
             }
             if !is_coming(&id) && self.locate(&layers, &id)?.is_none() {
                 missing.push(pair);
@@ -196,10 +196,10 @@ impl Store {
         let is_coming = |id: &LayerId| missing.iter().any(|(_, new)| new.id() == *id);
         if let (Some(images), Some(image)) = (&images, image) {
             check_image(images, image)?;
-            if let Some(top) = image.image.layer.as_ref().filter(|top| !is_coming(top)) {
-                if self.locate(&layers, top)?.is_none() {
-                    return Err(Error::UnknownLayer { id: top.clone() });
-                }
+            if let Some(top) = image.image.layer.as_ref().filter(|top| !is_coming(top))
+                && self.locate(&layers, top)?.is_none()
+            {
+                return Err(Error::UnknownLayer { id: top.clone() });
             }
         }
         let mut entry = Entry {

@@ -35,12 +35,12 @@ impl TempDir {
             let lock_path = parent.join(format!("lock-{suffix}"));
             File::create_new(&lock_path).map_err(Error::io("create", &lock_path))?;
             // Until it is locked, somebody may take the file for a crashed process's.
-            if let Some(guard) = LockFile::new(lock_path.clone()).try_write()? {
-                if guard.is_current() {
-                    let path = parent.join(format!("temp-dir-{suffix}"));
-                    make_dir(&path)?;
-                    return Ok(TempDir { path, lock_path, _guard: guard });
-                }
+            if let Some(guard) = LockFile::new(lock_path.clone()).try_write()?
+                && guard.is_current()
+            {
+                let path = parent.join(format!("temp-dir-{suffix}"));
+                make_dir(&path)?;
+                return Ok(TempDir { path, lock_path, _guard: guard });
             }
         }
     }

@@ -129,10 +129,11 @@ impl<T: Record> Db<T> {
         let token = guard.map(Guard::token).transpose()?;
         let stamps = self.stamps()?;
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(cached) = cache.as_ref() {
-            if cached.token == token && cached.stamps == stamps {
-                return Ok(Arc::clone(&cached.table));
-            }
+        if let Some(cached) = cache.as_ref()
+            && cached.token == token
+            && cached.stamps == stamps
+        {
+            return Ok(Arc::clone(&cached.table));
         }
         let mut rows = Vec::new();
         for (place, path) in &self.files {
@@ -280,11 +281,11 @@ impl<T: Record> Writing<'_, T> {
     /// Takes `names` from every record that has one of them.
     pub fn take_names(&mut self, names: &[String]) {
         for (place, row) in &mut self.table.rows {
-            if let Row::Known(record) = row {
-                if record.names().iter().any(|name| names.contains(name)) {
-                    record.names_mut().retain(|name| !names.contains(name));
-                    self.dirty.push(*place);
-                }
+            if let Row::Known(record) = row
+                && record.names().iter().any(|name| names.contains(name))
+            {
+                record.names_mut().retain(|name| !names.contains(name));
+                self.dirty.push(*place);
             }
         }
     }

@@ -39,7 +39,7 @@ fn fill_disk(dir: &Path) {
 fn root_full_disk_refuses_additions_and_allows_removals() {
     let (sandbox, store) = small(8);
     let base = put(&store, None, |dir| fs::write(dir.join("big"), vec![7; 1 << 20]).expect("written"));
-    let image = image(&store, &[base.clone()], "localhost/app:1");
+    let image = image(&store, std::slice::from_ref(&base), "localhost/app:1");
     let container = store.create_container(NewContainer::new("work", Some(image.id.clone()))).expect("made");
     let (staged, new) = stage(&store, Some(&base.id), |dir| fs::write(dir.join("a"), "1").expect("written"));
     fill_disk(&sandbox.graph_root());

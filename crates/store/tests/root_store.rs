@@ -78,7 +78,7 @@ fn root_layer_needs_its_parent_and_image_its_layer() {
 fn root_names_move_between_images_and_are_remembered() {
     let (_sandbox, store) = sandbox();
     let base = put_file(&store, None, "a", "1");
-    let one = image(&store, &[base.clone()], "localhost/app:1");
+    let one = image(&store, std::slice::from_ref(&base), "localhost/app:1");
     let two = image(&store, &[base], "localhost/app:2");
     store.add_image_names(&two.id, &["localhost/app:1".into(), "localhost/x:1".into()]).expect("named");
     let one = store.image_by_id(&one.id).expect("there");
@@ -173,7 +173,7 @@ fn root_container_names_are_unique() {
 fn root_sealed_upper_dir_becomes_the_layer_by_rename() {
     let (sandbox, store) = sandbox();
     let base = put_file(&store, None, "a", "1");
-    let first = image(&store, &[base.clone()], "localhost/app:1");
+    let first = image(&store, std::slice::from_ref(&base), "localhost/app:1");
     let container = store.create_container(NewContainer::new("work", Some(first.id))).expect("made");
     let path = store.mount(&container.id).expect("mounted");
     fs::write(path.join("b"), "2").expect("written");
@@ -261,7 +261,7 @@ fn root_unknown_fields_survive_every_change() {
 fn root_incomplete_layers_are_removed_by_the_next_reader() {
     let (sandbox, store) = sandbox();
     let base = put_file(&store, None, "a", "1");
-    image(&store, &[base.clone()], "localhost/app:1");
+    image(&store, std::slice::from_ref(&base), "localhost/app:1");
     let child = put_file(&store, Some(&base.id), "b", "2");
     let path = sandbox.graph_root().join("overlay-layers/layers.json");
     let mut rows: Vec<Value> = records(&sandbox.graph_root(), "layers");
@@ -346,7 +346,7 @@ fn root_layer_tree_is_private_and_read_only() {
 fn root_images_of_additional_stores_are_used_and_not_changed() {
     let (other, source) = sandbox();
     let base = put_file(&source, None, "a", "1");
-    let image = image(&source, &[base.clone()], "localhost/base:1");
+    let image = image(&source, std::slice::from_ref(&base), "localhost/base:1");
     let (sandbox, _) = sandbox();
     let mut options = store::StoreOptions::new(sandbox.graph_root(), sandbox.run_root());
     options.additional_image_stores = vec![other.graph_root()];
