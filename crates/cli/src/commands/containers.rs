@@ -60,7 +60,7 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
         println!("{}", indented(&rows.iter().map(Row::to_json).collect::<Value>())?);
     } else if let Some(template) = template {
         for row in &rows {
-            println!("{}", template.render(&row.to_template(args.notruncate))?);
+            println!("{}", template.render(&row.to_template())?);
         }
     } else {
         print_table(&rows, args);
@@ -96,14 +96,15 @@ fn print_table(rows: &[Row], args: &Args) {
         return;
     }
     let shown = |id: &str| if args.notruncate { id.to_owned() } else { short(id) };
-    let width = if args.notruncate { 64 } else { 12 };
+    // Buildah's table of whole IDs has one blank less here.
+    let (width, gap) = if args.notruncate { (64, " ") } else { (12, "  ") };
     if !args.noheading {
-        println!("{:<width$}  BUILDER  {:<width$} {:<32} CONTAINER NAME", "CONTAINER ID", "IMAGE ID", "IMAGE NAME");
+        println!("{:<width$}{gap}BUILDER  {:<width$} {:<32} CONTAINER NAME", "CONTAINER ID", "IMAGE ID", "IMAGE NAME");
     }
     for row in rows {
         let mark = if row.is_working { "*" } else { "" };
         let (id, image_id) = (shown(&row.id), shown(&row.image_id));
-        println!("{id:<width$}  {mark:^7}  {image_id:<width$} {:<32} {}", row.image_name, row.name);
+        println!("{id:<width$}{gap}{mark:^7}  {image_id:<width$} {:<32} {}", row.image_name, row.name);
     }
 }
 
@@ -122,12 +123,12 @@ impl Row {
         })
     }
 
-    fn to_template(&self, whole_ids: bool) -> Value {
-        let shown = |id: &str| if whole_ids { id.to_owned() } else { short(id) };
+    /// IDs are whole, `--notruncate` or not.
+    fn to_template(&self) -> Value {
         json!({
-            "ContainerID": shown(&self.id),
+            "ContainerID": self.id,
             "Builder": if self.is_working { "   *" } else { "" },
-            "ImageID": shown(&self.image_id),
+            "ImageID": self.image_id,
             "ImageName": self.image_name,
             "ContainerName": self.name,
         })
