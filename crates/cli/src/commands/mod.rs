@@ -7,11 +7,13 @@ use clap::Subcommand;
 use crate::command_error::CommandError;
 use crate::session::Session;
 
+mod add;
 mod build;
 mod commit;
 mod completion;
 mod config;
 mod containers;
+mod copy;
 mod from;
 mod history;
 mod images;
@@ -31,11 +33,13 @@ mod version;
 /// One variant a subcommand, in alphabetical order.
 #[derive(Subcommand)]
 pub enum Command {
+    Add(add::Args),
     Build(Box<build::Args>),
     Commit(commit::Args),
     Completion(completion::Args),
     Config(config::Args),
     Containers(containers::Args),
+    Copy(copy::Args),
     From(from::Args),
     History(history::Args),
     Images(images::Args),
@@ -59,11 +63,13 @@ pub enum Command {
 /// Runs `command`; the exit code is that of a step where the command ran one.
 pub fn run(command: Command, session: &Session) -> Result<ExitCode, CommandError> {
     match command {
+        Command::Add(args) => add::run(&args, session),
         Command::Build(args) => build::run(&args, session),
         Command::Commit(args) => commit::run(&args, session),
         Command::Completion(args) => completion::run(&args),
         Command::Config(args) => config::run(&args, session),
         Command::Containers(args) => containers::run(&args, session),
+        Command::Copy(args) => copy::run(&args, session),
         Command::From(args) => from::run(&args, session),
         Command::History(args) => history::run(&args, session),
         Command::Images(args) => images::run(&args, session),

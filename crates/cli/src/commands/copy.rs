@@ -1,0 +1,210 @@
+//! `gabion copy`, and what it shares with `gabion add`.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use buildkit_core::copy::{Chmod, CopyOptions, Source, Tree, copy};
+use buildkit_core::transfer::Remotes;
+use buildkit_core::transfer::pull::{PullOptions, PullPolicy, resolve_or_pull};
+use buildkit_core::working_container::WorkingContainer;
+use dockerfile::ignore::Ignore;
+use jiff::Timestamp;
+use oci::{Digest, History, Platform};
+use rootfs::Root;
+use store::Store;
+
+use crate::args::registry::RegistryArgs;
+use crate::command_error::CommandError;
+use crate::session::{Progress, Session};
+
+/// Where ignore patterns are found in a context; the first one there counts.
+const IGNORE_FILES: [&str; 2] = [".containerignore", ".dockerignore"];
+/// The longest ignore file that is read.
+const MAX_IGNORE_FILE: u64 = 16 * 1024 * 1024;
+
+/// Copy files, directories or URLs into a working container
+///
+/// Prints a digest of what was copied. Of a directory the content is copied; a pattern may match
+/// several things. Without a destination everything goes to the container's working directory.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    shared: SharedArgs,
+}
+
+/// What `copy` and `add` have in common.
+#[derive(clap::Args)]
+pub struct SharedArgs {
+    /// Add an entry to the image's history
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false",
+          env = "BUILDAH_HISTORY", hide_env = true, action = clap::ArgAction::Set)]
+    pub add_history: bool,
+    /// Digest that a download must have
+    #[arg(long, value_name = "DIGEST")]
+    pub checksum: Option<Digest>,
+    /// Mode of what is made: octal, or changes such as u+x,go-w
+    #[arg(long, value_name = "MODE", allow_hyphen_values = true, value_parser = Chmod::parse)]
+    pub chmod: Option<Chmod>,
+    /// Owner of what is made, looked up in the container [default: root]
+    #[arg(long, value_name = "USER[:GROUP]")]
+    pub chown: Option<String>,
+    /// Directory that the sources are in; nothing outside can be copied
+    #[arg(long, value_name = "DIR")]
+    pub contextdir: Option<PathBuf>,
+    /// Pattern of what is left out
+    #[arg(long, value_name = "PATTERN")]
+    pub exclude: Vec<String>,
+    /// Container or image that the sources are in
+    #[arg(long, value_name = "NAME")]
+    pub from: Option<String>,
+    /// File with patterns of what is left out [default: .containerignore or .dockerignore in the context directory]
+    #[arg(long, value_name = "FILE")]
+    pub ignorefile: Option<PathBuf>,
+    /// Do not print the digest
+    #[arg(short, long)]
+    pub quiet: bool,
+    #[command(flatten)]
+    pub registry: RegistryArgs,
+    /// Name or ID of the working container
+    pub container: String,
+    /// Sources, then the destination unless there is a single source
+    #[arg(value_name = "SOURCE [SOURCE…] [DESTINATION]", required = true, num_args = 1..)]
+    pub paths: Vec<String>,
+}
+
+/// Whether archives are unpacked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// They are copied as they are.
+    Copy,
+    /// They are unpacked.
+    Add,
+}
+
+pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
+    run_as(Verb::Copy, &args.shared, session)
+}
+
+/// Runs `copy` or `add`.
+pub fn run_as(verb: Verb, args: &SharedArgs, session: &Session) -> Result<ExitCode, CommandError> {
+    let (sources, destination) = match args.paths.as_slice() {
+        [source] => (std::slice::from_ref(source), ""),
+        [sources @ .., destination] => (sources, destination.as_str()),
+        [] => return Err(CommandError::new("a source must be given")),
+    };
+    if args.ignorefile.is_some() && args.contextdir.is_none() {
+        return Err(CommandError::new("--ignorefile needs a context directory: give one by --contextdir"));
+    }
+    if args.from.is_some() && args.contextdir.is_some() {
+        return Err(CommandError::new("--from and --contextdir cannot be used together"));
+    }
+    let store = session.store()?;
+    let remotes = session.remotes(&args.registry)?;
+    let mut container = WorkingContainer::open(&store, &args.container)?;
+    let tree = match (&args.from, &args.contextdir) {
+        (Some(name), _) => Tree::Named(named_tree(&store, name, &remotes, args, session)?),
+        (None, Some(dir)) => Tree::Directory(dir.clone()),
+        (None, None) => Tree::Host,
+    };
+    let sources = sources.iter().map(|text| source(text, &tree)).collect::<Result<Vec<_>, _>>()?;
+    let mut options = CopyOptions::new(sources, tree, destination);
+    options.unpack = verb == Verb::Add;
+    options.chown.clone_from(&args.chown);
+    options.chmod.clone_from(&args.chmod);
+    options.checksum.clone_from(&args.checksum);
+    options.exclude = Ignore::from_patterns(args.exclude.iter().map(String::as_str))?;
+    if let Some(dir) = &args.contextdir {
+        options.ignore = ignore(dir, args.ignorefile.as_deref())?;
+    }
+    options.remotes = Some(&remotes);
+    let digest = copy(&container, &options)?;
+    if args.add_history {
+        let verb = if verb == Verb::Add { "ADD" } else { "COPY" };
+        container.state_mut().prepended_empty_layers.push(History {
+            created: Some(Timestamp::now().into()),
+            created_by: format!("/bin/sh -c #(nop) {verb} {digest}"),
+            empty_layer: true,
+            ..History::default()
+        });
+        container.save()?;
+    }
+    if !args.quiet {
+        println!("{}", digest.hex());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A source as typed: on the host, relative to where we are.
+fn source(text: &str, tree: &Tree) -> Result<Source, CommandError> {
+    match (Source::parse(text), tree) {
+        (Source::Path(path), Tree::Host) if !path.starts_with('/') => {
+            let here = std::env::current_dir()
+                .map_err(|error| CommandError::new(format!("cannot tell the current directory: {error}")))?;
+            let here = here
+                .to_str()
+                .ok_or_else(|| CommandError::new("the current directory's name is not UTF-8: give absolute paths"))?;
+            // The directory's own name may hold characters that mean something in a pattern.
+            let literal: String = here
+                .chars()
+                .flat_map(|c| {
+                    let escape = matches!(c, '*' | '?' | '[' | '\\').then_some('\\');
+                    escape.into_iter().chain([c])
+                })
+                .collect();
+            Ok(Source::Path(format!("{literal}/{path}")))
+        }
+        (source, _) => Ok(source),
+    }
+}
+
+/// The container or image that `--from` names; an image that is not in the store is pulled.
+fn named_tree(
+    store: &Store,
+    name: &str,
+    remotes: &Remotes,
+    args: &SharedArgs,
+    session: &Session,
+) -> Result<String, CommandError> {
+    if store.container(name).is_ok() {
+        return Ok(name.to_owned());
+    }
+    let options = PullOptions { policy: PullPolicy::Missing, platform: Platform::host() };
+    let events = session.events(Progress::from_quiet(args.quiet));
+    Ok(resolve_or_pull(store, remotes, name, &options, &events)?.id().to_string())
+}
+
+fn ignore(dir: &Path, file: Option<&Path>) -> Result<Ignore, CommandError> {
+    let mut text = String::new();
+    let failed = |path: &Path, error: std::io::Error| {
+        CommandError::new(format!("cannot read ignore file {}: {error}", path.display()))
+    };
+    let read = |path: &Path, source: std::fs::File, text: &mut String| {
+        source.take(MAX_IGNORE_FILE).read_to_string(text).map(drop).map_err(|error| failed(path, error))
+    };
+    let path = match file {
+        Some(file) => {
+            read(file, std::fs::File::open(file).map_err(|error| failed(file, error))?, &mut text)?;
+            file.to_owned()
+        }
+        None => {
+            // The context may be somebody else's: a symlink in it cannot lead out.
+            let root = Root::open(dir)?;
+            let mut found = None;
+            for name in IGNORE_FILES {
+                match root.open_file_following(name) {
+                    Ok(source) => {
+                        found = Some((name, source));
+                        break;
+                    }
+                    Err(error) if error.is_not_found() => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            let Some((name, source)) = found else { return Ok(Ignore::default()) };
+            read(&dir.join(name), source, &mut text)?;
+            dir.join(name)
+        }
+    };
+    Ignore::parse(&text).map_err(|error| CommandError::new(format!("{}: {error}", path.display())))
+}
