@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! gabion ── thread ─┬─ own mount namespace: sources of mounts, /proc
-//!                   ├─ own network namespace (private network), joined to the bridge by netavark
+//!                   ├─ a network namespace (private network), joined to the bridge by netavark
 //!                   └─ own PID namespace ── runc run ── namespaces of the specification ── process
 //! ```
 //!
@@ -33,7 +33,7 @@ mod users; // USER string → numbers
 
 pub use failure::RunError;
 pub use mounts::{BindSource, Mount, MountError, MountKind, Propagation};
-pub use network::{Network, NetworkConfig, NetworkError};
+pub use network::{Network, NetworkConfig, NetworkError, SharedNetwork};
 pub use process_spec::ProcessSpec;
 pub use run::{Exit, GeneratedFile, HostFiles, Outcome, RunOptions, Stdio, run};
 pub use runner::StartError;

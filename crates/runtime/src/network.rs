@@ -13,7 +13,7 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use nix::fcntl::{Flock, FlockArg};
 use serde_json::{Value, json};
@@ -32,6 +32,8 @@ pub enum Network {
     None,
     /// Its own, joined to a bridge of the host by netavark.
     Private(NetworkConfig),
+    /// As `Private`, one for several runs: making it takes longer than starting a process.
+    Shared(Arc<SharedNetwork>),
 }
 
 impl Default for Network {
@@ -64,6 +66,55 @@ impl Default for NetworkConfig {
     }
 }
 
+/// A private network for several runs, made when the first one needs it. It goes with the value.
+#[derive(Debug)]
+pub struct SharedNetwork {
+    config: NetworkConfig,
+    made: Mutex<Option<PrivateNetwork>>,
+}
+
+impl SharedNetwork {
+    /// A network that is not made yet.
+    pub fn new(config: NetworkConfig) -> Arc<SharedNetwork> {
+        Arc::new(SharedNetwork { config, made: Mutex::new(None) })
+    }
+
+    /// The network, made now if need be.
+    pub(crate) fn join(&self, id: &str, search_path: &str) -> Result<Membership, NetworkError> {
+        let mut made = self.made.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let network = match made.take() {
+            Some(network) => network,
+            None => PrivateNetwork::set_up(&self.config, id, search_path)?,
+        };
+        let namespace = network.namespace.try_clone().map_err(NetworkError::Namespace);
+        let (addresses, gateway) = (network.addresses.clone(), network.gateway);
+        *made = Some(network);
+        Ok(Membership { namespace: namespace?, addresses, gateway })
+    }
+}
+
+/// What a process in a private network needs to know of it.
+#[derive(Debug)]
+pub(crate) struct Membership {
+    /// The network namespace.
+    pub namespace: OwnedFd,
+    /// The process's addresses.
+    pub addresses: Vec<IpAddr>,
+    /// The host's address on the bridge.
+    pub gateway: Option<IpAddr>,
+}
+
+/// A new network namespace. It is made by a thread that ends at once, so that the caller stays
+/// where it is.
+fn new_namespace() -> std::io::Result<OwnedFd> {
+    let make = || -> std::io::Result<OwnedFd> {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET)?;
+        Ok(File::open("/proc/thread-self/ns/net")?.into())
+    };
+    let thread = std::thread::Builder::new().name("network".into()).spawn(make)?;
+    thread.join().map_err(|_| std::io::Error::other("the thread ended"))?
+}
+
 /// A private network that cannot be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -83,6 +134,9 @@ pub enum NetworkError {
     /// No address is left.
     #[error("no free address in the upper half of {0}")]
     NoAddress(String),
+    /// The kernel refuses a namespace.
+    #[error("unable to make a network namespace: {0}")]
+    Namespace(std::io::Error),
     /// The state cannot be kept.
     #[error("unable to keep the network's state in {0}: {1}")]
     State(PathBuf, std::io::Error),
@@ -90,11 +144,9 @@ pub enum NetworkError {
 
 /// A network that is set up; `tear_down` undoes it.
 #[derive(Debug)]
-pub(crate) struct PrivateNetwork {
-    /// The process's addresses.
-    pub addresses: Vec<IpAddr>,
-    /// The host's address on the bridge.
-    pub gateway: Option<IpAddr>,
+struct PrivateNetwork {
+    addresses: Vec<IpAddr>,
+    gateway: Option<IpAddr>,
     netavark: PathBuf,
     config: NetworkConfig,
     search_path: String,
@@ -106,8 +158,8 @@ pub(crate) struct PrivateNetwork {
 }
 
 impl PrivateNetwork {
-    /// Joins the network namespace `namespace` to the bridge.
-    pub fn set_up(config: &NetworkConfig, namespace: OwnedFd, id: &str, search_path: &str) -> Result<PrivateNetwork, NetworkError> {
+    /// Makes a network namespace and joins it to the bridge.
+    fn set_up(config: &NetworkConfig, id: &str, search_path: &str) -> Result<PrivateNetwork, NetworkError> {
         let netavark = find_netavark(config, search_path).ok_or(NetworkError::NetavarkNotFound)?;
         let definition = match &config.definition {
             Some(path) => read_definition(path)?,
@@ -132,6 +184,7 @@ impl PrivateNetwork {
                 gateway = gateway.or(Some(address));
             }
         }
+        let namespace = new_namespace().map_err(NetworkError::Namespace)?;
         let request = json!({
             "container_id": id,
             "container_name": id,
@@ -164,7 +217,7 @@ impl PrivateNetwork {
     }
 
     /// Undoes it. That it cannot be undone harms nobody: what is in the namespace goes with it.
-    pub fn tear_down(&mut self) {
+    fn tear_down(&mut self) {
         if std::mem::take(&mut self.is_up) {
             let _ = self.call("teardown");
         }

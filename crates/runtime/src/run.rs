@@ -16,7 +16,7 @@ use crate::bundle::Bundle;
 use crate::failure::RunError;
 use crate::hosts::{self, Names};
 use crate::mounts::Prepared;
-use crate::network::PrivateNetwork;
+use crate::network::{Membership, SharedNetwork};
 use crate::program::{self, Lookup};
 use crate::relay::{self, Relays};
 use crate::runner::Runner;
@@ -235,14 +235,15 @@ pub fn run(mut options: RunOptions) -> Result<Outcome, RunError> {
     };
     let bundle = Bundle::create(&options.bundle_dir).map_err(bundle_error(&options.bundle_dir))?;
 
-    let own_network = matches!(options.network, Network::Private(_));
-    let mut runner = Runner::start(own_network)?;
-    let mut network = match (&options.network, runner.network_namespace.take()) {
-        (Network::Private(config), Some(namespace)) => {
-            Some(PrivateNetwork::set_up(config, namespace, &options.id, &options.search_path)?)
-        }
-        _ => None,
+    // Outlives the process: taken down after it.
+    let private = match &options.network {
+        Network::Private(config) => Some(SharedNetwork::new(config.clone())),
+        Network::Shared(network) => Some(network.clone()),
+        Network::Host | Network::None => None,
     };
+    let network = private.as_ref().map(|network| network.join(&options.id, &options.search_path)).transpose()?;
+    let namespace = network.as_ref().map(|network| network.namespace.try_clone()).transpose();
+    let runner = Runner::start(namespace.map_err(crate::NetworkError::Namespace)?)?;
 
     let mut stubs = Stubs::default();
     let hostname = options.hostname.clone().unwrap_or_else(|| options.id.chars().take(12).collect());
@@ -286,9 +287,7 @@ pub fn run(mut options: RunOptions) -> Result<Outcome, RunError> {
     let status = runner.wait();
     streams.finish();
     call.clean_up();
-    if let Some(network) = &mut network {
-        network.tear_down();
-    }
+    drop((network, private));
     let left_stubs = stubs.remove();
     let status = status.ok_or_else(|| RunError::Wait(std::io::Error::other("its exit status is lost")))?;
     let exit = exit_of(status);
@@ -343,7 +342,7 @@ fn make_working_dir(root: &Root, options: &RunOptions) -> Result<(), RunError> {
 }
 
 /// `/etc/hosts`, `/etc/resolv.conf` and `/etc/hostname`, as far as they are wanted.
-fn host_files(options: &RunOptions, hostname: &str, network: Option<&PrivateNetwork>) -> Vec<GeneratedFile> {
+fn host_files(options: &RunOptions, hostname: &str, network: Option<&Membership>) -> Vec<GeneratedFile> {
     let wanted = &options.host_files;
     let has_network = !matches!(options.network, Network::None);
     let file = |target: &str, text: String| GeneratedFile { target: target.into(), content: text.into_bytes(), mode: 0o644 };

@@ -4,13 +4,15 @@
 //! comes, the kernel kills everything that it started. It dies with this thread, and this thread
 //! with gabion. Its mount namespace holds what the step's mounts are made from.
 
+use std::ffi::OsStr;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 use rustix::mount::MountPropagationFlags;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
@@ -41,23 +43,21 @@ struct Launch {
 /// The thread. Dropped before a launch, it ends without one.
 #[derive(Debug)]
 pub(crate) struct Runner {
-    /// The network namespace that the runtime will be in, if it was given one of its own.
-    pub network_namespace: Option<OwnedFd>,
     launches: SyncSender<Launch>,
     started: Receiver<Result<Pid, StartError>>,
     thread: JoinHandle<Option<ExitStatus>>,
 }
 
 impl Runner {
-    /// Starts the thread and makes its namespaces.
-    pub fn start(own_network: bool) -> Result<Runner, StartError> {
+    /// Starts the thread and makes its namespaces; it joins `network_namespace`, or stays in the host's.
+    pub fn start(network_namespace: Option<OwnedFd>) -> Result<Runner, StartError> {
         let (launches, to_launch) = sync_channel::<Launch>(1);
-        let (report_namespace, namespace) = sync_channel(1);
+        let (report_ready, ready) = sync_channel(1);
         let (report_start, started) = sync_channel(1);
         let body = move || {
-            let namespaces = make_namespaces(own_network);
-            let ready = namespaces.is_ok();
-            if report_namespace.send(namespaces).is_err() || !ready {
+            let namespaces = make_namespaces(network_namespace);
+            let made = namespaces.is_ok();
+            if report_ready.send(namespaces).is_err() || !made {
                 return None;
             }
             let launch = to_launch.recv().ok()?;
@@ -74,8 +74,8 @@ impl Runner {
         };
         let thread = std::thread::Builder::new().name("step".into()).spawn(body).map_err(StartError::Namespaces)?;
         let gone = || StartError::Namespaces(std::io::Error::other("the thread ended"));
-        let network_namespace = namespace.recv().map_err(|_| gone())?.map_err(StartError::Namespaces)?;
-        Ok(Runner { network_namespace, launches, started, thread })
+        ready.recv().map_err(|_| gone())?.map_err(StartError::Namespaces)?;
+        Ok(Runner { launches, started, thread })
     }
 
     /// Attaches mounts and starts the runtime; gives its process ID.
@@ -92,22 +92,23 @@ impl Runner {
     }
 }
 
-fn make_namespaces(own_network: bool) -> std::io::Result<Option<OwnedFd>> {
-    let mut flags = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID;
-    if own_network {
-        flags |= CloneFlags::CLONE_NEWNET;
+fn make_namespaces(network: Option<OwnedFd>) -> std::io::Result<()> {
+    if let Some(network) = network {
+        setns(network, CloneFlags::CLONE_NEWNET)?;
     }
-    unshare(flags)?;
+    unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID)?;
     // What the host mounts and unmounts is seen here; what is mounted here stays here.
     rustix::mount::mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::DOWNSTREAM)?;
-    hide_second_hierarchy();
-    own_network.then(|| std::fs::File::open("/proc/thread-self/ns/net").map(OwnedFd::from)).transpose()
+    Ok(())
 }
 
 /// On a host with control groups of both versions, the second may have controllers that the first
 /// does not use. crun gives up on seeing that, though nothing asks for them: so it does not see it.
-fn hide_second_hierarchy() {
+fn hide_second_hierarchy(runtime: &OsStr) {
     const UNIFIED: &str = "/sys/fs/cgroup/unified";
+    if Path::new(runtime).file_name() != Some(OsStr::new("crun")) {
+        return;
+    }
     let controllers = std::fs::read_to_string(format!("{UNIFIED}/cgroup.controllers")).unwrap_or_default();
     if !controllers.trim().is_empty() && !crate::spec::host_has_cgroup_v2() {
         // If it stays, the runtime says what it thinks of it.
@@ -118,6 +119,7 @@ fn hide_second_hierarchy() {
 /// Starts the runtime; it dies when the returned descriptor has no holder.
 fn spawn(launch: Launch) -> Result<(std::process::Child, Pid, OwnedFd), StartError> {
     let Launch { mut command, attachments } = launch;
+    hide_second_hierarchy(command.get_program());
     for attachment in &attachments {
         attachment.attach()?;
     }

@@ -246,8 +246,9 @@ fn root_private_network_reaches_the_bridge_and_not_the_loopback() {
              nc -w 1 127.0.0.1 {port} < /dev/null && echo REACHED; nc -w 1 10.88.0.1 {port} < /dev/null && echo REACHED"
         );
         let mut step = Step::new(runtime).sh(&script);
-        let config = runtime::NetworkConfig { state_dir: step.dir().join("networks"), ..Default::default() };
-        let state_dir = config.state_dir.clone();
+        let state = tempfile::tempdir().expect("temp dir");
+        let state_dir = state.path().join("networks");
+        let config = runtime::NetworkConfig { state_dir: state_dir.clone(), ..Default::default() };
         step.options.network = Network::Private(config);
         let done = step.run();
         let lines: Vec<_> = done.stdout.lines().collect();
@@ -259,6 +260,19 @@ fn root_private_network_reaches_the_bridge_and_not_the_loopback() {
         assert_eq!((*route, *internal), ("default via 10.88.0.1", "host.containers.internal"));
         assert_eq!(own.split_whitespace().collect::<Vec<_>>(), [address, "step"]);
         assert_eq!(fs::read_dir(state_dir.join("podman")).expect("dir").count(), 0, "addresses are given back");
+
+        // One network for several runs is the same for each, and goes with the last holder.
+        let config = runtime::NetworkConfig { state_dir: state_dir.clone(), ..Default::default() };
+        let shared = runtime::SharedNetwork::new(config);
+        let address = || {
+            let mut step = Step::new(runtime).sh("ip -4 addr show eth0 | grep -o '10[.]88[.][0-9]*[.][0-9]*/16' | head -1");
+            step.options.network = Network::Shared(shared.clone());
+            step.run().stdout
+        };
+        let first = address();
+        assert!(first.starts_with("10.88."), "{first}");
+        assert_eq!(address(), first);
+        drop(shared);
     }
 }
 

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use rootfs::{Owner, Root};
 use runtime::GeneratedFile;
-pub use runtime::{Capabilities, Exit, HostFiles, Network, NetworkConfig, Outcome, Rlimit, Seccomp, Stdio};
+pub use runtime::{Capabilities, Exit, HostFiles, Network, NetworkConfig, Outcome, Rlimit, Seccomp, SharedNetwork, Stdio};
 
 use crate::working_container::{WorkingContainer, WorkingContainerError};
 pub use mount_request::{InvalidMount, MountRequest, MountRequestKind, MountSource, Sharing, parse_size};
