@@ -404,3 +404,19 @@ fn big_file(path: &Path, size: usize) {
         file.write_all(&(state & 0x0f0f_0f0f_ffff_ffff).to_le_bytes()).expect("write a file");
     }
 }
+
+#[test]
+fn peers_other_stores_are_places_too() {
+    let sandbox = sandbox();
+    let id = two_layers(&sandbox, "oci");
+    let [second, third] = [(); 2].map(|()| Sandbox::new(env!("CARGO_BIN_EXE_gabion")));
+    sandbox.gabion(["push", "-q", "localhost/two", &second.storage("localhost/moved:1")]).ok();
+    assert_eq!(records(&second, "layers"), records(&sandbox, "layers")[..2]);
+    let run = ["localhost/moved:1", "tail", "-n1", "/brick"];
+    assert_eq!(second.podman_run(run).ok(), "clay");
+    assert_eq!(third.gabion(["pull", "-q", &second.storage("moved:1")]).ok(), id);
+    assert_eq!(third.podman_run(run).ok(), "clay");
+    // Into its own store an image gets another name and nothing else.
+    sandbox.gabion(["push", "-q", "localhost/two", "containers-storage:localhost/again:2"]).ok();
+    assert_eq!(sandbox.gabion(["pull", "-q", "--policy=never", "localhost/again:2"]).ok(), id);
+}
