@@ -1,6 +1,10 @@
 //! What lists have in common: aligned columns, and times and sizes as people read them.
 
 use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::command_error::CommandError;
+use crate::template::Template;
 
 /// Writes rows whose cells are parted by tabs so that the columns line up; `gap` blanks lie
 /// between them, and each column but the last takes at least `narrowest`, blanks included.
@@ -20,12 +24,48 @@ pub fn align(rows: &[String], gap: usize, narrowest: usize) -> String {
             text.push_str(cell);
             if column < last {
                 let filled = cell.chars().count();
-                text.extend(std::iter::repeat_n(' ', widths.get(column).map_or(0, |width| width.saturating_sub(filled))));
+                text.extend(std::iter::repeat_n(
+                    ' ',
+                    widths.get(column).map_or(0, |width| width.saturating_sub(filled)),
+                ));
             }
         }
         text.push('\n');
     }
     text
+}
+
+/// Prints a heading, if the template asks for one, and a row for each of `rows`, in columns: as in
+/// Buildah's lists, every blank outside of the template's actions begins a new one.
+pub fn print_rows(
+    format: &str,
+    heading: Option<&Value>,
+    rows: impl IntoIterator<Item = Value>,
+) -> Result<(), CommandError> {
+    let template = Template::parse(&blanks_to_tabs(format))?;
+    let heading = heading.filter(|_| template.is_table()).map(|heading| template.render(heading));
+    let rows = rows.into_iter().map(|row| template.render(&row));
+    let lines: Vec<String> = heading.into_iter().chain(rows).collect::<Result<_, _>>()?;
+    print!("{}", align(&lines, 3, 0));
+    Ok(())
+}
+
+fn blanks_to_tabs(format: &str) -> String {
+    let (table, body) = match format.strip_prefix("table ") {
+        Some(body) => ("table ", body),
+        None => ("", format),
+    };
+    let mut text = String::from(table);
+    let mut rest = body;
+    while let Some(at) = rest.find("{{") {
+        let (before, action) = rest.split_at(at);
+        let end = action.find("}}").map_or(action.len(), |end| end + 2);
+        let (action, after) = action.split_at(end);
+        text.push_str(&before.replace(' ', "\t"));
+        text.push_str(action);
+        rest = after;
+    }
+    text + &rest.replace(' ', "\t")
 }
 
 /// How long ago `time` was at `now`, as Docker says it.
@@ -89,6 +129,18 @@ mod tests {
         assert_eq!(align(&rows, 3, 0), "A      LONG   C\n1234   2      3\nx\n");
         assert_eq!(align(&rows, 2, 6), "A     LONG  C\n1234  2     3\nx\n");
         assert_eq!(align(&[], 3, 0), "");
+    }
+
+    #[test]
+    fn pure_blanks_of_a_format_part_columns() {
+        for (format, expected) in [
+            ("{{.ID}} {{.Name}}", "{{.ID}}\t{{.Name}}"),
+            ("a b {{ .ID }}x", "a\tb\t{{ .ID }}x"),
+            ("table {{.ID}} {{.Tag}}", "table {{.ID}}\t{{.Tag}}"),
+            ("{{if .A}}a b{{end}} {{", "{{if .A}}a\tb{{end}}\t{{"),
+        ] {
+            assert_eq!(blanks_to_tabs(format), expected);
+        }
     }
 
     #[test]

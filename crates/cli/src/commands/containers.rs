@@ -9,7 +9,7 @@ use store::Store;
 use crate::command_error::CommandError;
 use crate::output::indented;
 use crate::session::Session;
-use crate::template::Template;
+use crate::tabular::print_rows;
 
 /// List working containers
 #[derive(clap::Args)]
@@ -49,7 +49,6 @@ struct Row {
 
 pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     let filters = args.filter.iter().map(|text| Filter::parse(text)).collect::<Result<Vec<_>, _>>()?;
-    let template = args.format.as_deref().map(Template::parse).transpose()?;
     let store = session.store()?;
     let rows: Vec<Row> = rows(&store)?
         .into_iter()
@@ -58,10 +57,12 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
         .collect();
     if args.json {
         println!("{}", indented(&rows.iter().map(Row::to_json).collect::<Value>())?);
-    } else if let Some(template) = template {
-        for row in &rows {
-            println!("{}", template.render(&row.to_template())?);
-        }
+    } else if let Some(format) = &args.format {
+        let heading = json!({
+            "ContainerID": "CONTAINER ID", "Builder": "BUILDER", "ImageID": "IMAGE ID",
+            "ImageName": "IMAGE NAME", "ContainerName": "CONTAINER NAME",
+        });
+        print_rows(format, (!args.noheading).then_some(&heading), rows.iter().map(Row::to_template))?;
     } else {
         print_table(&rows, args);
     }

@@ -18,7 +18,7 @@ pub struct Args {
     /// Print each step with this Go template, or all as `json`
     #[arg(long, value_name = "TEMPLATE")]
     format: Option<String>,
-    /// Print times and sizes for people
+    /// Print how long ago instead of times
     #[arg(short = 'H', long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1,
         default_missing_value = "true", require_equals = true)]
     human: bool,
@@ -130,7 +130,7 @@ fn to_template(step: &Step, args: &Args, now: Timestamp) -> Value {
         "CreatedSince": since,
         "CreatedAt": at,
         "CreatedBy": created_by.replace('\t', " "),
-        "Size": if args.human { size(step.size, PODMAN_UNITS) } else { step.size.to_string() },
+        "Size": size(step.size, PODMAN_UNITS),
         "Comment": step.comment,
         "Tags": tags,
     })

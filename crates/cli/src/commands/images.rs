@@ -12,8 +12,7 @@ use self::filter::Filter;
 use crate::command_error::CommandError;
 use crate::output::indented;
 use crate::session::Session;
-use crate::tabular::{BUILDAH_UNITS, ago, align, go_time, size};
-use crate::template::Template;
+use crate::tabular::{BUILDAH_UNITS, ago, align, go_time, print_rows, size};
 
 /// List the images of the store
 #[derive(clap::Args)]
@@ -52,7 +51,6 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
-    let template = args.format.as_deref().map(Template::parse).transpose()?;
     let store = session.store()?;
     let now = Timestamp::now();
     let filters = args.filter.iter().map(|text| Filter::parse(text, &store, now)).collect::<Result<Vec<_>, _>>()?;
@@ -78,8 +76,8 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
         return Ok(ExitCode::SUCCESS);
     }
     let rows: Vec<Row> = newest_first.iter().flat_map(|image| rows(image, args, now)).collect();
-    match template {
-        Some(template) => print_templated(&template, &rows, args)?,
+    match &args.format {
+        Some(format) => print_templated(format, &rows, args)?,
         None => print_table(&rows, args),
     }
     Ok(ExitCode::SUCCESS)
@@ -167,24 +165,20 @@ fn print_table(rows: &[Row], args: &Args) {
     print!("{}", align(&lines, 3, 0));
 }
 
-fn print_templated(template: &Template, rows: &[Row], args: &Args) -> Result<(), CommandError> {
-    let mut lines = Vec::new();
-    if template.is_table() && !args.noheading {
-        lines.push(template.render(&json!({
-            "ID": "IMAGE ID", "Name": "REPOSITORY", "Repository": "REPOSITORY", "Tag": "TAG", "Digest": "DIGEST",
-            "CreatedAt": "CREATED", "Created": "CREATED", "CreatedAtRaw": "CREATED", "Size": "SIZE",
-            "ReadOnly": "R/O", "History": "HISTORY",
-        }))?);
-    }
-    for row in rows {
-        lines.push(template.render(&json!({
+fn print_templated(format: &str, rows: &[Row], args: &Args) -> Result<(), CommandError> {
+    let heading = json!({
+        "ID": "IMAGE ID", "Name": "REPOSITORY", "Repository": "REPOSITORY", "Tag": "TAG", "Digest": "DIGEST",
+        "CreatedAt": "CREATED", "Created": "CREATED", "CreatedAtRaw": "CREATED", "Size": "SIZE",
+        "ReadOnly": "R/O", "History": "HISTORY",
+    });
+    let rows = rows.iter().map(|row| {
+        json!({
             "ID": row.id, "Name": row.repository, "Repository": row.repository, "Tag": row.tag, "Digest": row.digest,
             "CreatedAt": row.created_at, "Created": row.created_at, "CreatedAtRaw": row.created_at_raw,
             "Size": row.size, "ReadOnly": row.is_read_only, "History": row.history,
-        }))?);
-    }
-    print!("{}", align(&lines, 3, 0));
-    Ok(())
+        })
+    });
+    print_rows(format, (!args.noheading).then_some(&heading), rows)
 }
 
 fn to_json(image: &ListedImage, args: &Args, now: Timestamp) -> Value {
