@@ -43,15 +43,15 @@ pub(crate) fn parse(header: &str) -> Vec<Challenge> {
         let get = |name: &str| parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
         if scheme.eq_ignore_ascii_case("basic") {
             challenges.push(Challenge::Basic);
-        } else if scheme.eq_ignore_ascii_case("bearer") {
-            if let Some(realm) = get("realm") {
-                challenges.push(Challenge::Bearer {
-                    realm,
-                    service: get("service"),
-                    scope: get("scope"),
-                    error: get("error"),
-                });
-            }
+        } else if scheme.eq_ignore_ascii_case("bearer")
+            && let Some(realm) = get("realm")
+        {
+            challenges.push(Challenge::Bearer {
+                realm,
+                service: get("service"),
+                scope: get("scope"),
+                error: get("error"),
+            });
         }
     }
     challenges

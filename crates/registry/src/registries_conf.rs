@@ -135,10 +135,10 @@ impl Registries {
         for dir in &files.drop_in_dirs {
             let Ok(entries) = std::fs::read_dir(dir) else { continue };
             for path in entries.flatten().map(|entry| entry.path()) {
-                if path.extension().is_some_and(|e| e == "conf") {
-                    if let Some(name) = path.file_name() {
-                        drop_ins.insert(name.to_owned(), path);
-                    }
+                if path.extension().is_some_and(|e| e == "conf")
+                    && let Some(name) = path.file_name()
+                {
+                    drop_ins.insert(name.to_owned(), path);
                 }
             }
         }
@@ -147,10 +147,10 @@ impl Registries {
                 registries.merge(file, path)?;
             }
         }
-        if let Some(path) = &files.aliases {
-            if let Some(file) = read(path)? {
-                registries.aliases.extend(file.aliases);
-            }
+        if let Some(path) = &files.aliases
+            && let Some(file) = read(path)?
+        {
+            registries.aliases.extend(file.aliases);
         }
         Ok(registries)
     }

@@ -92,10 +92,10 @@ impl Tokens {
         if let Some((realm, service, scope)) = bearer {
             if fresh.is_none() {
                 let known = self.state().bearer.get(access).cloned();
-                if let Some((header, until)) = known {
-                    if Instant::now() + MARGIN < until {
-                        return Ok(Some(header));
-                    }
+                if let Some((header, until)) = known
+                    && Instant::now() + MARGIN < until
+                {
+                    return Ok(Some(header));
                 }
             }
             let mut scopes = access.scopes();
@@ -109,10 +109,10 @@ impl Tokens {
             self.state().bearer.insert(access.clone(), (header.clone(), Instant::now() + lifetime));
             return Ok(Some(header));
         }
-        if challenges.contains(&Challenge::Basic) {
-            if let Some(Login::Basic { username, password }) = self.login(host, client, access)? {
-                return Ok(Some(basic(&username, &password)));
-            }
+        if challenges.contains(&Challenge::Basic)
+            && let Some(Login::Basic { username, password }) = self.login(host, client, access)?
+        {
+            return Ok(Some(basic(&username, &password)));
         }
         Ok(None)
     }

@@ -212,13 +212,12 @@ fn put_layer(
     if matches!(task, Task::Convert { from: Compression::None, level: None, .. }) && compression != Compression::None {
         image.source.remember(&layer.digest, &ReceivedBlob { digest: digest.clone(), size, compression });
     }
-    if let Some(received) = layer.received.as_ref().filter(|received| received.compression == compression) {
-        if received.digest != digest {
-            events(Event::Info(format!(
-                "layer {} was received as blob {} and is now blob {digest}, with the same content",
-                layer.digest, received.digest
-            )));
-        }
+    let received = layer.received.as_ref().filter(|received| received.compression == compression);
+    if let Some(received) = received.filter(|received| received.digest != digest) {
+        events(Event::Info(format!(
+            "layer {} was received as blob {} and is now blob {digest}, with the same content",
+            layer.digest, received.digest
+        )));
     }
     Ok((digest, size, compression))
 }

@@ -56,10 +56,10 @@ pub(super) fn find(file: &AuthFile, registry: &str, repository: &str) -> Result<
         AuthFileKind::Docker | AuthFileKind::DockerLegacy => vec![registry],
     };
     for key in &keys {
-        if let Some(name) = config.helpers.get(*key) {
-            if let Some(login) = helper::get(name, key)? {
-                return Ok(Some(login));
-            }
+        if let Some(name) = config.helpers.get(*key)
+            && let Some(login) = helper::get(name, key)?
+        {
+            return Ok(Some(login));
         }
     }
     if !config.store.is_empty() {
@@ -76,10 +76,11 @@ pub(super) fn find(file: &AuthFile, registry: &str, repository: &str) -> Result<
     }
     // Docker writes URLs, and so did early versions of the other tools.
     for (key, entry) in &config.auths {
-        if as_registry(key) == registry && (file.kind != AuthFileKind::Containers || key.contains("://")) {
-            if let Some(login) = decode(file, key, entry)? {
-                return Ok(Some(login));
-            }
+        if as_registry(key) == registry
+            && (file.kind != AuthFileKind::Containers || key.contains("://"))
+            && let Some(login) = decode(file, key, entry)?
+        {
+            return Ok(Some(login));
         }
     }
     Ok(None)
