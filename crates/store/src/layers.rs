@@ -9,6 +9,8 @@ use ::layers::TarSplitReader;
 use oci::{DiffId, Digest, LayerId};
 use rootfs::Root;
 
+use crate::deletion::unused_layers;
+use crate::journal::{Entry, Purpose};
 use crate::layer_stack::directories;
 use crate::{Error, Layer, Result, Store};
 
@@ -70,6 +72,24 @@ impl Store {
     /// Layers of any stack that were received as the blob with this digest.
     pub fn layers_by_compressed_digest(&self, digest: &Digest) -> Result<Vec<Layer>> {
         Ok(self.layers()?.into_iter().filter(|layer| layer.compressed_digest.as_ref() == Some(digest)).collect())
+    }
+
+    /// Removes the layer `top` if nothing needs it (no image, no container, no layer over it), and
+    /// those below it that are then needed no more. Gives what was removed, top first.
+    pub fn remove_unused_layers(&self, top: &LayerId) -> Result<Vec<LayerId>> {
+        let trash = self.trash();
+        self.journalled(|journal| {
+            let mut layers = self.write_layers()?;
+            let images = self.inner.images.read()?;
+            let containers = self.inner.containers.read()?;
+            let unused = unused_layers(&layers, images.table.iter(), &containers.table, [top.clone()]);
+            if !unused.is_empty() {
+                let entry = Entry { layers: unused.clone(), unneeded: unused.clone(), ..Entry::default() };
+                journal.write(&entry, Purpose::Remove)?;
+                self.remove_layers(&mut layers, &unused, trash.as_ref())?;
+            }
+            Ok(unused)
+        })
     }
 
     /// The directory with the layer's own files.

@@ -57,9 +57,8 @@ impl SealEntry {
 }
 
 impl Store {
-    /// Stages a container's upper dir, which is *moved* when it is published: no file is copied.
-    /// Nobody may write to the container between making the tar of [`StagedLayer::diff_dir`] and
-    /// publishing, which unmounts it.
+    /// Unmounts a container and stages its upper dir, which is *moved* when it is published: no file
+    /// is copied. Nobody may mount the container between this and publishing.
     ///
     /// # Errors
     /// [`Error::UnknownContainer`]; the store was filled through a mount program; the container's
@@ -71,6 +70,13 @@ impl Store {
         let diff = self.layout().diff(&layer.id);
         if !layer.uid_map.is_empty() || !layer.gid_map.is_empty() || diff.with_file_name("diff1").exists() {
             return Err(Error::Damaged { path: diff, reason: "its files are stored with ID maps".into() });
+        }
+        let storage = self.inner.storage_lock.try_write()?;
+        let layers = self.write_layers()?;
+        self.unmount_for_removal(&layer.id)?;
+        drop(layers);
+        if storage.is_some() {
+            self.release_home()?;
         }
         let temp = TempDir::new(self.layout())?;
         make_dir(&temp.path().join("layer").join("diff"))?;

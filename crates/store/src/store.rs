@@ -103,8 +103,10 @@ impl Store {
                 layout,
             }),
         };
-        staging::remove_stale(store.layout())?;
-        store.recover()?;
+        // What resists (a full disk, say) must not keep anybody from using the rest; the next store
+        // opened tries again.
+        let _ = staging::remove_stale(store.layout());
+        let _ = store.recover();
         Ok(store)
     }
 

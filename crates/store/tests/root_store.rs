@@ -117,6 +117,19 @@ fn root_deleting_an_image_leaves_what_others_use() {
 }
 
 #[test]
+fn root_layers_that_nothing_needs_are_removed() {
+    let (sandbox, store) = sandbox();
+    let base = put_file(&store, None, "a", "1");
+    image(&store, std::slice::from_ref(&base), "localhost/app:1");
+    let middle = put_file(&store, Some(&base.id), "b", "2");
+    let top = put_file(&store, Some(&middle.id), "c", "3");
+    assert!(store.remove_unused_layers(&middle.id).expect("nothing to do").is_empty());
+    assert_eq!(store.remove_unused_layers(&top.id).expect("removed"), [top.id, middle.id]);
+    assert!(store.remove_unused_layers(&base.id).expect("nothing to do").is_empty());
+    assert_records_sound(&sandbox);
+}
+
+#[test]
 fn root_container_is_mounted_counted_and_unmounted() {
     let (sandbox, store) = sandbox();
     let base = put_file(&store, None, "a", "1");
@@ -192,9 +205,8 @@ fn root_sealed_upper_dir_becomes_the_layer_by_rename() {
     assert!(!path.join("a").exists());
     assert_eq!(fs::read_to_string(path.join("b")).expect("below"), "2");
     fs::write(path.join("c"), "3").expect("written");
-    store.unmount(&container.id, true).expect("unmounted");
 
-    // The last one: the container goes.
+    // The last one: the container goes, though it is mounted.
     let (staged, new) = stage_upper(&store, &container, AfterSeal::Delete, Some(&sealed.id));
     let mut stack = vec![base.clone(), sealed.clone()];
     let diff_ids: Vec<_> = stack.iter().filter_map(|l| l.diff_id.clone()).chain([new.diff_id.clone()]).collect();
