@@ -122,7 +122,8 @@ impl StageState {
                 }
             }
             Kind::Cmd(command) => {
-                self.config.config.cmd = Some(self.command(command));
+                let args = self.command(command);
+                self.config.config.cmd = (!args.is_empty()).then_some(args);
                 self.cmd_is_own = true;
             }
             Kind::Entrypoint(command) => {
@@ -491,7 +492,7 @@ mod tests {
             ("CMD [\"c\"]\nENTRYPOINT [\"e\"]", Some("e"), Some("c")),
             ("ENTRYPOINT e", Some("/bin/sh -c e"), None),
             ("ENTRYPOINT []", None, None),
-            ("CMD []", None, Some("")),
+            ("CMD []", None, None),
             ("ENV A=1", None, Some("base")),
         ] {
             let (state, _) = apply(text, &[]).expect(text);

@@ -12,7 +12,7 @@ use buildkit_core::build::{BuildError, BuildOptions, Keep, LayerStyle, RunDefaul
 use buildkit_core::event::Event;
 use buildkit_core::image::store_name;
 use buildkit_core::plan::{PROXY_ARGS, PlanOptions};
-use buildkit_core::run::{Capabilities, HostFiles, MountRequest};
+use buildkit_core::run::{Capabilities, HostFiles, MountRequest, parse_size};
 use buildkit_core::transfer::pull::PullPolicy;
 use dockerfile::Source;
 use dockerfile::ignore::Ignore;
@@ -94,6 +94,12 @@ pub struct Args {
     /// Network of RUN steps: private, host, none, or the name of one of Podman's networks
     #[arg(long, visible_alias = "net", value_name = "NETWORK", default_value = "private")]
     network: String,
+    /// Leave the image's own /etc/hostname to RUN steps
+    #[arg(long)]
+    no_hostname: bool,
+    /// Leave the image's own /etc/hosts to RUN steps
+    #[arg(long)]
+    no_hosts: bool,
     /// Run every step, whatever earlier builds did (as every build does for now)
     #[arg(long)]
     no_cache: bool,
@@ -114,6 +120,9 @@ pub struct Args {
     /// Option given to the OCI runtime, without its dashes
     #[arg(long, value_name = "OPTION", value_delimiter = ',')]
     runtime_flag: Vec<String>,
+    /// Size of /dev/shm in RUN steps, such as 64m
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    shm_size: Option<u64>,
     /// Make one layer of everything that the build adds to the base image
     #[arg(long, conflicts_with = "squash_all")]
     squash: bool,
@@ -236,7 +245,7 @@ fn options(args: &Args, session: &Session, context_dir: PathBuf) -> Result<Build
     let build_args: BTreeMap<String, String> = args.build_arg.iter().filter_map(|text| own_value(text)).collect();
     let host_env = PROXY_ARGS.iter().filter(|_| args.http_proxy);
     let host_env = host_env.filter_map(|name| Some(format!("{name}={}", session.env(name)?)));
-    let mut host_files = HostFiles::default();
+    let mut host_files = HostFiles { hosts: !args.no_hosts, hostname: !args.no_hostname, ..HostFiles::default() };
     host_files.add_hosts.extend(args.add_host.iter().cloned());
     let mounts = args.volume.iter().map(|text| MountRequest::parse_volume(text)).collect::<Result<_, _>>()?;
     let search_path = session.env("PATH");
@@ -273,6 +282,7 @@ fn options(args: &Args, session: &Session, context_dir: PathBuf) -> Result<Build
             network: network(if args.network == "default" { "private" } else { &args.network })?,
             host_files,
             capabilities: Capabilities { add: args.cap_add.clone(), drop: args.cap_drop.clone() },
+            shm_size: args.shm_size,
             mounts,
             host_env: host_env.collect(),
             quiet: args.quiet,
@@ -355,6 +365,10 @@ fn read_ignore_file(file: Option<&Path>, context_dir: &Path) -> Result<Ignore, C
     let bytes = read_limited(open).map_err(|error| failed(&error))?;
     let text = String::from_utf8(bytes).map_err(|_| failed(&"it is no UTF-8 text"))?;
     Ignore::parse(&text).map_err(|error| failed(&error))
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    parse_size(text).ok_or_else(|| "expected a number with k, m or g".to_owned())
 }
 
 fn parse_pair(text: &str) -> Result<(String, String), String> {
