@@ -16,7 +16,7 @@ container=$("$gabion" from "$base")
 trap '"$gabion" rm "$container" >/dev/null' EXIT
 
 # Change it: by a command inside, by copying files in, by its mounted root.
-"$gabion" run "$container" -- adduser -D -H -h /usr/share/hello hello
+"$gabion" run "$container" -- sh -c 'echo hello:x:1000:1000::/usr/share/hello:/bin/sh >> /etc/passwd'
 "$gabion" copy -q --chmod 0755 "$container" "$here/hello/hello.sh" /usr/bin/hello
 root=$("$gabion" mount "$container")
 mkdir -p "$root/usr/share/hello"

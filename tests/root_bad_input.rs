@@ -281,12 +281,12 @@ fn root_full_disk() {
     let half = sandbox.write("half", vec![7; 18 << 20]);
     // Copying into a container.
     let container = sandbox.gabion(["from", "--pull=never", "localhost/base"]).ok();
-    sandbox.gabion(["copy", "-q", &container]).arg(&big).arg("/big").fails().says(125, &["no space left"]);
+    sandbox.gabion(["copy", "-q", &container]).arg(&big).arg("/big").fails().says(125, &["No space left"]);
     sandbox.gabion(["rm", &container]).ok();
     // Committing what has no room twice.
     let container = sandbox.gabion(["from", "--pull=never", "localhost/base"]).ok();
     sandbox.gabion(["copy", "-q", &container]).arg(&half).arg("/half").ok();
-    sandbox.gabion(["commit", "-q", &container, "localhost/half"]).fails().says(125, &["no space left"]);
+    sandbox.gabion(["commit", "-q", &container, "localhost/half"]).fails().says(125, &["No space left"]);
     assert_eq!(sandbox.gabion(["images", "--format", "{{.Name}}"]).ok(), "localhost/base");
     // What is there can be removed, and then there is room again.
     sandbox.gabion(["commit", "-q", "--rm", &container, "localhost/half"]).ok();
@@ -303,7 +303,7 @@ fn root_full_disk() {
         &json!({}),
     );
     let source = format!("oci:{}:latest", layout.display());
-    sandbox.gabion(["pull", "-q", &source]).fails().says(125, &["no space left"]);
+    sandbox.gabion(["pull", "-q", &source]).fails().says(125, &["No space left"]);
     assert_eq!(sandbox.gabion(["images", "--format", "{{.Name}}"]).ok(), "localhost/base");
     assert_sound(&sandbox);
     assert_eq!(sandbox.podman_run(["localhost/base", "echo", "fine"]).ok(), "fine");
