@@ -93,7 +93,7 @@ pub fn apply(
 
 /// Unpacks an uncompressed archive into a tree that may hold something already: directories are
 /// merged, anything else in the way is replaced. Owners and modes are the archive's; `.wh.` names
-/// are ordinary ones. Returns the digest and number of the bytes read.
+/// are ordinary ones. An entry for the top sets the owner and mode of `into` itself. Returns the digest and number of the bytes read.
 pub fn unpack(tar: impl Read + Send, into: &Root) -> Result<(Digest, u64), ApplyError> {
     let (result, digest, size) = with_read_ahead(tar, None, |input| {
         Applier::new(into, Rules::Archive).run(TarReader::<_, io::Sink>::new(input, None))
@@ -144,7 +144,12 @@ impl<'a> Applier<'a> {
             self.gid_set.insert(entry.owner.gid);
             let path = clean(&entry.name).ok_or_else(|| reader.invalid("its name leaves the root"))?;
             if path.as_os_str().is_empty() {
-                continue; // the top is the store's
+                // A layer's top is the store's; an archive's is where it is unpacked.
+                if matches!(self.rules, Rules::Archive) && entry.kind == EntryType::Directory {
+                    self.finish(self.root.top(), OsStr::new("."), &entry, None)?;
+                    self.dir_times.push((path, entry.mtime));
+                }
+                continue;
             }
             self.entry(&path, &entry, &mut reader)?;
         }

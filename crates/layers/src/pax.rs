@@ -32,8 +32,11 @@ pub(crate) struct PaxSparse {
     pub map: Vec<u64>,
 }
 
+/// Key and value.
+type Record<'a> = (&'a [u8], &'a [u8]);
+
 /// Splits `data` into records. The error says what is wrong.
-fn records(mut data: &[u8]) -> Result<Vec<(&[u8], &[u8])>, &'static str> {
+fn records(mut data: &[u8]) -> Result<Vec<Record<'_>>, &'static str> {
     let mut records = Vec::new();
     while !data.is_empty() {
         const BAD: &str = "a PAX record with a wrong length";

@@ -253,7 +253,7 @@ struct Reassembly<R: Read, O, F> {
 enum State<F> {
     Between,
     Raw { bytes: Vec<u8>, at: usize },
-    Content { name: OsString, file: F, rest: u64, crc: ContentCrc, expected: u64 },
+    Content { name: OsString, file: F, rest: u64, crc: Box<ContentCrc>, expected: u64 },
 }
 
 impl<R: Read, F: Read, O: FnMut(&OsStr) -> io::Result<F>> Reassembly<R, O, F> {
@@ -267,8 +267,7 @@ impl<R: Read, F: Read, O: FnMut(&OsStr) -> io::Result<F>> Reassembly<R, O, F> {
                     Some(Piece::Entry { name, size, crc }) => {
                         let file =
                             (self.open)(&name).map_err(|source| TarSplitError::File { name: name.clone(), source })?;
-                        self.state =
-                            State::Content { name, file, rest: size, crc: ContentCrc::default(), expected: crc };
+                        self.state = State::Content { name, file, rest: size, crc: Box::default(), expected: crc };
                     }
                 },
                 State::Raw { bytes, at } => {

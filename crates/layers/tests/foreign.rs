@@ -1,4 +1,5 @@
 //! Tars that other programs made: unpacked, and put together again byte for byte.
+#![allow(clippy::expect_used, reason = "tests")]
 
 mod tree;
 

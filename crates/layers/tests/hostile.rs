@@ -1,5 +1,6 @@
 //! Tars that mean harm: whatever is in them, nothing outside the tree changes, nothing panics, and
 //! what is refused is refused with one line that names the entry.
+#![allow(clippy::expect_used, reason = "tests")]
 
 mod tree;
 

@@ -1,5 +1,6 @@
 //! Upper dirs that the kernel's overlayfs made: what is in the merged view must come out of base
 //! and layer applied one over the other.
+#![allow(clippy::expect_used, reason = "tests")]
 
 mod tree;
 

@@ -1,4 +1,5 @@
 //! `apply(diff(x)) == x` over generated trees, and the sealed dirs equal both.
+#![allow(clippy::expect_used, reason = "tests")]
 
 mod tree;
 

@@ -18,17 +18,17 @@
 //! ```
 #![forbid(unsafe_code)]
 
-mod copy; // file data with its holes
 mod dir; // an open directory and the names in it
 mod error; // which call failed on which path
+mod file_data; // reflinks and holes
 mod metadata; // type, owner, mode, times of a file
 mod root; // paths resolved beneath a root
 mod walk; // every entry below a directory, in byte order
 mod xattr; // extended attributes of a name, never through a symlink
 
-pub use copy::{copy_file_data, next_data, reflink};
 pub use dir::Dir;
 pub use error::{Error, Result};
+pub use file_data::{next_data, reflink};
 pub use metadata::{Device, FileType, Metadata, Owner, Time};
 pub use root::Root;
 pub use walk::{Entry, Event, Next, walk, walk_below};

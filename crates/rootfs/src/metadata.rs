@@ -94,6 +94,7 @@ pub struct Metadata {
 }
 
 impl Metadata {
+    #[allow(clippy::unnecessary_cast, reason = "the kernel's types differ from one architecture to another")]
     pub(crate) fn from_stat(stat: &Stat) -> Metadata {
         use rustix::fs::FileType as Raw;
         let file_type = match Raw::from_raw_mode(stat.st_mode) {

@@ -122,7 +122,7 @@ pub fn run_as(verb: Verb, args: &SharedArgs, session: &Session) -> Result<ExitCo
     if args.add_history {
         let verb = if verb == Verb::Add { "ADD" } else { "COPY" };
         container.state_mut().prepended_empty_layers.push(History {
-            created: Some(Timestamp::now().into()),
+            created: Some(Timestamp::now()),
             created_by: format!("/bin/sh -c #(nop) {verb} {digest}"),
             empty_layer: true,
             ..History::default()
