@@ -9,9 +9,9 @@
 //! stage's end ──commit──▶ image;  a stage that is only read from stays a container
 //! ```
 //!
-//! Whatever happens, no working container and no layer without an image is left behind. What a
-//! stage that is not the target made is removed when the build is done: there is no cache yet
-//! that could use it.
+//! A layer that is done has a nameless image over it, which the next one replaces: even a killed
+//! build leaves nothing that `rm` and `rmi --prune` don't find. Any other build removes its
+//! containers and what its stages made, as there is no cache yet that could use it.
 
 mod error; // one line each, with the place in the file
 mod execute; // a step is done
@@ -22,8 +22,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use dockerfile::{Diagnostic, Source};
-use oci::{ContainerId, ImageId, LayerId};
-use store::{NewImage, Store};
+use oci::{ContainerId, ImageId};
+use store::Store;
 
 use crate::commit::Committed;
 use crate::event::{Event, Events};
@@ -49,8 +49,8 @@ pub(crate) struct Build<'b, 's> {
     done: BTreeMap<usize, Done<'s>>,
     /// Every container that was made; those left at the end are removed.
     containers: Vec<ContainerId>,
-    /// Top layers of stages whose image is not made yet.
-    sealed: BTreeMap<usize, LayerId>,
+    /// Nameless images over what is done of stages whose own image is not made yet.
+    unfinished: BTreeMap<usize, ImageId>,
     /// Images that were there before: none of them is ever removed.
     before: HashSet<ImageId>,
     /// Build arguments that an ARG asked for.
@@ -103,12 +103,12 @@ pub fn build(
         scope: Arc::new(scope),
         done: BTreeMap::new(),
         containers: Vec::new(),
-        sealed: BTreeMap::new(),
+        unfinished: BTreeMap::new(),
         before,
         consumed: BTreeSet::new(),
     };
     let result = build.run();
-    let cleaned = build.clean_up(result.is_err());
+    let cleaned = build.clean_up(result.as_ref().ok().map(|committed| &committed.image_id));
     let committed = result?;
     cleaned?;
     build.warn_of_unused_arguments(&file);
@@ -142,10 +142,10 @@ impl<'s> Build<'_, 's> {
     }
 
     /// Removes what is in the way: containers, and images of stages that were only built upon.
-    fn clean_up(&mut self, failed: bool) -> Result<(), BuildError> {
+    fn clean_up(&mut self, result: Option<&ImageId>) -> Result<(), BuildError> {
         let keep = match self.options.keep {
             Keep::Nothing => false,
-            Keep::OnFailure => failed,
+            Keep::OnFailure => result.is_none(),
             Keep::Always => true,
         };
         let mut first_error = None;
@@ -158,34 +158,28 @@ impl<'s> Build<'_, 's> {
                 }
             }
         }
-        for top in std::mem::take(&mut self.sealed).into_values().filter(|_| !keep) {
-            if let Err(error) = self.remove_layers(top) {
+        let unfinished = std::mem::take(&mut self.unfinished).into_values();
+        let images: Vec<ImageId> = unfinished.chain(self.done.values().filter_map(|done| done.image.clone())).collect();
+        for image in images.iter().filter(|image| !keep && Some(*image) != result) {
+            if let Err(error) = self.remove_image(image) {
                 first_error.get_or_insert(error);
-            }
-        }
-        for image in self.done.values().filter_map(|done| done.image.as_ref()) {
-            if self.before.contains(image) || keep {
-                continue;
-            }
-            let is_named = self.store.image_by_id(image).is_ok_and(|record| !record.names.is_empty());
-            if !is_named {
-                match self.store.delete_image(image) {
-                    Err(error) if !error.is_not_found() => _ = first_error.get_or_insert(error),
-                    _ => {}
-                }
             }
         }
         self.done.clear();
         first_error.map_or(Ok(()), |error| Err(error.into()))
     }
 
-    /// Removes a layer that no image has, and those below it that nothing else uses: what is
-    /// removed with an image is the store's to know, so one is made over the layer first.
-    fn remove_layers(&self, top: LayerId) -> store::Result<()> {
-        let config = format!("{{\"rootfs\":{{}},\"comment\":\"{top}\"}}").into_bytes();
-        let image = self.store.create_image(NewImage::new(config, b"{}".to_vec(), Some(top)))?;
-        self.store.delete_image(&image.id)?;
-        Ok(())
+    /// Removes a nameless image of this build; one that was there before, or got a name, stays.
+    fn remove_image(&self, image: &ImageId) -> store::Result<()> {
+        let is_ours =
+            !self.before.contains(image) && self.store.image_by_id(image).is_ok_and(|record| record.names.is_empty());
+        if !is_ours {
+            return Ok(());
+        }
+        match self.store.delete_image(image) {
+            Err(error) if !error.is_not_found() => Err(error),
+            _ => Ok(()),
+        }
     }
 
     fn warn_of_unused_arguments(&self, file: &dockerfile::Dockerfile) {

@@ -6,13 +6,12 @@ use std::sync::atomic::Ordering;
 use dockerfile::instruction::Kind;
 use dockerfile::{Instruction, Source};
 use oci::{Format, History};
-use store::AfterSeal;
 
 use super::error::{BuildError, StepError};
 use super::execute;
 use super::options::{Keep, LayerStyle};
 use super::{Build, Done};
-use crate::commit::{Afterwards, CommitOptions, Committed, Layers, changes, commit};
+use crate::commit::{Afterwards, CommitOptions, Committed, Layers, commit, commit_and_continue};
 use crate::event::Event;
 use crate::image::Image;
 use crate::plan::{Base, Stage};
@@ -248,22 +247,21 @@ impl<'a, 'b, 's> StageBuild<'a, 'b, 's> {
 
     /// The upper dir becomes a layer, and the container goes on over it.
     fn seal(&mut self, pending: Pending) -> Result<(), StepError> {
-        let options =
-            CommitOptions { times: self.build.options.times, stubs: pending.stubs, ..CommitOptions::default() };
-        let parent = self.container.state().top_layer.clone();
-        let ready = changes(&self.container, parent.as_ref(), Some(AfterSeal::Continue), &options)?;
-        let id = ready.1.id();
-        self.build.store.publish(vec![ready], None)?;
-        self.build.sealed.insert(self.stage.index, id.clone());
-        let entry = self.entry(pending.created_by, false);
-        let state = self.container.state_mut();
-        state.top_layer = Some(id.clone());
-        state.mount_point.clear();
-        let appended = std::mem::take(&mut state.appended_empty_layers);
-        state.config.history.push(entry);
-        state.config.history.extend(appended);
-        self.container.save()?;
-        (self.build.events)(Event::StepDone { id: id.to_string() });
+        let options = CommitOptions {
+            format: Some(self.build.options.format),
+            times: self.build.options.times,
+            stubs: pending.stubs,
+            ..CommitOptions::default()
+        };
+        self.container.state_mut().created_by = pending.created_by;
+        let (committed, layer) = commit_and_continue(&mut self.container, &options)?;
+        // The image before it has done its service: this one reaches its layers too.
+        let image = committed.image_id;
+        if let Some(earlier) = self.build.unfinished.insert(self.stage.index, image.clone()).filter(|old| *old != image)
+        {
+            self.build.remove_image(&earlier)?;
+        }
+        (self.build.events)(Event::StepDone { id: layer.to_string() });
         Ok(())
     }
 
@@ -320,7 +318,10 @@ impl<'a, 'b, 's> StageBuild<'a, 'b, 's> {
         };
         let base_name = self.container.state().image.clone();
         let committed = commit(self.container, &commit_options, self.build.events)?;
-        self.build.sealed.remove(&self.stage.index);
+        if let Some(earlier) = self.build.unfinished.remove(&self.stage.index).filter(|old| *old != committed.image_id)
+        {
+            self.build.remove_image(&earlier)?;
+        }
         (self.build.events)(Event::StepDone { id: committed.image_id.to_string() });
         if is_target {
             return Ok(Some(committed));
