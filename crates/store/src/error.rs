@@ -129,6 +129,9 @@ pub enum Error {
         /// The kernel's reason.
         source: io::Error,
     },
+    /// A layer's tree that cannot be read.
+    #[error(transparent)]
+    Tree(#[from] rootfs::Error),
     /// Records that are not JSON.
     #[error("{}: {source}", .path.display())]
     Json {
@@ -151,7 +154,7 @@ pub enum Error {
 
 impl Error {
     /// For `map_err`: an I/O error with what was being done to which path.
-    pub(crate) fn io<E: Into<io::Error>>(action: &'static str, path: &Path) -> impl FnOnce(E) -> Error {
+    pub(crate) fn io<E: Into<io::Error>>(action: &'static str, path: &Path) -> impl FnOnce(E) -> Error + use<E> {
         let path = path.to_owned();
         move |source| Error::Io { action, path, source: source.into() }
     }

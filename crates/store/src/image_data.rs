@@ -66,15 +66,9 @@ pub(crate) struct StagedImage {
     files: Vec<(PathBuf, String)>,
 }
 
-/// Whether [`StagedImage::new`] syncs each file; the caller syncs the file system otherwise.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sync {
-    EachFile,
-    Later,
-}
-
 impl StagedImage {
-    pub fn new(store: &Store, image: NewImage, sync: Sync) -> Result<StagedImage> {
+    /// Writes and syncs the items.
+    pub fn new(store: &Store, image: NewImage) -> Result<StagedImage> {
         let temp = TempDir::new(store.layout())?;
         let mut files = Vec::with_capacity(image.data.len());
         for (index, item) in image.data.iter().enumerate() {
@@ -84,7 +78,7 @@ impl StagedImage {
             let write = || -> io::Result<()> {
                 let mut file = File::options().write(true).create_new(true).mode(0o600).open(&path)?;
                 file.write_all(&item.bytes)?;
-                if sync == Sync::EachFile { file.sync_data() } else { Ok(()) }
+                file.sync_data()
             };
             write().map_err(Error::io("write", &path))?;
             files.push((path, name));

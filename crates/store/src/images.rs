@@ -5,7 +5,7 @@ use oci::{Digest, ImageId, LayerId};
 use serde_json::{Map, Value};
 
 use crate::deletion::unused_layers;
-use crate::image_data::{BigData, StagedImage, Sync};
+use crate::image_data::{BigData, StagedImage};
 use crate::journal::{Entry, Purpose};
 use crate::staging::remove_tree;
 use crate::table::Writing;
@@ -87,7 +87,7 @@ impl Store {
     /// [`Error::UnknownLayer`] if the top layer is not (or no longer) in the store,
     /// [`Error::OtherLayer`] if the image exists with another one.
     pub fn create_image(&self, image: NewImage) -> Result<Image> {
-        let staged = StagedImage::new(self, image, Sync::EachFile)?;
+        let staged = StagedImage::new(self, image)?;
         self.journalled(|journal| {
             // Held to the end: it keeps the top layer from being deleted.
             let layers = self.read_layers()?;

@@ -124,11 +124,7 @@ impl Store {
             Err(error) => return Err(Error::io("open", &tar_split_path)(error)),
         };
         let diff = top.dir().join("diff");
-        let root = Root::open(&diff).map_err(|error| Error::Io {
-            action: "open",
-            path: diff.clone(),
-            source: io::Error::other(error),
-        })?;
+        let root = Root::open(diff)?;
         // Only a layer whose top was copied for an ID map has files of its tar elsewhere.
         let others: Vec<PathBuf> =
             stack.iter().flat_map(|located| crate::layer_dir::diffs(&located.dir())).skip(1).collect();

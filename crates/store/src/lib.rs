@@ -18,6 +18,7 @@
 
 mod container_records; // look-up, creation, renaming, deletion of containers
 mod deletion; // layers leave: records, then directories
+mod durability; // data is on disk before a record names it
 mod error; // what can go wrong, as one line
 mod image_data; // what is stored beside an image's record
 mod image_lookup; // what a user means by a name

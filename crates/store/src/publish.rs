@@ -1,14 +1,14 @@
 //! From staged to visible: layers that are ready become records, with an image over them, in one
 //! step under the locks.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use oci::media_type::Compression;
 use oci::{DiffId, Digest, LayerId};
 
-use crate::image_data::{StagedImage, Sync};
+use crate::image_data::StagedImage;
 use crate::images::check_image;
 use crate::journal::{Entry, Journal, Purpose};
 use crate::layer_dir::{self, Below, Durability};
@@ -46,7 +46,7 @@ impl StagedLayer {
             .map_err(Error::io("create", &path))
     }
 
-    fn tar_split(&self) -> PathBuf {
+    pub(crate) fn tar_split(&self) -> PathBuf {
         self.temp.path().join("tar-split.gz")
     }
 
@@ -158,8 +158,8 @@ impl Store {
                 return Err(Error::NoTarSplit { id: new.id() });
             }
         }
-        let image = image.map(|image| StagedImage::new(self, image, Sync::Later)).transpose()?;
-        self.sync_data()?;
+        let image = image.map(|image| StagedImage::new(self, image)).transpose()?;
+        self.sync_staged(&layers)?;
         let seals = layers.iter().any(|(staged, _)| staged.upper.is_some());
         let trash = if seals { self.trash() } else { None };
         self.journalled(|journal| self.publish_locked(journal, &layers, image.as_ref(), trash.as_ref()))
@@ -233,7 +233,7 @@ impl Store {
             self.place_empty_layer(&mut layers, fresh, Some(sealed))?;
         }
         if !few {
-            self.sync_data()?;
+            self.sync_all()?;
         } else if !missing.is_empty() {
             for dir in [layout.home(), layout.links(), layout.layers_dir()] {
                 File::open(&dir).and_then(|dir| dir.sync_all()).map_err(Error::io("sync", &dir))?;
@@ -304,11 +304,6 @@ impl Store {
         let Some(parent) = parent else { return Ok(None) };
         let located = self.locate(layers, parent)?.ok_or(Error::UnknownLayer { id: parent.clone() })?;
         Below::read(&located.dir()).map(Some)
-    }
-
-    fn sync_data(&self) -> Result<()> {
-        let home = self.layout().home();
-        fs::File::open(&home).and_then(|dir| Ok(rustix::fs::syncfs(&dir)?)).map_err(Error::io("sync", &home))
     }
 }
 
