@@ -4,7 +4,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::Child;
 
 use serde_json::{Value, json};
 use test_support::{Outcome, Sandbox, Tree, store_check};
@@ -472,13 +474,10 @@ fn root_bad_dockerfiles_are_refused_before_anything_is_done() {
     assert_clean(&sandbox);
 }
 
-#[test]
-fn root_interrupted_builds_leave_nothing_behind() {
-    use std::io::{BufRead, BufReader};
-
-    let sandbox = sandbox();
-    let dockerfile = "FROM localhost/base\nRUN echo 1 > /1\nRUN echo begun; sleep 100\n";
-    let dir = context(&sandbox, "interrupted", dockerfile, &Tree::new());
+/// Starts a build that makes two layers and then waits in its third step.
+fn waiting_build(sandbox: &Sandbox) -> Child {
+    let dockerfile = "FROM localhost/base\nRUN echo 1 > /1\nRUN echo 2 > /2\nRUN echo begun; sleep 100\n";
+    let dir = context(sandbox, "waiting", dockerfile, &Tree::new());
     let mut child = sandbox.gabion(["build", "--network=none"]).arg(&dir).spawn();
     let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
     let mut line = String::new();
@@ -486,8 +485,34 @@ fn root_interrupted_builds_leave_nothing_behind() {
         line.clear();
         assert_ne!(stdout.read_line(&mut line).expect("read"), 0, "it ended too early");
     }
+    child
+}
+
+#[test]
+fn root_interrupted_builds_leave_nothing_behind() {
+    let sandbox = sandbox();
+    let before = images(&sandbox);
+    let mut child = waiting_build(&sandbox);
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("kill");
     assert_eq!(child.wait().expect("wait").code(), Some(130));
+    assert_eq!(images(&sandbox), before);
+    assert_clean(&sandbox);
+}
+
+#[test]
+fn root_killed_builds_leave_what_the_commands_remove() {
+    let sandbox = sandbox();
+    let before = images(&sandbox);
+    let mut child = waiting_build(&sandbox);
+    child.kill().expect("kill");
+    child.wait().expect("wait");
+    store_check::assert_records_sound(&sandbox);
+    assert_eq!(images(&sandbox).len(), before.len() + 1, "what was done has a nameless image");
+    sandbox.gabion(["rm", "--all"]).ok();
+    sandbox.gabion(["rmi", "--prune"]).ok();
+    assert_eq!(images(&sandbox), before);
+    assert_clean(&sandbox);
+    build(&sandbox, "retried", "FROM localhost/base\nRUN echo 1 > /1\n", &Tree::new(), &[]);
     assert_clean(&sandbox);
 }
