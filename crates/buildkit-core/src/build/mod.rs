@@ -132,11 +132,10 @@ impl<'s> Build<'_, 's> {
     /// Removes the containers of stages that neither `stage` nor a later one reads.
     fn drop_unread(&mut self, stage: &Stage) {
         for done in self.done.values_mut() {
-            if done.last_reader.is_none_or(|reader| reader < stage.index) {
-                if let Some(container) = done.container.take() {
-                    // What is not removed now is removed at the end.
-                    let _ = container.remove();
-                }
+            let is_read = done.last_reader.is_some_and(|reader| reader >= stage.index);
+            if let Some(container) = done.container.take_if(|_| !is_read) {
+                // What is not removed now is removed at the end.
+                let _ = container.remove();
             }
         }
     }
@@ -151,10 +150,9 @@ impl<'s> Build<'_, 's> {
         let mut first_error = None;
         if !keep {
             for id in std::mem::take(&mut self.containers) {
-                if let Err(error) = self.store.delete_container(&id) {
-                    if !error.is_not_found() {
-                        first_error.get_or_insert(error);
-                    }
+                match self.store.delete_container(&id) {
+                    Err(error) if !error.is_not_found() => _ = first_error.get_or_insert(error),
+                    _ => {}
                 }
             }
         }

@@ -92,11 +92,13 @@ impl<'a, 'b, 's> StageBuild<'a, 'b, 's> {
             state.image = build.done.get(index).map(|done| done.base_name.clone()).unwrap_or_default();
         }
         let config = container.state().config.clone();
-        let mut state = match &stage.base {
-            Base::Stage(index) if build.done.contains_key(index) => {
-                StageState::on_stage(&build.done[index].state, config)
-            }
-            _ => StageState::new(build.scope.clone(), config),
+        let base = match &stage.base {
+            Base::Stage(index) => build.done.get(index),
+            _ => None,
+        };
+        let mut state = match base {
+            Some(base) => StageState::on_stage(&base.state, config),
+            None => StageState::new(build.scope.clone(), config),
         };
         for (name, value) in &build.options.env {
             state.config.config.set_env(name, value);
