@@ -5,6 +5,7 @@
 mod args; // what precedes the subcommand
 mod command_error; // one line, an optional hint, an exit code
 mod commands; // a file per subcommand
+mod ignore_file; // what stays out of copies and builds
 mod output; // what several commands print alike
 mod session; // the store and the environment a command works with
 mod tabular; // lists: columns, times, sizes

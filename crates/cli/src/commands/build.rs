@@ -15,7 +15,6 @@ use buildkit_core::plan::{PROXY_ARGS, PlanOptions};
 use buildkit_core::run::{Capabilities, HostFiles, MountRequest, parse_size};
 use buildkit_core::transfer::pull::PullPolicy;
 use dockerfile::Source;
-use dockerfile::ignore::Ignore;
 use oci::{Format, Platform};
 
 use crate::args::platform::PlatformArgs;
@@ -23,12 +22,11 @@ use crate::args::registry::RegistryArgs;
 use crate::args::{parse_format, parse_pull_policy};
 use crate::command_error::{CommandError, printable};
 use crate::commands::run::{default_runtime, network};
+use crate::ignore_file;
 use crate::session::{Progress, Session};
 
 /// Names that a Dockerfile is looked for by, in this order.
 const FILE_NAMES: [&str; 2] = ["Containerfile", "Dockerfile"];
-/// Names that an ignore file is looked for by, in this order.
-const IGNORE_NAMES: [&str; 2] = [".containerignore", ".dockerignore"];
 /// A Dockerfile is no longer than this many bytes.
 const FILE_LIMIT: u64 = 64 << 20;
 
@@ -236,7 +234,7 @@ fn report(error: &BuildError) -> CommandError {
 }
 
 fn options(args: &Args, session: &Session, context_dir: PathBuf) -> Result<BuildOptions, CommandError> {
-    let ignore = read_ignore_file(args.ignorefile.as_deref(), &context_dir)?;
+    let ignore = ignore_file::read(&context_dir, args.ignorefile.as_deref())?;
     let names = args.tag.iter().map(|name| store_name(name)).collect::<Result<_, _>>()?;
     let own_value = |text: &str| match text.split_once('=') {
         Some((name, value)) => Some((name.to_owned(), value.to_owned())),
@@ -350,21 +348,6 @@ fn read_limited(reader: impl Read) -> std::io::Result<Vec<u8>> {
         return Err(std::io::Error::other("the file is too large"));
     }
     Ok(bytes)
-}
-
-fn read_ignore_file(file: Option<&Path>, context_dir: &Path) -> Result<Ignore, CommandError> {
-    let path = match file {
-        Some(file) => file.to_owned(),
-        None => match IGNORE_NAMES.iter().map(|name| context_dir.join(name)).find(|path| path.is_file()) {
-            Some(path) => path,
-            None => return Ok(Ignore::default()),
-        },
-    };
-    let failed = |error: &dyn std::fmt::Display| CommandError::new(format!("ignore file {}: {error}", path.display()));
-    let open = std::fs::File::open(&path).map_err(|error| failed(&error))?;
-    let bytes = read_limited(open).map_err(|error| failed(&error))?;
-    let text = String::from_utf8(bytes).map_err(|_| failed(&"it is no UTF-8 text"))?;
-    Ignore::parse(&text).map_err(|error| failed(&error))
 }
 
 fn size(text: &str) -> Result<u64, String> {

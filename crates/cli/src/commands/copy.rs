@@ -1,7 +1,6 @@
 //! `gabion copy`, and what it shares with `gabion add`.
 
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use buildkit_core::copy::{Chmod, CopyOptions, Source, Tree, copy};
@@ -11,17 +10,12 @@ use buildkit_core::working_container::WorkingContainer;
 use dockerfile::ignore::Ignore;
 use jiff::Timestamp;
 use oci::{Digest, History, Platform};
-use rootfs::Root;
 use store::Store;
 
 use crate::args::registry::RegistryArgs;
 use crate::command_error::CommandError;
+use crate::ignore_file;
 use crate::session::{Progress, Session};
-
-/// Where ignore patterns are found in a context; the first one there counts.
-const IGNORE_FILES: [&str; 2] = [".containerignore", ".dockerignore"];
-/// The longest ignore file that is read.
-const MAX_IGNORE_FILE: u64 = 16 * 1024 * 1024;
 
 /// Copy files, directories or URLs into a working container
 ///
@@ -115,7 +109,7 @@ pub fn run_as(verb: Verb, args: &SharedArgs, session: &Session) -> Result<ExitCo
     options.checksum.clone_from(&args.checksum);
     options.exclude = Ignore::from_patterns(args.exclude.iter().map(String::as_str))?;
     if let Some(dir) = &args.contextdir {
-        options.ignore = ignore(dir, args.ignorefile.as_deref())?;
+        options.ignore = ignore_file::read(dir, args.ignorefile.as_deref())?;
     }
     options.remotes = Some(&remotes);
     let digest = copy(&container, &options)?;
@@ -172,39 +166,4 @@ fn named_tree(
     let options = PullOptions { policy: PullPolicy::Missing, platform: Platform::host() };
     let events = session.events(Progress::from_quiet(args.quiet));
     Ok(resolve_or_pull(store, remotes, name, &options, &events)?.id().to_string())
-}
-
-fn ignore(dir: &Path, file: Option<&Path>) -> Result<Ignore, CommandError> {
-    let mut text = String::new();
-    let failed = |path: &Path, error: std::io::Error| {
-        CommandError::new(format!("cannot read ignore file {}: {error}", path.display()))
-    };
-    let read = |path: &Path, source: std::fs::File, text: &mut String| {
-        source.take(MAX_IGNORE_FILE).read_to_string(text).map(drop).map_err(|error| failed(path, error))
-    };
-    let path = match file {
-        Some(file) => {
-            read(file, std::fs::File::open(file).map_err(|error| failed(file, error))?, &mut text)?;
-            file.to_owned()
-        }
-        None => {
-            // The context may be somebody else's: a symlink in it cannot lead out.
-            let root = Root::open(dir)?;
-            let mut found = None;
-            for name in IGNORE_FILES {
-                match root.open_file_following(name) {
-                    Ok(source) => {
-                        found = Some((name, source));
-                        break;
-                    }
-                    Err(error) if error.is_not_found() => {}
-                    Err(error) => return Err(error.into()),
-                }
-            }
-            let Some((name, source)) = found else { return Ok(Ignore::default()) };
-            read(&dir.join(name), source, &mut text)?;
-            dir.join(name)
-        }
-    };
-    Ignore::parse(&text).map_err(|error| CommandError::new(format!("{}: {error}", path.display())))
 }
