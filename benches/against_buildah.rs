@@ -108,7 +108,7 @@ impl Store {
 
     /// A container on `image` into which `files` were copied.
     fn container(&self, image: &str, files: &Path) -> String {
-        let container = self.tool(&["from", "--pull-never", image]).ok();
+        let container = self.tool(&["from", "--pull=never", image]).ok();
         let root = self.tool(&["mount", &container]).ok();
         Tool::new("cp").arg("-a").arg(files).arg(root).ok();
         self.tool(&["umount", &container]).ok();
@@ -197,7 +197,7 @@ fn commit_small(bench: &Bench) {
 
 fn from_run_rm(bench: &Bench) {
     bench.compare("`from`, `run true`, `rm`", |store| {
-        let from = store.timed(&["from", "--pull-never", "--name", "quick", "localhost/base"]);
+        let from = store.timed(&["from", "--pull=never", "--name", "quick", "localhost/base"]);
         let run = store.timed(&["run", "--network", "host", "quick", "true"]);
         let rm = store.timed(&["rm", "quick"]);
         Cost { time: from.time + run.time + rm.time, memory: from.memory.max(run.memory).max(rm.memory) }
@@ -253,7 +253,7 @@ fn build(bench: &Bench) {
     let context = context.to_str().expect("UTF-8").to_owned();
     bench.compare("`build --layers --no-cache`, 8 steps", |store| {
         let layers: &[&str] = if store.program == bench.stores[0].program { &[] } else { &["--layers"] };
-        let build = ["build", "-q", "--no-cache", "--pull-never", "--network", "host", "-t", "localhost/built"];
+        let build = ["build", "-q", "--no-cache", "--pull=never", "--network", "host", "-t", "localhost/built"];
         let cost = store.timed(&[&build[..], layers, &[&context]].concat());
         store.tool(&["rmi", "--force", "localhost/built"]).ok();
         cost
