@@ -1,16 +1,12 @@
 //! The bundle: a directory for one run, removed with all in it when the run is over.
 
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-
-use rustix::fs::{Mode, OFlags};
 
 /// The directory of a run.
 #[derive(Debug)]
 pub(crate) struct Bundle {
     path: PathBuf,
-    fd: OwnedFd,
 }
 
 impl Bundle {
@@ -18,19 +14,12 @@ impl Bundle {
     /// is for its owner alone.
     pub fn create(path: &Path) -> std::io::Result<Bundle> {
         std::fs::DirBuilder::new().mode(0o700).create(path)?;
-        let path = path.canonicalize()?;
-        let fd = rustix::fs::open(&path, OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-        Ok(Bundle { path, fd })
+        Ok(Bundle { path: path.canonicalize()? })
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// It, held open.
-    pub fn fd(&self) -> &OwnedFd {
-        &self.fd
     }
 
     /// Writes a file that may be read by all inside the process's root, and gives its path.

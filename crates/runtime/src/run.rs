@@ -21,7 +21,7 @@ use crate::program::{self, Lookup};
 use crate::relay::{self, Relays};
 use crate::runner::Runner;
 use crate::seccomp::Architecture;
-use crate::signals::{Request, Signals};
+use crate::signals::{Request, Signals, WATCH_INTERVAL};
 use crate::stubs::{StubKind, Stubs};
 use crate::terminal::{self, RawMode};
 use crate::{Capabilities, Mount, Network, ProcessSpec, Rlimit, Seccomp, spec};
@@ -257,10 +257,11 @@ pub fn run(mut options: RunOptions) -> Result<Outcome, RunError> {
     let capabilities = options.capabilities.resolve(crate::security::last_known_capability())?;
     let rlimits = options.rlimits.iter().map(Rlimit::to_spec).collect::<Result<Vec<_>, _>>()?;
     let seccomp = options.seccomp.resolve(&capabilities, Architecture::host())?;
+    let mut streams = Streams::new(&options).map_err(RunError::Stdio)?;
     let config = spec::build(spec::Inputs {
         rootfs: &options.rootfs,
         process: &options.process,
-        terminal: matches!(options.stdio, Stdio::Terminal),
+        terminal: streams.terminal.as_ref().map(terminal::size),
         capabilities: capabilities.to_spec(options.process.user.uid)?,
         rlimits,
         seccomp,
@@ -274,16 +275,12 @@ pub fn run(mut options: RunOptions) -> Result<Outcome, RunError> {
     bundle.write("config.json", &config, 0o600).map_err(bundle_error(bundle.path()))?;
 
     let call = RuntimeCall { program: &runtime, options: &options, bundle: &bundle };
-    let mut streams = Streams::new(&options, &bundle).map_err(RunError::Stdio)?;
-    let mut command = call.command(&["run", "--bundle", "."]);
-    if streams.console.is_some() {
-        command.args(["--console-socket", terminal::SOCKET_NAME]);
-    }
-    command.arg(&options.id);
-    streams.give_to(&mut command).map_err(RunError::Stdio)?;
+    let mut command = call.command(&["run", "--bundle", ".", &options.id]);
+    streams.give_to(&mut command);
 
     let pid = runner.launch(command, prepared.attachments)?;
-    let interrupted_by = supervise(pid, signals, &mut streams).map_err(RunError::Wait)?;
+    streams.join_terminal().map_err(RunError::Stdio)?;
+    let interrupted_by = supervise(pid, signals, &streams).map_err(RunError::Wait)?;
     let status = runner.wait();
     streams.finish();
     call.clean_up();
@@ -447,23 +444,24 @@ impl RuntimeCall<'_> {
 /// The process's streams and what joins them to the caller's.
 #[derive(Default)]
 struct Streams {
+    /// For the runtime; handed over once. Before `relays`, which wait for its end: dropped first.
+    child: Option<[OwnedFd; 3]>,
     relays: Relays,
-    /// Where the runtime brings the terminal, until it has.
-    console: Option<std::os::unix::net::UnixListener>,
+    /// The terminal's master side.
     terminal: Option<OwnedFd>,
     raw_mode: Option<RawMode>,
-    /// For the runtime; handed over once.
-    child: Option<[OwnedFd; 3]>,
 }
 
 impl Streams {
-    fn new(options: &RunOptions, bundle: &Bundle) -> std::io::Result<Streams> {
+    fn new(options: &RunOptions) -> std::io::Result<Streams> {
         let mut streams = Streams::default();
         let own = |fd: std::os::fd::BorrowedFd<'_>| fd.try_clone_to_owned();
         let (stdin, stdout, stderr) = match &options.stdio {
             Stdio::Terminal => {
-                streams.console = Some(terminal::listen(bundle.fd())?);
-                streams.child = Some([relay::null()?, relay::null()?, relay::null()?]);
+                let (master, slave) = terminal::open()?;
+                streams.child = Some([slave.try_clone()?, slave.try_clone()?, slave]);
+                streams.terminal = Some(master);
+                streams.copy_size();
                 return Ok(streams);
             }
             Stdio::Inherit => (own(std::io::stdin().as_fd())?, own(std::io::stdout().as_fd())?, own(std::io::stderr().as_fd())?),
@@ -485,31 +483,26 @@ impl Streams {
         Ok(streams)
     }
 
-    fn give_to(&mut self, command: &mut Command) -> std::io::Result<()> {
+    fn give_to(&mut self, command: &mut Command) {
         if let Some([stdin, stdout, stderr]) = self.child.take() {
             command.stdin(stdin).stdout(stdout).stderr(stderr);
         }
-        Ok(())
     }
 
-    /// The runtime brings the terminal.
-    fn receive_terminal(&mut self) -> std::io::Result<()> {
-        let Some(listener) = self.console.take() else { return Ok(()) };
-        let master = terminal::accept(&listener)?;
+    /// Joins the terminal to the caller's streams. The runtime has its side by now.
+    fn join_terminal(&mut self) -> std::io::Result<()> {
+        let Some(master) = &self.terminal else { return Ok(()) };
         let stdin = std::io::stdin().as_fd().try_clone_to_owned()?;
         let stdout = std::io::stdout().as_fd().try_clone_to_owned()?;
-        terminal::copy_size(&stdin, &master);
         self.raw_mode = RawMode::set(stdin.try_clone()?);
         self.relays.copy_output(master.try_clone()?, stdout)?;
         // End of input is Ctrl-D to a terminal.
-        self.relays.copy_input(stdin, master.try_clone()?, b"\x04")?;
-        self.terminal = Some(master);
-        Ok(())
+        self.relays.copy_input(stdin, master.try_clone()?, b"\x04")
     }
 
-    fn resize(&self) {
+    fn copy_size(&self) {
         if let Some(terminal) = &self.terminal {
-            terminal::copy_size(std::io::stdin().as_fd(), terminal);
+            terminal::copy_size(&[&std::io::stdin(), &std::io::stdout(), &std::io::stderr()], terminal);
         }
     }
 
@@ -522,37 +515,29 @@ impl Streams {
 
 /// Waits for the runtime's end, doing meanwhile what is to be done. Gives the signal that asked the
 /// process to end.
-fn supervise(pid: Pid, mut signals: Option<Signals>, streams: &mut Streams) -> std::io::Result<Option<i32>> {
+fn supervise(pid: Pid, mut signals: Option<Signals>, streams: &Streams) -> std::io::Result<Option<i32>> {
     let process = pidfd_open(pid, PidfdFlags::empty())?;
     loop {
-        let (has_ended, has_signal, has_terminal) = {
+        let is_watching = signals.as_mut().is_some_and(Signals::attend);
+        let (has_ended, has_signal) = {
             let mut sources = vec![PollFd::new(&process, PollFlags::IN)];
-            let nothing = process.as_fd();
-            let signal_source = signals.as_ref().map(Signals::as_fd);
-            let console = streams.console.as_ref();
-            match signal_source {
-                Some(fd) => sources.push(PollFd::from_borrowed_fd(fd, PollFlags::IN)),
-                None => sources.push(PollFd::from_borrowed_fd(nothing, PollFlags::empty())),
+            if let Some(signals) = &signals {
+                sources.push(PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN));
             }
-            if let Some(console) = console {
-                sources.push(PollFd::new(console, PollFlags::IN));
-            }
-            match poll(&mut sources, None) {
+            let interval = is_watching.then_some(&WATCH_INTERVAL);
+            match poll(&mut sources, interval) {
                 Err(Errno::INTR) => continue,
                 result => result?,
             };
             let ready = |index: usize| sources.get(index).is_some_and(|source| source.revents().contains(PollFlags::IN));
-            (ready(0), ready(1), ready(2))
+            (ready(0), ready(1))
         };
-        if has_signal {
-            if let Some(signals) = &mut signals {
-                if signals.pass_on(pid) == Request::Resize {
-                    streams.resize();
-                }
+        if let Some(signals) = signals.as_mut().filter(|_| has_signal) {
+            if signals.pass_on(pid) == Request::Resize && streams.terminal.is_some() {
+                streams.copy_size();
+                // The runtime passes the new size of its terminal on to the process's.
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::WINCH);
             }
-        }
-        if has_terminal {
-            streams.receive_terminal()?;
         }
         if has_ended {
             return Ok(signals.and_then(|signals| signals.asked_to_end()));

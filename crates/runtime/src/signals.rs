@@ -3,10 +3,20 @@
 //! The process is the first one of its PID namespace, and to that one the kernel delivers only
 //! signals it has a handler for. So a signal that would end an ordinary process and finds no
 //! handler is turned into SIGKILL; with a handler, the process decides, and a second signal kills.
+//!
+//! A common handler cleans up, takes itself away and raises the signal again; shells do so with
+//! SIGINT even without a trap, once their child has died of it. To a first process that does
+//! nothing, and a shell would go on with the next command. So the process is traced from the
+//! signal on: then the kernel asks here first, and the answer is SIGKILL. As a terminal would, the
+//! signal also goes to the children, but for SIGTERM.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use nix::sys::ptrace;
 use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd;
+use rustix::event::Timespec;
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal as Raw, kill_process};
@@ -31,7 +41,12 @@ pub(crate) struct Signals {
     _listener: Listener,
     /// Last signal that asked the process to end.
     asked_to_end: Option<i32>,
+    /// The process that was sent a signal it handles, and that is traced since.
+    traced: Option<unistd::Pid>,
 }
+
+/// How often a traced process is attended to.
+pub(crate) const WATCH_INTERVAL: Timespec = Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
 
 /// What a batch of signals asks for beside what has been done already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +61,7 @@ impl Signals {
     /// Begins to receive.
     pub fn listen() -> std::io::Result<Signals> {
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        Ok(Signals { reader, _listener: Listener::new(&FORWARDED, writer)?, asked_to_end: None })
+        Ok(Signals { reader, _listener: Listener::new(&FORWARDED, writer)?, asked_to_end: None, traced: None })
     }
 
     /// What to poll for reading.
@@ -75,7 +90,12 @@ impl Signals {
                 _ => {
                     let again = self.asked_to_end.replace(signal as i32).is_some();
                     match first_process(runtime).filter(|process| process.is_running_step) {
-                        Some(process) if process.handles(signal) && !again => send(process.pid, signal),
+                        Some(process) if process.handles(signal) && !again && self.trace(process.pid) => {
+                            if signal != Signal::SIGTERM {
+                                children_of(process.pid).into_iter().for_each(|pid| send(pid, signal));
+                            }
+                            send(process.pid, signal);
+                        }
                         Some(process) => send(process.pid, Signal::SIGKILL),
                         // Not begun: ending the runtime ends its whole PID namespace.
                         None => send(runtime, Signal::SIGKILL),
@@ -85,6 +105,43 @@ impl Signals {
         }
         request
     }
+
+    /// Begins to trace; false where that is not allowed.
+    fn trace(&mut self, pid: Pid) -> bool {
+        let pid = unistd::Pid::from_raw(pid.as_raw_nonzero().get());
+        let seized = ptrace::seize(pid, ptrace::Options::empty()).is_ok();
+        self.traced = Some(pid).filter(|_| seized);
+        seized
+    }
+
+    /// Attends to the traced process: hands on what it is sent, kills it for a signal that would
+    /// end it. False when there is none, or no more. To be called by the thread that traces.
+    pub fn attend(&mut self) -> bool {
+        let Some(pid) = self.traced else { return false };
+        loop {
+            let handed_on = match waitpid(pid, Some(WaitPidFlag::WNOHANG | WaitPidFlag::__WALL)) {
+                Ok(WaitStatus::StillAlive) => return true,
+                Ok(WaitStatus::Stopped(_, signal)) if ends(signal) && !caught(pid).is_some_and(|caught| handles(caught, signal)) => {
+                    Signal::SIGKILL.into()
+                }
+                Ok(WaitStatus::Stopped(_, signal)) => Some(signal),
+                Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..)) | Err(_) => {
+                    self.traced = None;
+                    return false;
+                }
+                Ok(_) => None,
+            };
+            match handed_on {
+                Some(Signal::SIGKILL) => drop(nix::sys::signal::kill(pid, Signal::SIGKILL)),
+                signal => drop(ptrace::cont(pid, signal)),
+            }
+        }
+    }
+}
+
+/// Whether a signal ends a process that has no handler for it.
+fn ends(signal: Signal) -> bool {
+    matches!(signal, Signal::SIGHUP | Signal::SIGINT | Signal::SIGQUIT | Signal::SIGTERM)
 }
 
 fn send(pid: Pid, signal: Signal) {
@@ -105,8 +162,30 @@ struct FirstProcess {
 
 impl FirstProcess {
     fn handles(&self, signal: Signal) -> bool {
-        self.caught >> (signal as i32 - 1) & 1 == 1
+        handles(self.caught, signal)
     }
+}
+
+fn handles(caught: u64, signal: Signal) -> bool {
+    caught >> (signal as i32 - 1) & 1 == 1
+}
+
+/// Signals that a process has a handler for.
+fn caught(pid: unistd::Pid) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let field = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?;
+    u64::from_str_radix(field.trim(), 16).ok()
+}
+
+/// All other processes of the PID namespace that `first` is the first one of.
+fn children_of(first: Pid) -> Vec<Pid> {
+    let namespace = |pid: i32| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let own = namespace(first.as_raw_nonzero().get());
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter(|pid| *pid != first.as_raw_nonzero().get() && own.is_some() && namespace(*pid) == own)
+        .filter_map(Pid::from_raw)
+        .collect()
 }
 
 /// Finds the child of the runtime that is to become, or is, the step.

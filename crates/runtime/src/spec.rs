@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{
-    LinuxBuilder, LinuxCapabilities, LinuxDeviceCgroupBuilder, LinuxNamespaceBuilder, LinuxNamespaceType, LinuxResourcesBuilder,
+    BoxBuilder, LinuxBuilder, LinuxCapabilities, LinuxDeviceCgroupBuilder, LinuxNamespaceBuilder, LinuxNamespaceType, LinuxResourcesBuilder,
     LinuxSeccomp, Mount, MountBuilder, PosixRlimit, ProcessBuilder, RootBuilder, Spec, SpecBuilder, UserBuilder,
 };
 
@@ -38,7 +38,8 @@ const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys",
 pub(crate) struct Inputs<'a> {
     pub rootfs: &'a Path,
     pub process: &'a ProcessSpec,
-    pub terminal: bool,
+    /// Rows and columns of its terminal, if it gets one.
+    pub terminal: Option<(u16, u16)>,
     pub capabilities: LinuxCapabilities,
     pub rlimits: Vec<PosixRlimit>,
     pub seccomp: Option<LinuxSeccomp>,
@@ -56,7 +57,7 @@ pub(crate) fn build(inputs: Inputs<'_>) -> Result<Spec, OciSpecError> {
     let user = UserBuilder::default().uid(process.user.uid).gid(process.user.gid);
     let user = user.additional_gids(process.user.additional_gids.clone()).build()?;
     let mut linux_process = ProcessBuilder::default()
-        .terminal(inputs.terminal)
+        .terminal(inputs.terminal.is_some())
         .user(user)
         .args(process.args.clone())
         .env(process.env.clone())
@@ -64,6 +65,10 @@ pub(crate) fn build(inputs: Inputs<'_>) -> Result<Spec, OciSpecError> {
         .capabilities(inputs.capabilities)
         .no_new_privileges(process.no_new_privileges)
         .build()?;
+    if let Some((height @ 1.., width @ 1..)) = inputs.terminal {
+        // runc takes it from its own terminal, crun from here.
+        linux_process.set_console_size(Some(BoxBuilder::default().height(height).width(width).build()?));
+    }
     linux_process.set_rlimits(Some(inputs.rlimits).filter(|limits| !limits.is_empty()));
     let mut namespaces = vec![LinuxNamespaceType::Pid, LinuxNamespaceType::Ipc, LinuxNamespaceType::Uts, LinuxNamespaceType::Mount];
     if inputs.new_network {
@@ -125,7 +130,7 @@ pub(crate) fn standard_mounts(shm_size: u64) -> Result<Vec<Mount>, OciSpecError>
     let shm = format!("size={shm_size}");
     Ok(vec![
         mount("/proc", "proc", &["nosuid", "noexec", "nodev"])?,
-        mount("/dev", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"])?,
+        mount("/dev", "tmpfs", &["nosuid", "noexec", "strictatime", "mode=755", "size=65536k"])?,
         mount("/dev/pts", "devpts", &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"])?,
         mount("/dev/shm", "tmpfs", &["nosuid", "noexec", "nodev", "mode=1777", &shm])?,
         mount("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"])?,

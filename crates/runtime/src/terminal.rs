@@ -1,44 +1,40 @@
 //! A terminal of its own for a process, joined to the caller's.
+//!
+//! The runtime in the foreground makes the process's terminal itself and joins it to its own
+//! standard streams. Those are a second terminal, made here, so that this works wherever the
+//! caller's streams lead to; it is in raw mode from the beginning, so that it changes nothing.
 
-use std::io::IoSliceMut;
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
-use std::os::unix::net::UnixListener;
+use std::os::fd::{AsFd, OwnedFd};
 
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{OptionalActions, Termios, Winsize, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
 
-/// Where the runtime sends the terminal's master side: a socket in the bundle directory.
-pub(crate) const SOCKET_NAME: &str = "console.sock";
-
-/// Listens in the bundle directory. It is named through a descriptor, because a socket's path may
-/// have 107 bytes only.
-pub(crate) fn listen(bundle: &OwnedFd) -> std::io::Result<UnixListener> {
-    UnixListener::bind(format!("/proc/self/fd/{}/{SOCKET_NAME}", bundle.as_raw_fd()))
+/// A new terminal in raw mode: the master side and the side for the runtime.
+pub(crate) fn open() -> Result<(OwnedFd, OwnedFd), Errno> {
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+    grantpt(&master)?;
+    unlockpt(&master)?;
+    let name = ptsname(&master, Vec::new())?;
+    let slave = rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut raw = tcgetattr(&slave)?;
+    raw.make_raw();
+    tcsetattr(&slave, OptionalActions::Now, &raw)?;
+    Ok((master, slave))
 }
 
-/// Takes the terminal's master side from the runtime.
-pub(crate) fn accept(listener: &UnixListener) -> std::io::Result<OwnedFd> {
-    let (socket, _) = listener.accept()?;
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let mut name = [0u8; 4096];
-    recvmsg(&socket, &mut [IoSliceMut::new(&mut name)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
-    ancillary
-        .drain()
-        .find_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
-            _ => None,
-        })
-        .ok_or_else(|| std::io::Error::other("the runtime sent no terminal"))
-}
-
-/// Gives `terminal` the size of `like`.
-pub(crate) fn copy_size(like: impl AsFd, terminal: impl AsFd) {
-    if let Ok(size @ Winsize { ws_row: 1.., ws_col: 1.., .. }) = tcgetwinsize(like) {
+/// Gives `terminal` the size of the first of `models` that is a terminal with a size.
+pub(crate) fn copy_size(models: &[&dyn AsFd], terminal: impl AsFd) {
+    let sizes = models.iter().filter_map(|model| tcgetwinsize(model.as_fd()).ok());
+    if let Some(size) = sizes.into_iter().find(|size| matches!(size, Winsize { ws_row: 1.., ws_col: 1.., .. })) {
         let _: Result<(), Errno> = tcsetwinsize(terminal, size);
     }
+}
+
+/// Rows and columns.
+pub(crate) fn size(terminal: &OwnedFd) -> (u16, u16) {
+    tcgetwinsize(terminal).map(|size| (size.ws_row, size.ws_col)).unwrap_or_default()
 }
 
 /// While it lives, the caller's terminal passes every key on instead of acting on it.

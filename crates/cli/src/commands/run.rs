@@ -42,7 +42,6 @@ pub struct Args {
     hostname: Option<String>,
     /// How the command is kept apart from the host: oci, by an OCI runtime
     #[arg(long, value_name = "TYPE", env = "BUILDAH_ISOLATION", hide_env = true, default_value = "oci", value_parser = isolation)]
-    #[expect(dead_code, reason = "there is only one as yet")]
     isolation: Oci,
     /// Mount: type=bind|cache|tmpfs,target=PATH,… with source, from, ro, rw and further options of each type
     #[arg(long, value_name = "OPTIONS")]
