@@ -16,38 +16,49 @@ use test_support::store_check::assert_sound;
 /// What a child process is to do, and where.
 const TASK: &str = "GABION_STORE_TEST_TASK";
 
-/// This test binary again, running [`child`] with `task` on the sandbox's store.
+/// This test binary again: [`peers_a_writer_alone`] does `task` on the sandbox's store.
 fn spawn(sandbox: &Sandbox, task: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("a binary"));
     command
-        .args(["--exact", "child", "--ignored", "--nocapture", "--test-threads=1"])
+        .args(["--exact", "peers_a_writer_alone", "--nocapture", "--test-threads=1"])
         .env(TASK, format!("{task} {} {}", sandbox.graph_root().display(), sandbox.run_root().display()))
         .stdin(Stdio::null())
         .stdout(Stdio::null());
     command
 }
 
-/// Not a test: the body of the processes that [`spawn`] starts.
+/// What [`spawn`] starts does its task here; without one, this is the test that a task can be done.
 #[test]
-#[ignore = "runs in processes that the other tests start"]
-fn child() {
-    let Ok(task) = std::env::var(TASK) else { return };
-    let words: Vec<&str> = task.split(' ').collect();
-    let [task, graph_root, run_root] = words[..] else { panic!("{words:?}") };
-    let open = || Store::open(StoreOptions::new(PathBuf::from(graph_root), PathBuf::from(run_root))).expect("opens");
-    match task.split_once(':').expect("task:number") {
-        ("write", number) => {
-            for round in 0..6 {
-                let store = open();
-                write_once(&store, &format!("{number}-{round}"));
-            }
-        }
-        ("forever", number) => {
-            for round in 0.. {
-                write_once(&open(), &format!("{number}-{round}"));
-            }
-        }
+fn peers_a_writer_alone() {
+    if let Ok(task) = std::env::var(TASK) {
+        let words: Vec<&str> = task.split(' ').collect();
+        let [task, graph_root, run_root] = words[..] else { panic!("{words:?}") };
+        return write(task, &StoreOptions::new(PathBuf::from(graph_root), PathBuf::from(run_root)));
+    }
+    let sandbox = Sandbox::new("/bin/false");
+    write("write:alone", &StoreOptions::new(sandbox.graph_root(), sandbox.run_root()));
+    let mut names: Vec<String> =
+        open(&sandbox).images().expect("listed").into_iter().flat_map(|image| image.names).collect();
+    names.sort();
+    let own = |round: usize, name: &str| format!("localhost/alone-{round}:{name}");
+    let mut expected: Vec<String> = (0..6).map(|round| own(round, "a")).collect();
+    expected.extend([0, 2, 4].map(|round| own(round, "b")));
+    expected.push("localhost/contended:latest".into());
+    expected.sort();
+    assert_eq!(names, expected);
+    assert_sound(&sandbox);
+}
+
+/// Does `task` (`write:NAME`, `forever:NAME`) on a store that is opened anew for each round.
+fn write(task: &str, options: &StoreOptions) {
+    let (task, name) = task.split_once(':').expect("task:name");
+    let rounds = match task {
+        "write" => 0..6,
+        "forever" => 0..usize::MAX,
         _ => panic!("{task}"),
+    };
+    for round in rounds {
+        write_once(&Store::open(options.clone()).expect("opens"), &format!("{name}-{round}"));
     }
 }
 
