@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use oci::LayerId;
+use oci::{ImageId, LayerId};
 
 use crate::layer_dir::remove_link;
 use crate::staging::{TempDir, remove_file, remove_tree};
@@ -58,19 +58,24 @@ impl Store {
     }
 }
 
-/// The layers from `tops` downwards that nothing needs if `images` and `containers` are all there
-/// is. Top first.
-pub(crate) fn unused_layers<'a>(
+/// The layers from `tops` downwards that nothing needs, the image `without` aside. Top first.
+///
+/// What a record that we can't read (a newer tool's, or a damaged one) names is needed.
+pub(crate) fn unused_layers(
     layers: &Table<Layer>,
-    images: impl Iterator<Item = &'a Image>,
+    images: &Table<Image>,
+    without: Option<&ImageId>,
     containers: &Table<Container>,
     tops: impl IntoIterator<Item = LayerId>,
 ) -> Vec<LayerId> {
     let mut used: HashSet<&str> = HashSet::new();
-    for image in images {
+    for image in images.iter().filter(|image| Some(&image.id) != without) {
         used.extend(image.layer.iter().chain(&image.mapped_layers).map(LayerId::as_str));
     }
     used.extend(containers.iter().map(|container| container.layer.as_str()));
+    used.extend(layers.layers_of_unknown_rows());
+    used.extend(images.layers_of_unknown_rows());
+    used.extend(containers.layers_of_unknown_rows());
     let mut children: HashMap<&str, usize> = HashMap::new();
     for parent in layers.iter().filter_map(|layer| layer.parent.as_ref()) {
         *children.entry(parent.as_str()).or_default() += 1;

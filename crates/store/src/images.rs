@@ -186,9 +186,8 @@ impl Store {
             if !users.is_empty() {
                 return Err(Error::ImageInUse { image: id.clone(), containers: users });
             }
-            let others = images.iter().filter(|other| other.id != *id);
             let tops = image.mapped_layers.iter().chain(&image.layer).cloned();
-            let unused = unused_layers(&layers, others, &containers.table, tops);
+            let unused = unused_layers(&layers, &images, Some(id), &containers.table, tops);
             journal.write(
                 &Entry {
                     layers: unused.clone(),

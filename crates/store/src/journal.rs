@@ -126,7 +126,7 @@ impl Store {
         if let Some(seal) = &entry.seal {
             self.recover_seal(seal, &mut layers, &images.table, &mut containers)?;
         }
-        let mut unused = unused_layers(&layers, images.table.iter(), &containers, entry.unneeded.iter().cloned());
+        let mut unused = unused_layers(&layers, &images.table, None, &containers, entry.unneeded.iter().cloned());
         unused.retain(|id| entry.unneeded.contains(id));
         self.remove_layers(&mut layers, &unused, None)?;
         for id in &entry.layers {

@@ -82,7 +82,7 @@ impl Store {
             let mut layers = self.write_layers()?;
             let images = self.inner.images.read()?;
             let containers = self.inner.containers.read()?;
-            let unused = unused_layers(&layers, images.table.iter(), &containers.table, [top.clone()]);
+            let unused = unused_layers(&layers, &images.table, None, &containers.table, [top.clone()]);
             if !unused.is_empty() {
                 let entry = Entry { layers: unused.clone(), unneeded: unused.clone(), ..Entry::default() };
                 journal.write(&entry, Purpose::Remove)?;

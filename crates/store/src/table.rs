@@ -197,6 +197,21 @@ impl<T: Record> Table<T> {
         })
     }
 
+    /// The layers that rows which are no records as we know them may stand for or need.
+    pub fn layers_of_unknown_rows(&self) -> impl Iterator<Item = &str> {
+        let unknown = self.rows.iter().filter_map(|(_, row)| match row {
+            Row::Known(_) => None,
+            Row::Opaque(value) => value.as_object(),
+        });
+        let fields = unknown.flatten().filter(|(key, _)| {
+            ["id", "layer", "parent", "mapped-layers"].iter().any(|name| key.eq_ignore_ascii_case(name))
+        });
+        fields.flat_map(|(_, value)| match value {
+            Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
+            value => value.as_str().into_iter().collect::<Vec<_>>(),
+        })
+    }
+
     /// The record with this ID.
     pub fn get(&self, id: &str) -> Option<&T> {
         match &self.rows.get(*self.by_id.get(id)?)?.1 {

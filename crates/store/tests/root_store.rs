@@ -270,6 +270,27 @@ fn root_unknown_fields_survive_every_change() {
 }
 
 #[test]
+fn root_layers_that_unreadable_records_name_are_kept() {
+    let (sandbox, store) = sandbox();
+    let base = put_file(&store, None, "a", "1");
+    let middle = put_file(&store, Some(&base.id), "b", "2");
+    let top = put_file(&store, Some(&middle.id), "c", "3");
+    let image = image(&store, &[base.clone(), middle.clone(), top.clone()], "localhost/app:1");
+    let path = sandbox.graph_root().join("overlay-images/images.json");
+    let mut rows = records(&sandbox.graph_root(), "images");
+    rows.push(json!({"id": "no such form of id", "Layer": middle.id.as_str(), "mapped-layers": []}));
+    fs::write(&path, serde_json::to_vec(&rows).expect("JSON")).expect("written");
+    let store = open(&sandbox);
+    assert_eq!(store.delete_image(&image.id).expect("deleted").layers, [top.id]);
+    assert!(store.remove_unused_layers(&middle.id).expect("nothing to do").is_empty());
+    assert_eq!(store.layer_stack(&middle.id).expect("complete").len(), 2);
+
+    fs::write(&path, "[]").expect("written");
+    let store = open(&sandbox);
+    assert_eq!(store.remove_unused_layers(&middle.id).expect("removed"), [middle.id, base.id]);
+}
+
+#[test]
 fn root_incomplete_layers_are_removed_by_the_next_reader() {
     let (sandbox, store) = sandbox();
     let base = put_file(&store, None, "a", "1");
