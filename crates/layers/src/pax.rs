@@ -115,12 +115,12 @@ impl PaxHeader {
     }
 }
 
-/// Digits only, no sign.
+/// Digits only, no sign, at most 63 bits: so that sums of a size and its padding hold.
 pub(crate) fn decimal(text: &[u8]) -> Option<u64> {
     if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    std::str::from_utf8(text).ok()?.parse().ok()
+    std::str::from_utf8(text).ok()?.parse().ok().and_then(|number: i64| u64::try_from(number).ok())
 }
 
 /// `[-]seconds[.fraction]`; digits beyond nanoseconds are dropped.

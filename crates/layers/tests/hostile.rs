@@ -272,6 +272,10 @@ fn root_readers_cannot_be_made_to_disagree() {
     for size in ["-1", "x", "99999999999999999999", "+3", " 3"] {
         refused("a bad PAX size", two(pax(&[("size", size)]), file("c", b"abc")));
     }
+    // Nobody reads the content of a deletion: it is skipped.
+    refused("a PAX size that overflows with its padding", |_| {
+        vec![pax(&[("size", &u64::MAX.to_string())]), file(".wh.a", b""), file("c", b"smuggled")]
+    });
     refused("a NUL in a PAX path", two(pax(&[("path", "a\0b")]), file("c", b"")));
     refused("a bad mtime", two(pax(&[("mtime", "NaN")]), file("c", b"")));
     harmless("an mtime before 1970", two(pax(&[("mtime", "-1.5")]), file("c", b"")));
