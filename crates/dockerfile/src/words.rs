@@ -156,7 +156,7 @@ impl Scan<'_, '_, '_> {
             }
             match c {
                 '$' => {
-                    let value = self.dollar(raw_escapes)?;
+                    let value = self.dollar()?;
                     text.push_str(&value);
                     words.push_split(&value);
                 }
@@ -231,7 +231,7 @@ impl Scan<'_, '_, '_> {
                     text.extend(keep.then_some('"'));
                     return Ok(text);
                 }
-                Some('$') => text.push_str(&self.dollar(raw_escapes)?),
+                Some('$') => text.push_str(&self.dollar()?),
                 Some(c) if c == self.expander.escape => {
                     self.next();
                     match self.peek() {
@@ -253,7 +253,7 @@ impl Scan<'_, '_, '_> {
         }
     }
 
-    fn dollar(&mut self, raw_escapes: bool) -> Result<String, WordError> {
+    fn dollar(&mut self) -> Result<String, WordError> {
         let start = self.at();
         self.next();
         if !self.take('{') {
@@ -271,13 +271,13 @@ impl Scan<'_, '_, '_> {
             return Scan::error(start, "${…} nested too deeply");
         }
         self.depth += 1;
-        let value = self.braced(start, raw_escapes)?;
+        let value = self.braced(start)?;
         self.depth -= 1;
         Ok(value)
     }
 
     /// The rest of `${`.
-    fn braced(&mut self, start: usize, _raw_escapes: bool) -> Result<String, WordError> {
+    fn braced(&mut self, start: usize) -> Result<String, WordError> {
         let name = self.name();
         if name.is_empty() {
             return Scan::error(
