@@ -126,8 +126,8 @@ fn accounts(text: &str) -> impl Iterator<Item = Account<'_>> {
         let mut fields = line.split(':');
         let name = fields.next().filter(|name| !name.is_empty())?;
         let _password = fields.next()?;
-        let uid = fields.next()?.parse().ok()?;
-        let gid = fields.next()?.parse().ok()?;
+        let uid = number(fields.next()?).ok()??;
+        let gid = number(fields.next()?).ok()??;
         let _comment = fields.next();
         Some(Account { name, uid, gid, home: fields.next().unwrap_or_default() })
     })
@@ -139,7 +139,7 @@ fn groups(text: &str) -> impl Iterator<Item = (&str, u32, impl Iterator<Item = &
         let mut fields = line.split(':');
         let name = fields.next().filter(|name| !name.is_empty())?;
         let _password = fields.next()?;
-        let gid = fields.next()?.parse().ok()?;
+        let gid = number(fields.next()?).ok()??;
         Some((name, gid, fields.next().unwrap_or_default().split(',').map(str::trim)))
     })
 }
@@ -197,10 +197,14 @@ mod tests {
     fn tree_users_files_are_looked_up_inside_the_root() {
         let (dir, root) = root_with("", "");
         let real = dir.path().join("etc");
-        std::fs::write(dir.path().join("accounts"), "in:x:5:6::/in:\n").expect("write");
+        let accounts = "in:x:5:6::/in:\nlast:x:4294967295:0::/:\nsigned:x:+0:0::/:\n";
+        std::fs::write(dir.path().join("accounts"), accounts).expect("write");
         std::fs::remove_file(real.join("passwd")).expect("remove");
         std::os::unix::fs::symlink("/../../accounts", real.join("passwd")).expect("symlink");
         assert_eq!(resolve_user(&root, "in").expect("inside").uid, 5);
+        for name in ["last", "signed"] {
+            assert!(matches!(resolve_user(&root, name), Err(UserError::UnknownUser(_))), "{name}'s ID is none");
+        }
         std::fs::remove_file(real.join("passwd")).expect("remove");
         nix::unistd::mkfifo(&real.join("passwd"), nix::sys::stat::Mode::S_IRWXU).expect("fifo");
         assert!(resolve_user(&root, "in").is_err(), "a FIFO is refused without waiting");

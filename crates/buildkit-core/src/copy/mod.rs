@@ -351,11 +351,31 @@ fn owner(root: &Root, user: &str) -> Result<Owner, CopyError> {
     if name.is_empty() && group.is_empty() {
         return Err(fail("expected user, user:group or numbers".to_owned()));
     }
-    // One number is user and group alike, unlike in a step's user.
-    if let (Ok(uid), true) = (name.parse::<u32>(), group.is_empty()) {
-        return Ok(Owner { uid, gid: uid });
-    }
     let spec = if group.is_empty() { name.to_owned() } else { format!("{name}:{group}") };
     let resolved = runtime::resolve_user(root, &spec).map_err(|error| fail(error.to_string()))?;
-    Ok(Owner { uid: resolved.uid, gid: resolved.gid })
+    // One number is user and group alike, unlike in a step's user.
+    let is_number = group.is_empty() && name.bytes().all(|b| b.is_ascii_digit());
+    Ok(Owner { uid: resolved.uid, gid: if is_number { resolved.uid } else { resolved.gid } })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tree_one_number_is_user_and_group() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        std::fs::create_dir(dir.path().join("etc")).expect("made");
+        std::fs::write(dir.path().join("etc/passwd"), "u:x:7:70::/:\n").expect("written");
+        let root = Root::open(dir.path()).expect("root");
+        let ids = |user: &str| owner(&root, user).map(|owner| (owner.uid, owner.gid)).ok();
+        assert_eq!(
+            [ids("7"), ids("u"), ids("7:8"), ids(":8")],
+            [Some((7, 7)), Some((7, 70)), Some((7, 8)), Some((0, 8))]
+        );
+        // The kernel takes the last number for "leave it as it is".
+        for user in ["4294967295", "7:4294967295", "+7", "-1", "", ":"] {
+            assert_eq!(ids(user), None, "{user:?}");
+        }
+    }
 }
