@@ -117,12 +117,8 @@ impl<'s> WorkingContainer<'s> {
     }
 
     fn of_record(store: &'s Store, record: store::Container) -> Result<Option<WorkingContainer<'s>>, WorkingContainerError> {
-        let path = store.container_directory(&record.id)?.join(FILE_NAME);
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(WorkingContainerError::Io { path, source }),
-        };
+        // Read without making anything: the container may be on its way out.
+        let Some(bytes) = store.container_file(&record.id, FILE_NAME)? else { return Ok(None) };
         let name = || record.names.first().cloned().unwrap_or_else(|| record.id.to_string());
         match State::parse(&bytes) {
             Ok(state) => Ok(Some(WorkingContainer { store, record, state })),

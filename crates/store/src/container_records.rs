@@ -194,7 +194,17 @@ impl Store {
         Ok(path)
     }
 
-    /// The same for what a reboot may drop.
+    /// A file in that directory; `None` if it is not there, nor the container any more.
+    pub fn container_file(&self, id: &ContainerId, name: &str) -> Result<Option<Vec<u8>>> {
+        let path = self.layout().container_dir(id).join("userdata").join(name);
+        match std::fs::read(&path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io("read", &path)(error)),
+        }
+    }
+
+    /// Like [`Store::container_directory`], for what a reboot may drop.
     pub fn container_run_directory(&self, id: &ContainerId) -> Result<PathBuf> {
         let path = self.layout().container_run_dir(id).join("userdata");
         make_dir(&path)?;

@@ -167,6 +167,18 @@ fn root_scratch_container_is_empty_and_root_is_0555() {
 }
 
 #[test]
+fn root_reading_a_containers_file_makes_nothing() {
+    let (sandbox, store) = sandbox();
+    let container = store.create_container(NewContainer::new("work", None)).expect("made");
+    assert_eq!(store.container_file(&container.id, "state").expect("read"), None);
+    fs::write(store.container_directory(&container.id).expect("made").join("state"), "x").expect("written");
+    assert_eq!(store.container_file(&container.id, "state").expect("read").as_deref(), Some(&b"x"[..]));
+    store.delete_container(&container.id).expect("deleted");
+    assert_eq!(store.container_file(&container.id, "state").expect("read"), None);
+    assert!(!sandbox.graph_root().join(format!("overlay-containers/{}", container.id)).exists());
+}
+
+#[test]
 fn root_container_names_are_unique() {
     let (_sandbox, store) = sandbox();
     let one = store.create_container(NewContainer::new("one", None)).expect("made");
