@@ -21,6 +21,9 @@ pub fn container(state: &State) -> Value {
         "ImageCreatedBy": state.created_by,
     });
     merge(&mut value, members);
+    // What the image to be will have: its base's entries, and those that wait for the commit.
+    let waiting = state.prepended_empty_layers.iter().chain(&state.appended_empty_layers);
+    value["History"] = json!(state.config.history.iter().chain(waiting).collect::<Vec<_>>());
     for name in ["NamespaceOptions", "Capabilities", "CNIPluginPath", "CNIConfigDir", "IDMappingOptions", "Devices"] {
         value[name] = state.option(name).cloned().unwrap_or(Value::Null);
     }

@@ -40,9 +40,14 @@ impl Template {
 
     /// The template's text for `value`.
     pub fn render(&self, value: &serde_json::Value) -> Result<String, CommandError> {
-        self.inner
-            .render(&Context::from(top_level(value)))
-            .map_err(|error| CommandError::new(format!("template: {error}")))
+        self.inner.render(&Context::from(top_level(value))).map_err(|error| {
+            // The library shows all of the value that has no such field.
+            let text = error.to_string();
+            CommandError::new(format!(
+                "template: {}",
+                text.split_once(" in map[").map_or(text.as_str(), |(text, _)| text)
+            ))
+        })
     }
 }
 
@@ -58,7 +63,7 @@ fn top_level(value: &serde_json::Value) -> Value {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum GoNames {
     No,
-    /// Below `OCIv1` and `Docker`.
+    /// Below `OCIv1`, `Docker` and `History`.
     OfImages,
     Yes,
 }
@@ -78,7 +83,7 @@ fn to_template(value: &serde_json::Value, names: GoNames) -> Value {
             let mut map = HashMap::new();
             for (name, member) in members {
                 let below = match (names, name.as_str()) {
-                    (GoNames::OfImages, "OCIv1" | "Docker") => GoNames::Yes,
+                    (GoNames::OfImages, "OCIv1" | "Docker" | "History") => GoNames::Yes,
                     (GoNames::OfImages, _) => GoNames::No,
                     (_, "Labels" | "annotations" | "Volumes" | "ExposedPorts") => GoNames::No,
                     _ => names,

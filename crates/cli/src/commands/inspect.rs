@@ -18,9 +18,9 @@ pub struct Args {
     /// Print with this Go template instead of as JSON
     #[arg(short, long, value_name = "TEMPLATE")]
     format: Option<String>,
-    /// What NAME names
-    #[arg(short = 't', long = "type", value_name = "TYPE", default_value = "container")]
-    kind: Kind,
+    /// What NAME names [default: a container, or else an image]
+    #[arg(short = 't', long = "type", value_name = "TYPE")]
+    kind: Option<Kind>,
     /// Name or ID; without --type, of a working container or else of an image
     name: String,
 }
@@ -35,8 +35,9 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     let template = args.format.as_deref().map(Template::parse).transpose()?;
     let store = session.store()?;
     let value = match args.kind {
-        Kind::Image => image(&store, &args.name)?,
-        Kind::Container => match WorkingContainer::open(&store, &args.name) {
+        Some(Kind::Image) => image(&store, &args.name)?,
+        Some(Kind::Container) => inspect::container(WorkingContainer::open(&store, &args.name)?.state()),
+        None => match WorkingContainer::open(&store, &args.name) {
             Ok(container) => inspect::container(container.state()),
             Err(error) if error.is_unknown() => image(&store, &args.name)
                 .map_err(|_| CommandError::new(format!("no working container or image is named {:?}", args.name)))?,
