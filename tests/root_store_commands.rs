@@ -200,3 +200,13 @@ fn root_info_has_buildahs_keys() {
     assert!(sandbox.gabion(["version"]).ok().contains(env!("CARGO_PKG_VERSION")));
     assert_eq!(sandbox.gabion(["version", "--json"]).json()["version"], env!("CARGO_PKG_VERSION"));
 }
+
+#[test]
+fn root_gabion_introduces_itself() {
+    let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_gabion"));
+    let nothing: [&str; 0] = [];
+    assert!(sandbox.gabion(nothing).ok().contains("Commands:"));
+    let version = sandbox.gabion(["--version"]).ok();
+    assert_eq!(version, format!("gabion {}", env!("CARGO_PKG_VERSION")));
+    assert_eq!(sandbox.gabion(["-v"]).ok(), version);
+}

@@ -1,6 +1,7 @@
 //! What may precede the subcommand, named as Buildah names it.
 
 pub mod platform; // --platform, --os, --arch, --variant
+pub mod pull; // --pull
 pub mod registry; // --authfile, --creds, --tls-verify, …
 
 use std::path::PathBuf;
@@ -14,8 +15,11 @@ use crate::commands::Command;
 
 /// Build container images step by step or from a Dockerfile, without a daemon
 #[derive(Parser)]
-#[command(name = "gabion", version, disable_help_subcommand = true, max_term_width = 120)]
+#[command(name = "gabion", version, disable_help_subcommand = true, disable_version_flag = true, max_term_width = 120)]
 pub struct Cli {
+    /// Print the version
+    #[arg(short = 'v', short_alias = 'V', long, action = clap::ArgAction::Version)]
+    version: Option<bool>,
     #[command(flatten)]
     pub global: GlobalArgs,
     #[command(subcommand)]

@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+use clap::CommandFactory;
+
+use crate::args::Cli;
+
 /// Exit code of gabion's own failures, as Buildah's.
 pub const FAILURE: u8 = 125;
 
@@ -49,7 +53,10 @@ impl<E: std::error::Error> From<E> for CommandError {
 
 /// Runs `action` for each of `items`; failures are printed as they come, and the last one decides
 /// the exit code, so that one bad argument does not keep the others from being done.
-pub fn for_each<T>(items: impl IntoIterator<Item = T>, mut action: impl FnMut(T) -> Result<(), CommandError>) -> Result<(), CommandError> {
+pub fn for_each<T>(
+    items: impl IntoIterator<Item = T>,
+    mut action: impl FnMut(T) -> Result<(), CommandError>,
+) -> Result<(), CommandError> {
     let mut last: Option<CommandError> = None;
     for item in items {
         if let Err(error) = action(item) {
@@ -69,6 +76,11 @@ pub fn report_usage(error: &clap::Error) -> ExitCode {
             print!("{error}");
             ExitCode::SUCCESS
         }
+        // Buildah, too, introduces itself to whoever asks for nothing.
+        ErrorKind::MissingSubcommand => match Cli::command().print_help() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => CommandError::from(error).report(),
+        },
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             eprint!("{error}");
             ExitCode::from(FAILURE)

@@ -13,13 +13,13 @@ use buildkit_core::event::Event;
 use buildkit_core::image::store_name;
 use buildkit_core::plan::{PROXY_ARGS, PlanOptions};
 use buildkit_core::run::{Capabilities, HostFiles, MountRequest, parse_size};
-use buildkit_core::transfer::pull::PullPolicy;
 use dockerfile::Source;
 use oci::{Format, Platform};
 
+use crate::args::parse_format;
 use crate::args::platform::PlatformArgs;
+use crate::args::pull::PullArgs;
 use crate::args::registry::RegistryArgs;
-use crate::args::{parse_format, parse_pull_policy};
 use crate::command_error::{CommandError, printable};
 use crate::commands::run::{default_runtime, network};
 use crate::ignore_file;
@@ -32,7 +32,7 @@ const FILE_LIMIT: u64 = 64 << 20;
 
 /// Build an image from a Dockerfile
 ///
-/// Prints the image's ID last. A failing RUN's exit code is gabion's.
+/// Prints the image's ID last, unless --iidfile takes it. A failing RUN's exit code is gabion's.
 #[derive(clap::Args)]
 #[command(visible_alias = "bud")]
 pub struct Args {
@@ -101,10 +101,6 @@ pub struct Args {
     /// Run every step, whatever earlier builds did (as every build does for now)
     #[arg(long)]
     no_cache: bool,
-    /// When to pull base images: always, missing, never or newer
-    #[arg(long, value_name = "POLICY", num_args = 0..=1, require_equals = true, default_missing_value = "always",
-          default_value = "missing", value_parser = parse_pull_policy)]
-    pull: PullPolicy,
     /// Print the image's ID only
     #[arg(short, long)]
     quiet: bool,
@@ -146,6 +142,8 @@ pub struct Args {
     #[arg(short, long, value_name = "HOST-DIR:CONTAINER-DIR[:OPTIONS]")]
     volume: Vec<String>,
     #[command(flatten)]
+    pull: PullArgs,
+    #[command(flatten)]
     platform: PlatformArgs,
     #[command(flatten)]
     registry: RegistryArgs,
@@ -181,10 +179,10 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
             print_line(&format!("Successfully tagged {name}"));
         }
     }
-    if let Some(file) = &args.iidfile {
-        session.write_file(file, &format!("sha256:{}", committed.image_id))?;
+    match &args.iidfile {
+        Some(file) => session.write_file(file, &format!("sha256:{}", committed.image_id))?,
+        None => print_line(committed.image_id.as_str()),
     }
-    print_line(committed.image_id.as_str());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -266,7 +264,7 @@ fn options(args: &Args, session: &Session, context_dir: PathBuf) -> Result<Build
             _ => LayerStyle::PerStage,
         },
         times: session.times(args.timestamp)?,
-        pull: args.pull,
+        pull: args.pull.policy(),
         env: args.env.iter().filter_map(|text| own_value(text)).collect(),
         unset_env: args.unsetenv.clone(),
         labels: args.label.clone(),

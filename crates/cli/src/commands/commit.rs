@@ -16,7 +16,7 @@ use crate::session::{Progress, Session};
 
 /// Make an image from a working container
 ///
-/// Prints the image's ID. IMAGE is a name in the store or a place such as docker://host/name:tag
+/// Prints the image's ID, unless --iidfile takes it. IMAGE is a name in the store or a place such as docker://host/name:tag
 /// or oci:directory:tag; without it the image has no name.
 #[derive(clap::Args)]
 pub struct Args {
@@ -83,9 +83,9 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
         }
         None => commit(container, &options, &events)?,
     };
-    if let Some(file) = &args.iidfile {
-        session.write_file(file, &format!("sha256:{}", committed.image_id))?;
+    match &args.iidfile {
+        Some(file) => session.write_file(file, &format!("sha256:{}", committed.image_id))?,
+        None => println!("{}", committed.image_id),
     }
-    println!("{}", committed.image_id);
     Ok(ExitCode::SUCCESS)
 }

@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use buildkit_core::transfer::pull::{PullOptions, PullPolicy, resolve_or_pull};
+use buildkit_core::transfer::pull::{PullOptions, resolve_or_pull};
 use buildkit_core::working_container::{FromOptions, WorkingContainer};
 use oci::Format;
 
+use crate::args::parse_format;
 use crate::args::platform::PlatformArgs;
+use crate::args::pull::PullArgs;
 use crate::args::registry::RegistryArgs;
-use crate::args::{parse_format, parse_pull_policy};
 use crate::command_error::CommandError;
 use crate::session::{Progress, Session};
 
@@ -28,13 +29,11 @@ pub struct Args {
     /// Name of the container [default: the image's name with -working-container]
     #[arg(long)]
     name: Option<String>,
-    /// When to pull: always, missing, never or newer; true is newer-or-missing as Buildah has it, false is missing
-    #[arg(long, value_name = "POLICY", num_args = 0..=1, require_equals = true, default_missing_value = "always",
-          default_value = "missing", value_parser = parse_pull_policy)]
-    pull: PullPolicy,
     /// Do not tell of the progress of a pull
     #[arg(short, long)]
     quiet: bool,
+    #[command(flatten)]
+    pull: PullArgs,
     #[command(flatten)]
     platform: PlatformArgs,
     #[command(flatten)]
@@ -50,7 +49,7 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     let image = match args.image.as_str() {
         "scratch" => None,
         name => {
-            let options = PullOptions { policy: args.pull, platform: platform.clone() };
+            let options = PullOptions { policy: args.pull.policy(), platform: platform.clone() };
             Some(resolve_or_pull(&store, &session.remotes(&args.registry)?, name, &options, &events)?)
         }
     };
