@@ -264,7 +264,9 @@ fn root_commit_writes_the_iidfile_and_moves_names() {
     let sandbox = sandbox();
     let container = changed_container(&sandbox, "x");
     let iidfile = sandbox.path("iid");
-    let id = sandbox.gabion(["commit", "-q", "--iidfile", iidfile.to_str().expect("text"), &container, "app:1"]).ok();
+    let silent = ["commit", "-q", "--iidfile", iidfile.to_str().expect("text"), &container, "app:1"];
+    assert_eq!(sandbox.gabion(silent).ok(), "", "the ID is in the file instead");
+    let id = sandbox.gabion(["inspect", "--type", "image", "--format", "{{.FromImageID}}", "app:1"]).ok();
     assert_eq!(fs::read_to_string(&iidfile).expect("written"), format!("sha256:{id}"));
     let other = sandbox.gabion(["commit", "-q", "--rm", "--unsetenv", "PATH", &container, "app:1"]).ok();
     assert_ne!(id, other);
@@ -312,4 +314,65 @@ fn root_a_missing_authfile_is_an_error() {
     let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_gabion"));
     let from = ["from", "--authfile", "/nonexistent/auth.json", "docker://localhost:1/app"];
     sandbox.gabion(from).fails().says(125, &["/nonexistent/auth.json", "does not exist"]);
+}
+
+#[test]
+fn root_from_understands_the_older_pull_flags() {
+    let sandbox = sandbox();
+    assert_eq!(sandbox.gabion(["from", "--pull-never", "localhost/base"]).ok(), "base-working-container");
+    sandbox.gabion(["from", "--pull-never", "localhost/nosuch"]).fails().says(125, &["nosuch", "not known"]);
+    let unreachable = ["from", "--pull-always", "--retry=0", "localhost:1/base"];
+    sandbox.gabion(["tag", "base", "localhost:1/base"]).ok();
+    sandbox.gabion(unreachable).fails().says(125, &["localhost:1"]);
+    sandbox.gabion(["from", "--pull-never", "--pull=always", "base"]).fails().says(125, &["--pull", "cannot be used"]);
+    assert_eq!(sandbox.gabion(["containers", "-q"]).ok().lines().count(), 1);
+}
+
+#[test]
+fn peers_inspect_shows_the_history_that_waits_for_the_commit() {
+    let sandbox = sandbox();
+    let container = sandbox.gabion(["from", "localhost/base"]).ok();
+    sandbox.gabion(["config", "--add-history", "--env", "A=b", "--user", "1", &container]).ok();
+    let template = "{{range .History}}{{.CreatedBy}};{{end}}{{len .History}}";
+    let shown = sandbox.gabion(["inspect", "--format", template, &container]).ok();
+    assert!(shown.contains("#(nop) ENV A=b;") && shown.contains("#(nop) USER 1;"), "{shown}");
+    assert_eq!(shown, sandbox.buildah(["inspect", "--format", template, &container]).ok());
+}
+
+#[test]
+fn root_inspect_takes_the_type_by_its_word() {
+    let sandbox = sandbox();
+    let id = sandbox.gabion(["inspect", "--format", "{{.FromImageID}}", "base"]).ok();
+    assert_eq!(id.len(), 64, "without a type, an image will do");
+    sandbox.gabion(["inspect", "-t", "container", "base"]).fails().says(125, &["base", "container not known"]);
+    let outcome = sandbox.gabion(["inspect", "--format", "{{.Nope}}", "base"]).fails();
+    outcome.says(125, &["Nope"]);
+    assert!(!outcome.stderr.contains("FromImageDigest"), "what there is instead is not poured out");
+}
+
+#[test]
+fn root_config_tells_of_what_it_cannot_do_as_asked() {
+    let sandbox = sandbox();
+    let container = sandbox.gabion(["from", "localhost/base"]).ok();
+    sandbox
+        .gabion(["config", "--env", "NOT_THERE", &container])
+        .env_remove("NOT_THERE")
+        .fails()
+        .says(125, &["NOT_THERE", "no value"]);
+    sandbox.gabion(["config", "--env", "THERE", &container]).env("THERE", "here").ok();
+    assert_eq!(config_env(&sandbox, &container), "here");
+    sandbox.gabion(["config", "--cmd", "old words", &container]).ok();
+    let warned = |args: &[&str]| sandbox.gabion(args).arg(&container).run().stderr;
+    let exec = warned(&["config", "--entrypoint", r#"["/e"]"#]);
+    assert!(exec.contains("old words") && exec.contains("as parameters"), "{exec}");
+    let shell = warned(&["config", "--entrypoint", "/e"]);
+    assert!(shell.contains("old words") && shell.contains("ignored"), "{shell}");
+    assert_eq!(warned(&["config", "--entrypoint", "/e", "--cmd", "new"]), "");
+}
+
+fn config_env(sandbox: &Sandbox, container: &str) -> String {
+    let inspected = sandbox.gabion(["inspect", container]).json();
+    let env = inspected["OCIv1"]["config"]["Env"].as_array().cloned().unwrap_or_default();
+    let value = env.iter().filter_map(Value::as_str).find_map(|entry| entry.strip_prefix("THERE="));
+    value.expect("set").to_owned()
 }

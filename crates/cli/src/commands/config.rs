@@ -121,8 +121,21 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     let store = session.store()?;
     let mut container = WorkingContainer::open(&store, &args.container)?;
     let history = args.add_history.then(Timestamp::now);
+    let old_cmd = container.state().config.config.cmd.clone();
     let lost = configure(container.state_mut(), &changes, history);
     container.save()?;
+    if let (Some(entrypoint), Some(cmd), None) = (&changes.entrypoint, old_cmd, &args.cmd) {
+        let fate = match entrypoint.as_slice() {
+            [] => None,
+            [shell, option, _] if shell == "/bin/sh" && option == "-c" => {
+                Some("will be ignored because of the new entrypoint")
+            }
+            _ => Some("will be passed to the new entrypoint as parameters"),
+        };
+        if let Some(fate) = fate {
+            session.warn(&format!("the command {:?} stays and {fate}: --cmd sets another", cmd.join(" ")));
+        }
+    }
     for field in lost {
         session.warn(&format!(
             "{} is not supported for OCI image format and will be ignored. Must use `docker` format",
@@ -137,9 +150,14 @@ fn changes(args: &Args, session: &Session) -> Result<ConfigChanges, CommandError
     let maps = |texts: &[String]| texts.iter().map(|text| Edit::of_map(text)).collect::<Vec<_>>();
     let sets = |texts: &[String]| texts.iter().map(|text| Edit::of_set(text)).collect::<Vec<_>>();
     let removals = |names: &[String]| names.iter().cloned().map(Edit::Remove).collect::<Vec<_>>();
-    let env = maps(&args.env).into_iter().filter_map(|edit| match edit {
-        Edit::Set(name, None) => session.env(&name).map(|value| Edit::Set(name, Some(value))),
-        edit => Some(edit),
+    let env = maps(&args.env).into_iter().map(|edit| match edit {
+        Edit::Set(name, None) => match session.env(&name) {
+            Some(value) => Ok(Edit::Set(name, Some(value))),
+            None => {
+                Err(CommandError::new(format!("--env {name}: no value is given, and gabion's environment has none")))
+            }
+        },
+        edit => Ok(edit),
     });
     Ok(ConfigChanges {
         author: args.author.clone(),
@@ -152,7 +170,7 @@ fn changes(args: &Args, session: &Session) -> Result<ConfigChanges, CommandError
         os_features: sets(&args.os_feature),
         user: args.user.clone(),
         ports: sets(&args.port),
-        env: env.collect(),
+        env: env.collect::<Result<_, _>>()?,
         entrypoint: args.entrypoint.as_deref().map(entrypoint),
         cmd: words(&args.cmd, "cmd")?,
         shell: words(&args.shell, "shell")?,
@@ -181,8 +199,7 @@ fn split_words(text: &str, flag: &str) -> Result<Vec<String>, CommandError> {
     if let Ok(words) = serde_json::from_str(text) {
         return Ok(words);
     }
-    shlex::split(text)
-        .ok_or_else(|| CommandError::new(format!("invalid --{flag} {text:?}: a quote is not closed")))
+    shlex::split(text).ok_or_else(|| CommandError::new(format!("invalid --{flag} {text:?}: a quote is not closed")))
 }
 
 fn entrypoint(text: &str) -> Vec<String> {

@@ -18,6 +18,9 @@ pub struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Print everything at its full length, as is always done
+    #[arg(long, hide = true)]
+    notruncate: bool,
     /// Names or IDs of working containers
     container: Vec<String>,
 }
