@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use dockerfile::ignore::Ignore;
-use dockerfile::instruction::{Mount, MountKind, Network as RunNetwork, Sharing as CacheSharing};
+use dockerfile::instruction::{Mount, MountKind, Network as RunNetwork};
 use dockerfile::{Source, Span, Word};
 use rootfs::{Owner, Root};
 use tempfile::TempDir;
@@ -16,7 +16,7 @@ use super::stage::StageBuild;
 use crate::copy::{self, Chmod, CopyOptions, Tree};
 use crate::event::Event;
 use crate::plan::{Origin, origin};
-use crate::run::{self, Exit, MountRequest, MountRequestKind, MountSource, Network, RunOptions, Sharing, Stdio};
+use crate::run::{self, Exit, MountRequest, MountRequestKind, MountSource, Network, RunOptions, Stdio};
 use crate::step::{CopyStep, RunStep, SCRIPTS, StepSource};
 use crate::transfer::pull::{PullOptions, resolve_or_pull};
 use crate::working_container::WorkingContainer;
@@ -131,11 +131,7 @@ fn mount_request(
             id: Some(id.clone()),
             from: from.map_or(MountSource::Host, |_| tree),
             source: source.clone(),
-            sharing: match sharing {
-                CacheSharing::Shared => Sharing::Shared,
-                CacheSharing::Private => Sharing::Private,
-                CacheSharing::Locked => Sharing::Locked,
-            },
+            sharing: *sharing,
             mode: mode.unwrap_or(0o755),
             uid: uid.unwrap_or(0),
             gid: gid.unwrap_or(0),

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+pub use dockerfile::instruction::Sharing;
 use runtime::Propagation;
 
 /// One mount of a step.
@@ -84,18 +85,6 @@ pub enum MountSource {
     Tree(PathBuf),
     /// An image or working container of the store, by name or ID.
     Named(String),
-}
-
-/// Who may use a cache at the same time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Sharing {
-    /// Everybody.
-    #[default]
-    Shared,
-    /// Everybody gets one of their own.
-    Private,
-    /// One after the other.
-    Locked,
 }
 
 /// Text that is no mount.
