@@ -13,6 +13,7 @@
 //! The library reads no environment and prints nothing; it needs root.
 
 mod bundle; // the directory of a run
+mod control_group; // where the process is counted; what is left of it
 mod failure; // what can go wrong, and what the runtime's log says of it
 mod hosts; // /etc/hosts and /etc/resolv.conf as text
 mod mounts; // what is mounted where
@@ -35,7 +36,7 @@ pub use failure::RunError;
 pub use mounts::{BindSource, Mount, MountError, MountKind, Propagation};
 pub use network::{Network, NetworkConfig, NetworkError, SharedNetwork};
 pub use process_spec::ProcessSpec;
-pub use run::{Exit, GeneratedFile, HostFiles, Outcome, RunOptions, Stdio, run};
+pub use run::{Exit, GeneratedFile, HostFiles, Outcome, RunOptions, Stdio, clean_up_after_kill, run};
 pub use runner::StartError;
 pub use seccomp::{Seccomp, SeccompError};
 pub use security::{Capabilities, Rlimit, UnknownCapability, UnknownLimit};

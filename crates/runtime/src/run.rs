@@ -24,7 +24,7 @@ use crate::seccomp::Architecture;
 use crate::signals::{Request, Signals, WATCH_INTERVAL};
 use crate::stubs::{StubKind, Stubs};
 use crate::terminal::{self, RawMode};
-use crate::{Capabilities, Mount, Network, ProcessSpec, Rlimit, Seccomp, spec};
+use crate::{Capabilities, Mount, Network, ProcessSpec, Rlimit, Seccomp, control_group, spec};
 
 /// What to run, where, and how. [`RunOptions::new`] has the defaults.
 #[derive(Debug)]
@@ -268,7 +268,7 @@ pub fn run(mut options: RunOptions) -> Result<Outcome, RunError> {
         mounts: prepared.spec,
         hostname: &hostname,
         new_network: matches!(options.network, Network::None),
-        cgroup_v2: spec::host_has_cgroup_v2(),
+        cgroup_v2: control_group::host_has_v2(),
         id: &options.id,
     })?;
     let config = serde_json::to_vec(&config).map_err(|error| RunError::Bundle(bundle.path().into(), error.into()))?;
@@ -294,6 +294,17 @@ pub fn run(mut options: RunOptions) -> Result<Outcome, RunError> {
         }
     }
     Ok(Outcome { exit, interrupted_by, left_stubs })
+}
+
+/// Removes what a run left whose caller was killed: its bundle and control groups. Its process is
+/// gone by then, and so are its mounts and its network.
+pub fn clean_up_after_kill(bundle_dir: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(bundle_dir.join("state")).into_iter().flatten().flatten() {
+        if let Some(id) = entry.file_name().to_str() {
+            control_group::remove(id);
+        }
+    }
+    std::fs::remove_dir_all(bundle_dir)
 }
 
 /// What the runtime says of its own doing.
@@ -431,12 +442,10 @@ impl RuntimeCall<'_> {
         command
     }
 
-    /// Removes what a runtime that was killed left: its record and the control group.
+    /// Removes what a runtime that was killed left: its record goes with the bundle.
     fn clean_up(&self) {
         if self.bundle.path().join("state").join(&self.options.id).exists() {
-            let mut delete = self.command(&["delete", "--force", &self.options.id]);
-            let null = std::process::Stdio::null;
-            let _ = delete.stdin(null()).stdout(null()).stderr(null()).status();
+            control_group::remove(&self.options.id);
         }
     }
 }

@@ -110,7 +110,7 @@ fn hide_second_hierarchy(runtime: &OsStr) {
         return;
     }
     let controllers = std::fs::read_to_string(format!("{UNIFIED}/cgroup.controllers")).unwrap_or_default();
-    if !controllers.trim().is_empty() && !crate::spec::host_has_cgroup_v2() {
+    if !controllers.trim().is_empty() && !crate::control_group::host_has_v2() {
         // If it stays, the runtime says what it thinks of it.
         let _ = rustix::mount::unmount(UNIFIED, rustix::mount::UnmountFlags::DETACH);
     }

@@ -41,8 +41,10 @@ pub(crate) struct Signals {
     _listener: Listener,
     /// Last signal that asked the process to end.
     asked_to_end: Option<i32>,
-    /// The process that was sent a signal it handles, and that is traced since.
+    /// The process that is to be sent a signal it handles, and that is traced since.
     traced: Option<unistd::Pid>,
+    /// The signal, until the process has been stopped and sent it.
+    to_send: Option<Signal>,
 }
 
 /// How often a traced process is attended to.
@@ -61,7 +63,7 @@ impl Signals {
     /// Begins to receive.
     pub fn listen() -> std::io::Result<Signals> {
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        Ok(Signals { reader, _listener: Listener::new(&FORWARDED, writer)?, asked_to_end: None, traced: None })
+        Ok(Signals { reader, _listener: Listener::new(&FORWARDED, writer)?, asked_to_end: None, traced: None, to_send: None })
     }
 
     /// What to poll for reading.
@@ -91,10 +93,7 @@ impl Signals {
                     let again = self.asked_to_end.replace(signal as i32).is_some();
                     match first_process(runtime).filter(|process| process.is_running_step) {
                         Some(process) if process.handles(signal) && !again && self.trace(process.pid) => {
-                            if signal != Signal::SIGTERM {
-                                children_of(process.pid).into_iter().for_each(|pid| send(pid, signal));
-                            }
-                            send(process.pid, signal);
+                            self.to_send = Some(signal);
                         }
                         Some(process) => send(process.pid, Signal::SIGKILL),
                         // Not begun: ending the runtime ends its whole PID namespace.
@@ -106,12 +105,21 @@ impl Signals {
         request
     }
 
-    /// Begins to trace; false where that is not allowed.
+    /// Begins to trace, stopping the process; false where that is not allowed.
     fn trace(&mut self, pid: Pid) -> bool {
         let pid = unistd::Pid::from_raw(pid.as_raw_nonzero().get());
-        let seized = ptrace::seize(pid, ptrace::Options::empty()).is_ok();
+        let seized = ptrace::seize(pid, ptrace::Options::empty()).and_then(|()| ptrace::interrupt(pid)).is_ok();
         self.traced = Some(pid).filter(|_| seized);
         seized
+    }
+
+    /// Sends what is to be sent. The process is stopped: it makes no child that would be missed.
+    fn send_to_stopped(&mut self, pid: unistd::Pid) {
+        let Some(signal) = self.to_send.take() else { return };
+        let children = if signal == Signal::SIGTERM { Vec::new() } else { children_of(pid) };
+        for pid in children.into_iter().chain([pid]) {
+            let _ = nix::sys::signal::kill(pid, signal);
+        }
     }
 
     /// Attends to the traced process: hands on what it is sent, kills it for a signal that would
@@ -125,6 +133,10 @@ impl Signals {
                     Signal::SIGKILL.into()
                 }
                 Ok(WaitStatus::Stopped(_, signal)) => Some(signal),
+                Ok(WaitStatus::PtraceEvent(..)) => {
+                    self.send_to_stopped(pid);
+                    None
+                }
                 Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..)) | Err(_) => {
                     self.traced = None;
                     return false;
@@ -178,14 +190,13 @@ fn caught(pid: unistd::Pid) -> Option<u64> {
 }
 
 /// All other processes of the PID namespace that `first` is the first one of.
-fn children_of(first: Pid) -> Vec<Pid> {
+fn children_of(first: unistd::Pid) -> Vec<unistd::Pid> {
     let namespace = |pid: i32| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
-    let own = namespace(first.as_raw_nonzero().get());
+    let Some(own) = namespace(first.as_raw()) else { return Vec::new() };
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    pids.filter(|pid| *pid != first.as_raw_nonzero().get() && own.is_some() && namespace(*pid) == own)
-        .filter_map(Pid::from_raw)
-        .collect()
+    let inside = pids.filter(|pid| *pid != first.as_raw() && namespace(*pid).as_ref() == Some(&own));
+    inside.map(unistd::Pid::from_raw).collect()
 }
 
 /// Finds the child of the runtime that is to become, or is, the step.

@@ -8,7 +8,7 @@ use oci_spec::runtime::{
     LinuxSeccomp, Mount, MountBuilder, PosixRlimit, ProcessBuilder, RootBuilder, Spec, SpecBuilder, UserBuilder,
 };
 
-use crate::ProcessSpec;
+use crate::{ProcessSpec, control_group};
 
 /// Version of the specification that is written.
 const VERSION: &str = "1.0.2";
@@ -86,7 +86,7 @@ pub(crate) fn build(inputs: Inputs<'_>) -> Result<Spec, OciSpecError> {
     let mut linux = LinuxBuilder::default()
         .namespaces(namespaces)
         .resources(LinuxResourcesBuilder::default().devices(vec![no_devices]).build()?)
-        .cgroups_path(cgroup(inputs.id, inputs.cgroup_v2))
+        .cgroups_path(control_group::path(inputs.id, inputs.cgroup_v2))
         .masked_paths(masked())
         .readonly_paths(READ_ONLY.map(String::from).to_vec())
         .build()?;
@@ -99,12 +99,6 @@ pub(crate) fn build(inputs: Inputs<'_>) -> Result<Spec, OciSpecError> {
         .mounts(inputs.mounts)
         .linux(linux)
         .build()
-}
-
-/// Below our own cgroup where processes may stay in inner groups (v1), so that limits on gabion
-/// hold for its steps; in a group of its own otherwise.
-fn cgroup(id: &str, v2: bool) -> PathBuf {
-    if v2 { Path::new("/gabion").join(id) } else { format!("gabion-{id}").into() }
 }
 
 fn masked() -> Vec<String> {
@@ -136,10 +130,4 @@ pub(crate) fn standard_mounts(shm_size: u64) -> Result<Vec<Mount>, OciSpecError>
         mount("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"])?,
         mount("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"])?,
     ])
-}
-
-/// Whether the host has the one hierarchy of cgroup v2.
-pub(crate) fn host_has_cgroup_v2() -> bool {
-    const CGROUP2_MAGIC: u64 = 0x6367_7270;
-    rustix::fs::statfs("/sys/fs/cgroup").is_ok_and(|stat| stat.f_type as u64 == CGROUP2_MAGIC)
 }

@@ -292,7 +292,7 @@ fn new_bundle_dir(container_directory: &std::path::Path) -> PathBuf {
         let name = entry.file_name();
         let pid = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('-').next()?.parse::<u32>().ok());
         if pid.is_some_and(|pid| !std::path::Path::new("/proc").join(pid.to_string()).exists()) {
-            let _ = std::fs::remove_dir_all(entry.path());
+            let _ = runtime::clean_up_after_kill(&entry.path());
         }
     }
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
