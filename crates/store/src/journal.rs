@@ -130,7 +130,7 @@ impl Store {
         unused.retain(|id| entry.unneeded.contains(id));
         self.remove_layers(&mut layers, &unused, None)?;
         for id in &entry.layers {
-            if layers.get(id.as_str()).is_none() {
+            if layers.get(id.as_str()).is_none() && !layers.has_unknown_row(id.as_str()) {
                 self.remove_layer_files(id, None)?;
             }
         }

@@ -190,6 +190,10 @@ impl Store {
                 return Err(Error::UnknownLayer { id: parent.clone() });
             }
             if !is_coming(&id) && self.locate(&layers, &id)?.is_none() {
+                if layers.has_unknown_row(id.as_str()) {
+                    let reason = format!("the record of layer {id} cannot be read");
+                    return Err(Error::Damaged { path: layout.layers_dir().join("layers.json"), reason });
+                }
                 missing.push(pair);
             }
         }

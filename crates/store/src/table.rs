@@ -197,6 +197,14 @@ impl<T: Record> Table<T> {
         })
     }
 
+    /// Whether a row with this ID is there that is no record as we know them.
+    pub fn has_unknown_row(&self, id: &str) -> bool {
+        self.rows.iter().any(|(_, row)| match row {
+            Row::Known(_) => false,
+            Row::Opaque(value) => value.get("id").and_then(Value::as_str) == Some(id),
+        })
+    }
+
     /// The layers that rows which are no records as we know them may stand for or need.
     pub fn layers_of_unknown_rows(&self) -> impl Iterator<Item = &str> {
         let unknown = self.rows.iter().filter_map(|(_, row)| match row {

@@ -8,7 +8,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use oci::LayerId;
 use serde_json::{Value, json};
-use store::{AfterSeal, Error, NewContainer};
+use store::{AfterSeal, Error, NewContainer, NewLayer};
 use support::*;
 use test_support::store_check::{assert_records_sound, records};
 
@@ -300,6 +300,25 @@ fn root_layers_that_unreadable_records_name_are_kept() {
     fs::write(&path, "[]").expect("written");
     let store = open(&sandbox);
     assert_eq!(store.remove_unused_layers(&middle.id).expect("removed"), [middle.id, base.id]);
+}
+
+#[test]
+fn root_a_layer_whose_record_cannot_be_read_is_not_replaced() {
+    let (sandbox, store) = sandbox();
+    let layer = put_file(&store, None, "a", "1");
+    let path = sandbox.graph_root().join("overlay-layers/layers.json");
+    let mut rows = records(&sandbox.graph_root(), "layers");
+    rows[0]["diff-size"] = json!("no number");
+    fs::write(&path, serde_json::to_vec(&rows).expect("JSON")).expect("written");
+    let store = open(&sandbox);
+    let (staged, new) = stage(&store, None, |dir| {
+        fs::copy(sandbox.graph_root().join(format!("overlay/{}/diff/a", layer.id)), dir.join("a")).expect("copied");
+    });
+    let new = NewLayer { diff_id: layer.diff_id.clone().expect("known"), ..new };
+    let refused = store.put_layer(staged, new).expect_err("its record is unreadable");
+    assert!(refused.to_string().contains(layer.id.as_str()), "{refused}");
+    assert!(sandbox.graph_root().join(format!("overlay/{}/diff/a", layer.id)).exists());
+    assert_eq!(records(&sandbox.graph_root(), "layers").len(), 1);
 }
 
 #[test]
