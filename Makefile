@@ -18,7 +18,7 @@ demo:
 # Every tier: pure, tree, root and peers. A tier that cannot run fails.
 test:
 	scripts/install-packages test
-	$(CARGO) test --workspace --locked --config 'target."cfg(unix)".runner = "$(CURDIR)/scripts/as-root"'
+	$(CARGO) test --workspace --locked --no-fail-fast --config 'target."cfg(unix)".runner = "$(CURDIR)/scripts/as-root"'
 
 install: build
 	install -D -m 0755 target/release/gabion $(DESTDIR)$(PREFIX)/bin/gabion
