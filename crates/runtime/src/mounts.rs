@@ -226,6 +226,10 @@ impl Prepared {
         let number = self.spec.len();
         let place = bundle.join(format!("mount-{number}"));
         if discard_writes && kind == StubKind::File {
+            // A device may never end, and a FIFO never begin.
+            if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+                return Err(MountError::SourceType(name));
+            }
             copy_file(&fd, &place).map_err(scratch_error)?;
             return Ok((place, kind));
         }
