@@ -37,7 +37,7 @@ pub enum Command {
     Build(Box<build::Args>),
     Commit(commit::Args),
     Completion(completion::Args),
-    Config(config::Args),
+    Config(Box<config::Args>),
     Containers(containers::Args),
     Copy(copy::Args),
     From(from::Args),
