@@ -42,6 +42,16 @@ impl Default for Network {
     }
 }
 
+impl Network {
+    /// The same network, but a private one is made once for all runs that get a clone of it.
+    pub fn shared(self) -> Network {
+        match self {
+            Network::Private(config) => Network::Shared(SharedNetwork::new(config)),
+            other => other,
+        }
+    }
+}
+
 /// What a private network is made by.
 #[derive(Clone, Debug)]
 pub struct NetworkConfig {

@@ -15,6 +15,7 @@ use buildkit_core::plan::{PROXY_ARGS, PlanOptions};
 use buildkit_core::run::{Capabilities, HostFiles, MountRequest, parse_size};
 use dockerfile::Source;
 use oci::{Format, Platform};
+use rootfs::Root;
 
 use crate::args::parse_format;
 use crate::args::platform::PlatformArgs;
@@ -275,7 +276,7 @@ fn options(args: &Args, session: &Session, context_dir: PathBuf) -> Result<Build
             runtime: args.runtime.clone().unwrap_or_else(|| default_runtime(search_path.as_deref())),
             runtime_flags: args.runtime_flag.iter().map(|flag| format!("--{flag}")).collect(),
             search_path,
-            network: network(if args.network == "default" { "private" } else { &args.network })?,
+            network: network(if args.network == "default" { "private" } else { &args.network })?.shared(),
             host_files,
             capabilities: Capabilities { add: args.cap_add.clone(), drop: args.cap_drop.clone() },
             shm_size: args.shm_size,
@@ -319,13 +320,7 @@ fn read_dockerfile(file: Option<&Path>, context_dir: &Path) -> Result<Source, Co
         Some(file) if file.exists() => file.to_owned(),
         Some(file) if context_dir.join(file).exists() => context_dir.join(file),
         Some(file) => return Err(CommandError::new(format!("Dockerfile {} is not there", file.display()))),
-        None => {
-            let found = FILE_NAMES.iter().map(|name| context_dir.join(name)).find(|path| path.is_file());
-            found.ok_or_else(|| {
-                let message = format!("no {} in {}", FILE_NAMES.join(" or "), context_dir.display());
-                CommandError::new(message).hint("name the file with -f")
-            })?
-        }
+        None => return read_default_dockerfile(context_dir),
     };
     // A directory can hold the file, as Buildah has it.
     let path = match path.is_dir() {
@@ -334,9 +329,25 @@ fn read_dockerfile(file: Option<&Path>, context_dir: &Path) -> Result<Source, Co
     };
     let open = std::fs::File::open(&path).map_err(|error| failed(&path, error))?;
     let bytes = read_limited(open).map_err(|error| failed(&path, error))?;
-    let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
-    let shown = if file.is_some() { path.display().to_string() } else { name };
-    Ok(Source::new(shown, &bytes))
+    Ok(Source::new(path.display().to_string(), &bytes))
+}
+
+/// The Dockerfile that a context brings along. The context may be somebody else's: a symlink in it
+/// cannot lead out.
+fn read_default_dockerfile(context_dir: &Path) -> Result<Source, CommandError> {
+    let root = Root::open(context_dir)?;
+    for name in FILE_NAMES {
+        let failed = |error: &dyn std::fmt::Display| {
+            CommandError::new(format!("Dockerfile {}: {error}", context_dir.join(name).display()))
+        };
+        match root.open_file_following(name) {
+            Ok(file) => return Ok(Source::new(name, &read_limited(file).map_err(|error| failed(&error))?)),
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(failed(&error)),
+        }
+    }
+    let message = format!("no {} in {}", FILE_NAMES.join(" or "), context_dir.display());
+    Err(CommandError::new(message).hint("name the file with -f"))
 }
 
 fn read_limited(reader: impl Read) -> std::io::Result<Vec<u8>> {
