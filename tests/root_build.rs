@@ -518,3 +518,19 @@ fn root_killed_builds_leave_what_the_commands_remove() {
     build(&sandbox, "retried", "FROM localhost/base\nRUN echo 1 > /1\n", &Tree::new(), &[]);
     assert_clean(&sandbox);
 }
+
+#[test]
+fn root_a_dockerfile_that_links_out_of_its_context_is_not_read() {
+    let sandbox = sandbox();
+    let secret = sandbox.write("secret", "FROM localhost/base\nTHE-SECRET\n");
+    let dir = sandbox.path("linked");
+    fs::create_dir(&dir).expect("a directory");
+    std::os::unix::fs::symlink(&secret, dir.join("Dockerfile")).expect("a link");
+    let outcome = sandbox.gabion(["build"]).arg(&dir).fails();
+    outcome.says(125, &["no Containerfile or Dockerfile"]);
+    assert!(!outcome.stderr.contains("SECRET"), "{}", outcome.stderr);
+    fs::write(dir.join("real"), "FROM localhost/base\n").expect("a file");
+    fs::remove_file(dir.join("Dockerfile")).expect("removed");
+    std::os::unix::fs::symlink("real", dir.join("Dockerfile")).expect("a link");
+    sandbox.gabion(["build", "-q"]).arg(&dir).ok();
+}

@@ -12,6 +12,8 @@ use regex_lite::Regex;
 
 /// How deep `${a:-${b:-…}}` may go.
 const MAX_DEPTH: usize = 100;
+/// Bytes that the variables of one word may give: `A=$A$A` a few dozen times is more than memory.
+const MAX_EXPANDED: usize = 16 << 20;
 
 /// Expands words with the variables that `lookup` knows.
 pub struct Expander<'a> {
@@ -65,7 +67,8 @@ impl<'a> Expander<'a> {
     }
 
     fn run(&self, word: &str, raw_escapes: bool) -> Result<(String, Vec<String>), WordError> {
-        let mut scan = Scan { expander: self, chars: word.char_indices().peekable(), len: word.len(), depth: 0 };
+        let mut scan =
+            Scan { expander: self, chars: word.char_indices().peekable(), len: word.len(), depth: 0, expanded: 0 };
         scan.until(None, raw_escapes)
     }
 }
@@ -91,6 +94,8 @@ struct Scan<'e, 'a, 'w> {
     chars: Peekable<CharIndices<'w>>,
     len: usize,
     depth: usize,
+    /// Bytes that variables have given so far.
+    expanded: usize,
 }
 
 #[derive(Default)]
@@ -255,6 +260,15 @@ impl Scan<'_, '_, '_> {
 
     fn dollar(&mut self) -> Result<String, WordError> {
         let start = self.at();
+        let value = self.variable(start)?;
+        self.expanded += value.len();
+        match self.expanded <= MAX_EXPANDED {
+            true => Ok(value),
+            false => Scan::error(start, format!("variables make this longer than {} MiB", MAX_EXPANDED >> 20)),
+        }
+    }
+
+    fn variable(&mut self, start: usize) -> Result<String, WordError> {
         self.next();
         if !self.take('{') {
             let name = self.name();
@@ -508,6 +522,17 @@ mod tests {
         let expander = Expander::new(&lookup, '`');
         assert_eq!(expander.expand("c:\\dir\\`$a \"`\"\"").as_deref(), Ok("c:\\dir\\$a \""));
         assert_eq!(expander.expand_heredoc("\"$a\" '\\$a' `x").as_deref(), Ok("\"x\" '$a' `x"));
+    }
+
+    #[test]
+    fn pure_words_that_double_are_refused_before_memory_is_full() {
+        let mut value = "x".repeat(1 << 20);
+        let doubled = (0..40).find_map(|_| {
+            let lookup = |_: &str| Some(value.clone());
+            let next = Expander::new(&lookup, '\\').expand("$A$A");
+            next.map(|next| value = next).err()
+        });
+        assert_eq!(doubled.expect("refused").message, "variables make this longer than 16 MiB");
     }
 
     #[test]
