@@ -15,11 +15,14 @@ use test_support::{DockerRegistry, Sandbox, Tool, base_image};
 
 const MEGABYTE: usize = 1 << 20;
 
+/// Measures one kind of work and prints its row.
+type Benchmark = fn(&Bench);
+
 fn main() {
     let chosen: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let runs = std::env::var("GABION_BENCH_RUNS").ok().and_then(|text| text.parse().ok()).unwrap_or(5);
     let bench = Bench::new(runs);
-    let all: [(&str, fn(&Bench)); 6] = [
+    let all: [(&str, Benchmark); 6] = [
         ("commit-big", commit_big),
         ("commit-small", commit_small),
         ("from-run-rm", from_run_rm),

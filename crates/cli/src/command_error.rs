@@ -59,10 +59,10 @@ pub fn for_each<T>(
 ) -> Result<(), CommandError> {
     let mut last: Option<CommandError> = None;
     for item in items {
-        if let Err(error) = action(item) {
-            if let Some(previous) = last.replace(error) {
-                previous.report();
-            }
+        if let Err(error) = action(item)
+            && let Some(previous) = last.replace(error)
+        {
+            previous.report();
         }
     }
     last.map_or(Ok(()), Err)

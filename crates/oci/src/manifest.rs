@@ -72,6 +72,7 @@ pub struct Index {
 
 /// What a registry or layout gave for a reference.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, and not for long")]
 pub enum ManifestOrIndex {
     /// One image.
     Manifest(Manifest),
@@ -108,10 +109,10 @@ impl ManifestOrIndex {
         let has = |key: &str| value.get(key).is_some_and(|v| !v.is_null());
         let stated = value.get("mediaType").and_then(Value::as_str).filter(|text| !text.is_empty());
         let known = |text: &&str| media_type::is_index(text) || media_type::is_manifest(text);
-        if let (Some(outer), Some(inner)) = (media_type.filter(known), stated) {
-            if outer != inner {
-                return Err(InvalidManifest::Ambiguous("its mediaType differs from the type it was sent with"));
-            }
+        if let (Some(outer), Some(inner)) = (media_type.filter(known), stated)
+            && outer != inner
+        {
+            return Err(InvalidManifest::Ambiguous("its mediaType differs from the type it was sent with"));
         }
         let list_like = has("manifests");
         let image_like = has("layers") || has("config");

@@ -238,7 +238,7 @@ fn environment(lists: &[&[String]], hostname: &str) -> Vec<String> {
     for entry in lists.iter().copied().flatten() {
         let Some((name, _)) = entry.split_once('=').filter(|(name, _)| !name.is_empty()) else { continue };
         let same = |other: &&String| other.split_once('=').is_some_and(|(other, _)| other == name);
-        match merged.iter().position(|other| same(other)).and_then(|index| merged.get_mut(index)) {
+        match merged.iter().position(same).and_then(|index| merged.get_mut(index)) {
             Some(place) => *place = entry,
             None => merged.push(entry),
         }

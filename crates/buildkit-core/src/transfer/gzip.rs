@@ -168,7 +168,7 @@ mod tests {
         let mut state = 1u32;
         let mut next = |i: usize| {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            if (i / 50_000) % 2 == 0 { (state >> 24) as u8 } else { (i % 97) as u8 }
+            if (i / 50_000).is_multiple_of(2) { (state >> 24) as u8 } else { (i % 97) as u8 }
         };
         (0..size).map(&mut next).collect()
     }

@@ -125,10 +125,9 @@ impl State {
         if state.kind != TYPE {
             return Err(InvalidState::Type(state.kind));
         }
-        if let Some(oci) = state.unknown.remove("ociv1") {
-            if state.config.os.is_empty() {
-                state.config = serde_json::from_value(oci)?;
-            }
+        let oci = state.unknown.remove("ociv1");
+        if let Some(oci) = oci.filter(|_| state.config.os.is_empty()) {
+            state.config = serde_json::from_value(oci)?;
         }
         Ok(state)
     }

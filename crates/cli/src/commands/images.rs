@@ -107,10 +107,8 @@ fn rows(image: &ListedImage, args: &Args, now: Timestamp) -> Vec<Row> {
     let row = |name: Option<&String>| {
         let (repository, tag) = name.map_or((NONE, NONE), |name| split_name(name));
         let mut history: &[String] = &record.names_history;
-        if let (Some(newest), Some(name)) = (history.first(), name) {
-            if newest == name {
-                history = history.get(1..).unwrap_or_default();
-            }
+        if name.is_some() && history.first() == name {
+            history = history.get(1..).unwrap_or_default();
         }
         Row {
             id: shown_id(image, args),

@@ -112,7 +112,7 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
         let shell = &container.state().config.config.shell;
         let shell = if shell.is_empty() { "/bin/sh -c".to_owned() } else { shell.join(" ") };
         let entry = History {
-            created: Some(Timestamp::now().into()),
+            created: Some(Timestamp::now()),
             created_by: format!("{shell} {created_by}"),
             empty_layer: true,
             ..History::default()
