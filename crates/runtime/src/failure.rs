@@ -12,7 +12,9 @@ use crate::ProcessSpec;
 #[non_exhaustive]
 pub enum RunError {
     /// The runtime is not on this machine.
-    #[error("OCI runtime {0:?} not found: install it (Debian and Ubuntu: apt install runc) or name another with --runtime")]
+    #[error(
+        "OCI runtime {0:?} not found: install it (Debian and Ubuntu: apt install runc) or name another with --runtime"
+    )]
     RuntimeNotFound(String),
     /// The root file system is not there.
     #[error("unable to open the root file system {0}: {1}")]
@@ -98,18 +100,23 @@ pub(crate) fn from_log(log: &Path, process: &ProcessSpec) -> Option<RunError> {
 
 fn classify(log: &str, process: &ProcessSpec) -> Option<RunError> {
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let errors = lines.filter(|line| matches!(line.get("level").and_then(Value::as_str), Some("error" | "fatal")));
-    let message = errors.last()?.get("msg")?.as_str()?.trim().to_owned();
+    let mut errors = lines.filter(|line| matches!(line.get("level").and_then(Value::as_str), Some("error" | "fatal")));
+    let message = errors.next_back()?.get("msg")?.as_str()?.trim().to_owned();
     let command = || process.args.first().cloned().unwrap_or_default();
     let lower = message.to_lowercase();
     let has = |text: &str| lower.contains(text);
     // runc: `exec: "x": …` or `exec /x: …`; crun: "executable file `x` not found in $PATH", "open executable: …".
-    let of_command = has("exec: ") || has("exec /") || has("executable file") || has("open executable") || has("execve");
+    let of_command =
+        has("exec: ") || has("exec /") || has("executable file") || has("open executable") || has("execve");
     if of_command && !has("chdir") {
         if has("not found") || has("no such file") {
             return Some(RunError::CommandNotFound(command()));
         }
-        if has("permission denied") || has("operation not permitted") || has("exec format error") || has("is a directory") {
+        if has("permission denied")
+            || has("operation not permitted")
+            || has("exec format error")
+            || has("is a directory")
+        {
             return Some(RunError::CommandNotExecutable(command()));
         }
     }

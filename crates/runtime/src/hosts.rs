@@ -48,13 +48,16 @@ pub(crate) fn hosts(base: &str, names: &Names<'_>) -> String {
 /// With `own_network`, servers on the host's loopback are left out, because they cannot be
 /// reached; if none is left, public ones are named, as the peers do.
 pub(crate) fn resolv_conf(host: &str, servers: &[IpAddr], own_network: bool) -> String {
-    const PUBLIC: [IpAddr; 2] = [IpAddr::V4(std::net::Ipv4Addr::new(8, 8, 8, 8)), IpAddr::V4(std::net::Ipv4Addr::new(8, 8, 4, 4))];
+    const PUBLIC: [IpAddr; 2] =
+        [IpAddr::V4(std::net::Ipv4Addr::new(8, 8, 8, 8)), IpAddr::V4(std::net::Ipv4Addr::new(8, 8, 4, 4))];
     let mut rest = String::new();
     let mut found = Vec::new();
     for line in host.lines() {
         let mut words = line.split_whitespace();
         match words.next() {
-            Some("nameserver") => found.extend(words.next().filter(|server| !own_network || !is_loopback(server)).map(String::from)),
+            Some("nameserver") => {
+                found.extend(words.next().filter(|server| !own_network || !is_loopback(server)).map(String::from))
+            }
             Some("search" | "domain" | "options" | "sortlist") => {
                 rest.push_str(line.trim());
                 rest.push('\n');
@@ -84,7 +87,11 @@ pub(crate) fn has_server(host: &str, own_network: bool) -> bool {
 
 /// Whether a name server is on the host's loopback; a zone (`%eth0`) may follow the address.
 fn is_loopback(server: &str) -> bool {
-    server.split('%').next().and_then(|address| address.parse::<IpAddr>().ok()).is_some_and(|address| address.is_loopback())
+    server
+        .split('%')
+        .next()
+        .and_then(|address| address.parse::<IpAddr>().ok())
+        .is_some_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -95,7 +102,8 @@ mod tests {
     fn pure_hosts_keep_the_base_and_name_each_once() {
         let own = [IpAddr::from([10, 88, 0, 5])];
         let added = [("db".to_string(), IpAddr::from([10, 0, 0, 9]))];
-        let names = Names { hostname: "box", addresses: &own, gateway: Some(IpAddr::from([10, 88, 0, 1])), added: &added };
+        let names =
+            Names { hostname: "box", addresses: &own, gateway: Some(IpAddr::from([10, 88, 0, 1])), added: &added };
         assert_eq!(
             hosts("127.0.0.1 localhost # box\n::1 ip6-localhost", &names),
             "10.0.0.9\tdb\n127.0.0.1 localhost # box\n::1 ip6-localhost\n10.88.0.1\thost.containers.internal\n10.88.0.5\tbox\n"
@@ -112,6 +120,9 @@ mod tests {
         );
         assert_eq!(resolv_conf("nameserver ::1\n", &[], false), "nameserver ::1\n");
         assert_eq!(resolv_conf("nameserver ::1\n", &[], true), "nameserver 8.8.8.8\nnameserver 8.8.4.4\n");
-        assert_eq!(resolv_conf(host, &[IpAddr::from([1, 2, 3, 4])], true), "search a b\noptions ndots:2\nnameserver 1.2.3.4\n");
+        assert_eq!(
+            resolv_conf(host, &[IpAddr::from([1, 2, 3, 4])], true),
+            "search a b\noptions ndots:2\nnameserver 1.2.3.4\n"
+        );
     }
 }

@@ -27,6 +27,7 @@ mod seccomp; // system call filter
 mod security; // capabilities, limits
 mod signals; // passed on, or turned into a kill
 mod spec; // config.json
+mod streams; // standard streams of one run
 mod stubs; // mount points made and removed again
 mod sys; // the unsafe part
 mod terminal; // a terminal of its own

@@ -100,7 +100,9 @@ impl Propagation {
     /// The propagation of that name; `None` if there is none.
     pub fn parse(name: &str) -> Option<Propagation> {
         use Propagation::*;
-        [Private, RecursivePrivate, Slave, RecursiveSlave, Shared, RecursiveShared].into_iter().find(|each| each.name() == name)
+        [Private, RecursivePrivate, Slave, RecursiveSlave, Shared, RecursiveShared]
+            .into_iter()
+            .find(|each| each.name() == name)
     }
 }
 
@@ -156,15 +158,36 @@ pub(crate) struct Prepared {
 /// Options that are passed on; any other is refused, so that none can turn into two or lead the
 /// runtime to another meaning.
 const OPTIONS: [&str; 20] = [
-    "nosuid", "suid", "nodev", "dev", "noexec", "exec", "noatime", "atime", "nodiratime", "diratime", "relatime", "norelatime",
-    "strictatime", "nostrictatime", "sync", "async", "dirsync", "mand", "nomand", "copy",
+    "nosuid",
+    "suid",
+    "nodev",
+    "dev",
+    "noexec",
+    "exec",
+    "noatime",
+    "atime",
+    "nodiratime",
+    "diratime",
+    "relatime",
+    "norelatime",
+    "strictatime",
+    "nostrictatime",
+    "sync",
+    "async",
+    "dirsync",
+    "mand",
+    "nomand",
+    "copy",
 ];
 
 impl Prepared {
     /// Adds `mount`, with a mount point in `root`. Mounts must come outermost first.
     pub fn add(&mut self, mount: Mount, root: &Root, stubs: &mut Stubs, bundle: &Path) -> Result<(), MountError> {
         let target = mount.target.clone();
-        if !target.is_absolute() || target.as_os_str().as_encoded_bytes().contains(&0) || target.components().count() < 2 {
+        if !target.is_absolute()
+            || target.as_os_str().as_encoded_bytes().contains(&0)
+            || target.components().count() < 2
+        {
             return Err(MountError::InvalidTarget(target));
         }
         let mut builder = MountBuilder::default();
@@ -195,7 +218,8 @@ impl Prepared {
         }
         words.push(if mount.read_only { "ro" } else { "rw" }.into());
         let place = stubs.make(root, &target, kind).map_err(|error| MountError::Target(target.clone(), error))?;
-        let spec = builder.destination(place).options(words).build().map_err(|error| MountError::Spec(target, error))?;
+        let spec =
+            builder.destination(place).options(words).build().map_err(|error| MountError::Spec(target, error))?;
         self.spec.push(spec);
         Ok(())
     }
@@ -211,7 +235,8 @@ impl Prepared {
         let (fd, name) = match source {
             BindSource::Path(path) => {
                 let flags = OFlags::PATH | OFlags::CLOEXEC;
-                let fd = rustix::fs::open(&path, flags, Mode::empty()).map_err(|errno| MountError::Source(path.clone(), errno))?;
+                let fd = rustix::fs::open(&path, flags, Mode::empty())
+                    .map_err(|errno| MountError::Source(path.clone(), errno))?;
                 (fd, path)
             }
             BindSource::Fd(fd) => (fd, PathBuf::from("of a descriptor")),
@@ -233,13 +258,16 @@ impl Prepared {
             copy_file(&fd, &place).map_err(scratch_error)?;
             return Ok((place, kind));
         }
-        let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+        let mut flags =
+            OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
         if recursive {
             flags |= OpenTreeFlags::AT_RECURSIVE;
         }
         let tree = rustix::mount::open_tree(&fd, "", flags).map_err(|errno| MountError::Source(name.clone(), errno))?;
         match kind {
-            StubKind::Directory | StubKind::DirectoryWithMode(_) => std::fs::create_dir(&place).map_err(scratch_error)?,
+            StubKind::Directory | StubKind::DirectoryWithMode(_) => {
+                std::fs::create_dir(&place).map_err(scratch_error)?
+            }
             StubKind::File => drop(File::create_new(&place).map_err(scratch_error)?),
         }
         let scratch = discard_writes.then(|| bundle.join(format!("scratch-{number}")));
@@ -287,7 +315,12 @@ impl Attachment {
                 for dir in ["upper/upper", "upper/work"] {
                     rustix::fs::mkdir(scratch.join(dir), Mode::RWXU)?;
                 }
-                overlay_of(&scratch.join("lower"), &scratch.join("upper/upper"), &scratch.join("upper/work"), &self.target)
+                overlay_of(
+                    &scratch.join("lower"),
+                    &scratch.join("upper/upper"),
+                    &scratch.join("upper/work"),
+                    &self.target,
+                )
             })
             .map_err(|errno| MountError::Mount(self.target.clone(), errno))
     }
@@ -361,7 +394,8 @@ mod tests {
             let kind = MountKind::Tmpfs { size: None, mode: None, copy_up: false, options: vec![option.into()] };
             let mount = Mount { target: target.into(), kind, read_only: false };
             let mut stubs = Stubs::default();
-            let result = Prepared::default().add(mount, &root, &mut stubs, dir.path()).map_err(|error| error.to_string());
+            let result =
+                Prepared::default().add(mount, &root, &mut stubs, dir.path()).map_err(|error| error.to_string());
             stubs.remove();
             result
         };

@@ -130,13 +130,17 @@ fn new_namespace() -> std::io::Result<OwnedFd> {
 #[non_exhaustive]
 pub enum NetworkError {
     /// netavark is not on this machine.
-    #[error("netavark not found, which makes private networks: install it (Debian and Ubuntu: apt install netavark iptables) or use --network host or none")]
+    #[error(
+        "netavark not found, which makes private networks: install it (Debian and Ubuntu: apt install netavark iptables) or use --network host or none"
+    )]
     NetavarkNotFound,
     /// netavark failed.
     #[error("netavark was unable to {0} the network: {1}")]
     Netavark(&'static str, String),
     /// netavark failed and its firewall program is missing.
-    #[error("netavark was unable to set up the network: {0}; no iptables is installed, which it may need (Debian and Ubuntu: apt install iptables)")]
+    #[error(
+        "netavark was unable to set up the network: {0}; no iptables is installed, which it may need (Debian and Ubuntu: apt install iptables)"
+    )]
     FirewallNotFound(String),
     /// The definition cannot be used.
     #[error("invalid network definition {0}: {1}")]
@@ -178,14 +182,18 @@ impl PrivateNetwork {
         let origin = config.definition.clone().unwrap_or_else(|| "of the default bridge".into());
         let invalid = |message: &str| NetworkError::Definition(origin.clone(), message.into());
         let name = definition.get("name").and_then(Value::as_str).ok_or_else(|| invalid("it has no name"))?.to_owned();
-        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-')) || name.starts_with('.') {
+        if name.is_empty()
+            || !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+            || name.starts_with('.')
+        {
             return Err(invalid("its name has characters beyond letters, digits, '.', '_' and '-'"));
         }
         let mut addresses = Vec::new();
         let mut gateway = None;
         let mut leases = Vec::new();
         for subnet in definition.get("subnets").and_then(Value::as_array).into_iter().flatten() {
-            let text = subnet.get("subnet").and_then(Value::as_str).ok_or_else(|| invalid("a subnet has no \"subnet\""))?;
+            let text =
+                subnet.get("subnet").and_then(Value::as_str).ok_or_else(|| invalid("a subnet has no \"subnet\""))?;
             let range = Subnet::parse(text).ok_or_else(|| invalid("a subnet is not of the form address/bits"))?;
             let lease = Lease::take(&config.state_dir.join(&name), range)?;
             addresses.push(lease.address);
@@ -239,7 +247,8 @@ impl PrivateNetwork {
         static ONE: Mutex<()> = Mutex::new(());
         let _one = ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let _lock = lock_against_podman(&self.config.lock_file);
-        let failed = |message: String| NetworkError::Netavark(if command == "setup" { "set up" } else { "take down" }, message);
+        let failed =
+            |message: String| NetworkError::Netavark(if command == "setup" { "set up" } else { "take down" }, message);
         let path = format!("/proc/{}/fd/{}", std::process::id(), self.namespace.as_raw_fd());
         let mut child = Command::new(&self.netavark)
             .args([command, &path])
@@ -289,8 +298,12 @@ fn lock_against_podman(path: &Path) -> Option<OwnedFd> {
 }
 
 fn find_netavark(config: &NetworkConfig, search_path: &str) -> Option<PathBuf> {
-    const PLACES: [&str; 4] =
-        ["/usr/local/libexec/podman/netavark", "/usr/local/lib/podman/netavark", "/usr/libexec/podman/netavark", "/usr/lib/podman/netavark"];
+    const PLACES: [&str; 4] = [
+        "/usr/local/libexec/podman/netavark",
+        "/usr/local/lib/podman/netavark",
+        "/usr/libexec/podman/netavark",
+        "/usr/lib/podman/netavark",
+    ];
     let find = |path: &Path| crate::program::find_on_host(path, search_path);
     match &config.netavark {
         Some(path) => find(path),
@@ -371,7 +384,8 @@ impl Lease {
         for index in start..start + TRIES {
             let address = range.upper(index);
             let path = dir.join(address.to_string());
-            let file = File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+            let file =
+                File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
             let Ok(lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else { continue };
             // Its former holder may have removed it between our opening and our locking.
             use std::os::unix::fs::MetadataExt as _;

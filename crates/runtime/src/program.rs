@@ -13,7 +13,11 @@ pub(crate) fn find_on_host(name: &Path, search_path: &str) -> Option<PathBuf> {
     if name.components().count() > 1 || name.is_absolute() {
         return Some(name.to_path_buf()).filter(|path| executable(path));
     }
-    search_path.split(':').filter(|dir| dir.starts_with('/')).map(|dir| Path::new(dir).join(name)).find(|path| executable(path))
+    search_path
+        .split(':')
+        .filter(|dir| dir.starts_with('/'))
+        .map(|dir| Path::new(dir).join(name))
+        .find(|path| executable(path))
 }
 
 /// Whether a command can be started, as far as the root file system tells beforehand.
@@ -50,7 +54,9 @@ pub(crate) fn look_up(root: &Root, process: &ProcessSpec) -> Lookup {
 fn candidate(root: &Root, path: &Path) -> Lookup {
     match executable(root, path) {
         Lookup::Possible => match interpreter(root, path) {
-            Some(interpreter) if executable(root, Path::new(&interpreter)) == Lookup::Missing => Lookup::NoInterpreter(interpreter),
+            Some(interpreter) if executable(root, Path::new(&interpreter)) == Lookup::Missing => {
+                Lookup::NoInterpreter(interpreter)
+            }
             _ => Lookup::Possible,
         },
         other => other,
@@ -78,7 +84,11 @@ fn executable(root: &Root, path: &Path) -> Lookup {
         Err(error) if error.is_not_found() || error.errno() == rustix::io::Errno::NOTDIR => {
             // A symlink that leads into a mount ends nowhere as yet.
             match root.resolve(path) {
-                Ok(end) if ["proc", "dev", "sys"].iter().any(|mounted| end.strip_prefix("/").unwrap_or(&end).starts_with(mounted)) => {
+                Ok(end)
+                    if ["proc", "dev", "sys"]
+                        .iter()
+                        .any(|mounted| end.strip_prefix("/").unwrap_or(&end).starts_with(mounted)) =>
+                {
                     Lookup::Possible
                 }
                 _ => Lookup::Missing,

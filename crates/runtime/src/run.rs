@@ -1,7 +1,7 @@
 //! From options to exit code.
 
 use std::net::IpAddr;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -18,12 +18,11 @@ use crate::hosts::{self, Names};
 use crate::mounts::Prepared;
 use crate::network::{Membership, SharedNetwork};
 use crate::program::{self, Lookup};
-use crate::relay::{self, Relays};
 use crate::runner::Runner;
 use crate::seccomp::Architecture;
 use crate::signals::{Request, Signals, WATCH_INTERVAL};
+use crate::streams::Streams;
 use crate::stubs::{StubKind, Stubs};
-use crate::terminal::{self, RawMode};
 use crate::{Capabilities, Mount, Network, ProcessSpec, Rlimit, Seccomp, control_group, spec};
 
 /// What to run, where, and how. [`RunOptions::new`] has the defaults.
@@ -261,7 +260,7 @@ pub fn run(mut options: RunOptions) -> Result<Outcome, RunError> {
     let config = spec::build(spec::Inputs {
         rootfs: &options.rootfs,
         process: &options.process,
-        terminal: streams.terminal.as_ref().map(terminal::size),
+        terminal: streams.terminal.as_ref().map(crate::terminal::size),
         capabilities: capabilities.to_spec(options.process.user.uid)?,
         rlimits,
         seccomp,
@@ -288,10 +287,11 @@ pub fn run(mut options: RunOptions) -> Result<Outcome, RunError> {
     let left_stubs = stubs.remove();
     let status = status.ok_or_else(|| RunError::Wait(std::io::Error::other("its exit status is lost")))?;
     let exit = exit_of(status);
-    if exit != Exit::Code(0) && interrupted_by.is_none() {
-        if let Some(error) = crate::failure::from_log(&bundle.path().join(LOG_NAME), &options.process) {
-            return Err(error);
-        }
+    if exit != Exit::Code(0)
+        && interrupted_by.is_none()
+        && let Some(error) = crate::failure::from_log(&bundle.path().join(LOG_NAME), &options.process)
+    {
+        return Err(error);
     }
     Ok(Outcome { exit, interrupted_by, left_stubs })
 }
@@ -324,15 +324,22 @@ fn check(options: &RunOptions) -> Result<(), RunError> {
         return invalid("working directory (an absolute path is expected)", &process.working_dir);
     }
     let id_byte = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
-    if options.id.is_empty() || options.id.len() > 200 || !options.id.bytes().all(id_byte) || options.id.starts_with('.') {
+    if options.id.is_empty()
+        || options.id.len() > 200
+        || !options.id.bytes().all(id_byte)
+        || options.id.starts_with('.')
+    {
         return invalid("container ID", &options.id);
     }
-    if let Some(name) = &options.hostname {
-        if name.is_empty() || name.len() > 64 || name.bytes().any(|b| b.is_ascii_control() || matches!(b, b' ' | b'#' | b'/')) {
-            return invalid("host name", name);
-        }
+    let outlandish = |b: u8| b.is_ascii_control() || matches!(b, b' ' | b'#' | b'/');
+    if let Some(name) =
+        options.hostname.as_ref().filter(|name| name.is_empty() || name.len() > 64 || name.bytes().any(outlandish))
+    {
+        return invalid("host name", name);
     }
-    if let Some((name, _)) = options.host_files.add_hosts.iter().find(|(name, _)| name.is_empty() || name.contains(char::is_whitespace)) {
+    if let Some((name, _)) =
+        options.host_files.add_hosts.iter().find(|(name, _)| name.is_empty() || name.contains(char::is_whitespace))
+    {
         return invalid("host name", name);
     }
     Ok(())
@@ -346,14 +353,16 @@ fn make_working_dir(root: &Root, options: &RunOptions) -> Result<(), RunError> {
         return Ok(());
     }
     let user = &options.process.user;
-    root.create_dir_all(dir, 0o755, Owner { uid: user.uid, gid: user.gid }).map_err(|error| RunError::WorkingDir(dir.into(), error))
+    root.create_dir_all(dir, 0o755, Owner { uid: user.uid, gid: user.gid })
+        .map_err(|error| RunError::WorkingDir(dir.into(), error))
 }
 
 /// `/etc/hosts`, `/etc/resolv.conf` and `/etc/hostname`, as far as they are wanted.
 fn host_files(options: &RunOptions, hostname: &str, network: Option<&Membership>) -> Vec<GeneratedFile> {
     let wanted = &options.host_files;
     let has_network = !matches!(options.network, Network::None);
-    let file = |target: &str, text: String| GeneratedFile { target: target.into(), content: text.into_bytes(), mode: 0o644 };
+    let file =
+        |target: &str, text: String| GeneratedFile { target: target.into(), content: text.into_bytes(), mode: 0o644 };
     let read = |path: &PathBuf| String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned();
     let mut files = Vec::new();
     if wanted.hosts {
@@ -389,14 +398,17 @@ fn prepare_mounts(
     bundle: &Bundle,
 ) -> Result<Prepared, RunError> {
     let mut prepared = Prepared::default();
-    let replaced = |target: &Path, mounts: &[Mount]| mounts.iter().any(|mount| mount.target.components().eq(target.components()));
+    let replaced =
+        |target: &Path, mounts: &[Mount]| mounts.iter().any(|mount| mount.target.components().eq(target.components()));
     for standard in spec::standard_mounts(shm_size)? {
         if replaced(standard.destination(), &mounts) {
             continue;
         }
         // Below `/dev`, the runtime makes what is missing.
         let path = standard.destination().clone();
-        let place = stubs.make(root, &path, StubKind::Directory).map_err(|error| crate::MountError::Target(path.clone(), error))?;
+        let place = stubs
+            .make(root, &path, StubKind::Directory)
+            .map_err(|error| crate::MountError::Target(path.clone(), error))?;
         // A mount of the kernel's own goes where it is looked for, or nowhere.
         if place != path {
             return Err(RunError::NotADirectory(path));
@@ -414,7 +426,9 @@ fn prepare_mounts(
             .make(root, &file.target, StubKind::File)
             .map_err(|error| crate::MountError::Target(file.target.clone(), error))?;
         let options = ["bind", "rprivate", "rw", "nosuid", "nodev", "noexec"].map(String::from).to_vec();
-        prepared.spec.push(MountBuilder::default().destination(place).typ("bind").source(source).options(options).build()?);
+        prepared
+            .spec
+            .push(MountBuilder::default().destination(place).typ("bind").source(source).options(options).build()?);
     }
     mounts.sort_by_key(|mount| mount.target.components().count());
     for mount in mounts {
@@ -450,78 +464,6 @@ impl RuntimeCall<'_> {
     }
 }
 
-/// The process's streams and what joins them to the caller's.
-#[derive(Default)]
-struct Streams {
-    /// For the runtime; handed over once. Before `relays`, which wait for its end: dropped first.
-    child: Option<[OwnedFd; 3]>,
-    relays: Relays,
-    /// The terminal's master side.
-    terminal: Option<OwnedFd>,
-    raw_mode: Option<RawMode>,
-}
-
-impl Streams {
-    fn new(options: &RunOptions) -> std::io::Result<Streams> {
-        let mut streams = Streams::default();
-        let own = |fd: std::os::fd::BorrowedFd<'_>| fd.try_clone_to_owned();
-        let (stdin, stdout, stderr) = match &options.stdio {
-            Stdio::Terminal => {
-                let (master, slave) = terminal::open()?;
-                streams.child = Some([slave.try_clone()?, slave.try_clone()?, slave]);
-                streams.terminal = Some(master);
-                streams.copy_size();
-                return Ok(streams);
-            }
-            Stdio::Inherit => (own(std::io::stdin().as_fd())?, own(std::io::stdout().as_fd())?, own(std::io::stderr().as_fd())?),
-            Stdio::InheritOutput => (relay::null()?, own(std::io::stdout().as_fd())?, own(std::io::stderr().as_fd())?),
-            Stdio::Descriptors { stdin, stdout, stderr } => (stdin.try_clone()?, stdout.try_clone()?, stderr.try_clone()?),
-        };
-        let uid = options.process.user.uid;
-        let relays = &mut streams.relays;
-        let input = if relay::needs_relay(&stdin, uid) { relays.input(stdin)? } else { stdin };
-        let same = relay::same_file(&stdout, &stderr);
-        let output = if relay::needs_relay(&stdout, uid) { relays.output(stdout)? } else { stdout };
-        let errors = match relay::needs_relay(&stderr, uid) {
-            // One pipe for both keeps the lines in order.
-            true if same => output.try_clone()?,
-            true => relays.output(stderr)?,
-            false => stderr,
-        };
-        streams.child = Some([input, output, errors]);
-        Ok(streams)
-    }
-
-    fn give_to(&mut self, command: &mut Command) {
-        if let Some([stdin, stdout, stderr]) = self.child.take() {
-            command.stdin(stdin).stdout(stdout).stderr(stderr);
-        }
-    }
-
-    /// Joins the terminal to the caller's streams. The runtime has its side by now.
-    fn join_terminal(&mut self) -> std::io::Result<()> {
-        let Some(master) = &self.terminal else { return Ok(()) };
-        let stdin = std::io::stdin().as_fd().try_clone_to_owned()?;
-        let stdout = std::io::stdout().as_fd().try_clone_to_owned()?;
-        self.raw_mode = RawMode::set(stdin.try_clone()?);
-        self.relays.copy_output(master.try_clone()?, stdout)?;
-        // End of input is Ctrl-D to a terminal.
-        self.relays.copy_input(stdin, master.try_clone()?, b"\x04")
-    }
-
-    fn copy_size(&self) {
-        if let Some(terminal) = &self.terminal {
-            terminal::copy_size(&[&std::io::stdin(), &std::io::stdout(), &std::io::stderr()], terminal);
-        }
-    }
-
-    fn finish(&mut self) {
-        self.terminal = None;
-        self.relays.finish();
-        self.raw_mode = None;
-    }
-}
-
 /// Waits for the runtime's end, doing meanwhile what is to be done. Gives the signal that asked the
 /// process to end.
 fn supervise(pid: Pid, mut signals: Option<Signals>, streams: &Streams) -> std::io::Result<Option<i32>> {
@@ -538,15 +480,17 @@ fn supervise(pid: Pid, mut signals: Option<Signals>, streams: &Streams) -> std::
                 Err(Errno::INTR) => continue,
                 result => result?,
             };
-            let ready = |index: usize| sources.get(index).is_some_and(|source| source.revents().contains(PollFlags::IN));
+            let ready =
+                |index: usize| sources.get(index).is_some_and(|source| source.revents().contains(PollFlags::IN));
             (ready(0), ready(1))
         };
-        if let Some(signals) = signals.as_mut().filter(|_| has_signal) {
-            if signals.pass_on(pid) == Request::Resize && streams.terminal.is_some() {
-                streams.copy_size();
-                // The runtime passes the new size of its terminal on to the process's.
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::WINCH);
-            }
+        if let Some(signals) = signals.as_mut().filter(|_| has_signal)
+            && signals.pass_on(pid) == Request::Resize
+            && streams.terminal.is_some()
+        {
+            streams.copy_size();
+            // The runtime passes the new size of its terminal on to the process's.
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::WINCH);
         }
         if has_ended {
             return Ok(signals.and_then(|signals| signals.asked_to_end()));

@@ -8,8 +8,8 @@
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{
-    Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompArgBuilder, LinuxSeccompBuilder, LinuxSeccompOperator,
-    LinuxSyscall, LinuxSyscallBuilder,
+    Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompArgBuilder, LinuxSeccompBuilder,
+    LinuxSeccompOperator, LinuxSyscall, LinuxSyscallBuilder,
 };
 use serde_json::Value;
 
@@ -177,7 +177,11 @@ impl Architecture {
 
 impl Seccomp {
     /// The filter for a process with `capabilities`; `None` when there is none.
-    pub(crate) fn resolve(&self, capabilities: &CapabilitySet, architecture: Architecture) -> Result<Option<LinuxSeccomp>, SeccompError> {
+    pub(crate) fn resolve(
+        &self,
+        capabilities: &CapabilitySet,
+        architecture: Architecture,
+    ) -> Result<Option<LinuxSeccomp>, SeccompError> {
         match self {
             Seccomp::Unconfined => Ok(None),
             Seccomp::Default => default_profile(capabilities, architecture)
@@ -188,7 +192,10 @@ impl Seccomp {
     }
 }
 
-fn default_profile(capabilities: &CapabilitySet, architecture: Architecture) -> Result<LinuxSeccomp, oci_spec::OciSpecError> {
+fn default_profile(
+    capabilities: &CapabilitySet,
+    architecture: Architecture,
+) -> Result<LinuxSeccomp, oci_spec::OciSpecError> {
     let mut allowed = words(ALLOWED);
     let mut refused = words(REFUSED);
     for (capability, calls) in BY_CAPABILITY {
@@ -251,7 +258,8 @@ fn rule(
     errno: Option<u32>,
     args: &[LinuxSeccompArg],
 ) -> Result<LinuxSyscall, oci_spec::OciSpecError> {
-    let mut builder = LinuxSyscallBuilder::default().names(names.into_iter().map(String::from).collect::<Vec<_>>()).action(action);
+    let mut builder =
+        LinuxSyscallBuilder::default().names(names.into_iter().map(String::from).collect::<Vec<_>>()).action(action);
     if let Some(errno) = errno {
         builder = builder.errno_ret(errno);
     }
@@ -266,7 +274,11 @@ fn argument(index: usize, value: u64, op: LinuxSeccompOperator) -> Result<LinuxS
 }
 
 /// Reads a profile; Docker's additions to the runtime specification's format are resolved.
-fn from_file(path: &Path, capabilities: &CapabilitySet, architecture: Architecture) -> Result<LinuxSeccomp, SeccompError> {
+fn from_file(
+    path: &Path,
+    capabilities: &CapabilitySet,
+    architecture: Architecture,
+) -> Result<LinuxSeccomp, SeccompError> {
     use std::io::Read as _;
     let read = |error| SeccompError::Read(path.into(), error);
     let mut text = Vec::new();
@@ -326,8 +338,12 @@ mod tests {
         let mut found = Decisions::new();
         for rule in profile.syscalls().iter().flatten() {
             let errno = rule.errno_ret().filter(|_| rule.action() == LinuxSeccompAction::ScmpActErrno);
-            let args: Vec<_> =
-                rule.args().iter().flatten().map(|arg| format!("{} {} {}", arg.index(), arg.op(), arg.value())).collect();
+            let args: Vec<_> = rule
+                .args()
+                .iter()
+                .flatten()
+                .map(|arg| format!("{} {} {}", arg.index(), arg.op(), arg.value()))
+                .collect();
             for name in rule.names() {
                 found.entry(name.clone()).or_default().insert(format!("{} {errno:?} {args:?}", rule.action()));
             }
@@ -348,15 +364,21 @@ mod tests {
 
     #[test]
     fn peers_seccomp_decides_as_the_containers_profile() {
-        let text = std::fs::read("/usr/share/containers/seccomp.json").expect("golang-github-containers-common is installed");
-        for (add, drop) in [(&[][..], &[][..]), (&["all"], &[]), (&[], &["all"]), (&["sys_admin", "audit_write"], &["sys_chroot"])] {
+        let text =
+            std::fs::read("/usr/share/containers/seccomp.json").expect("golang-github-containers-common is installed");
+        for (add, drop) in
+            [(&[][..], &[][..]), (&["all"], &[]), (&[], &["all"]), (&["sys_admin", "audit_write"], &["sys_chroot"])]
+        {
             let capabilities = set(add, drop);
             for architecture in [Architecture::X86_64, Architecture::Aarch64] {
                 let ours = default_profile(&capabilities, architecture).expect("default");
                 let theirs = parse(&text, &capabilities, architecture).expect("profile");
                 assert_eq!(decisions(&ours), decisions(&theirs), "{add:?} {drop:?} {architecture:?}");
                 assert_eq!(ours.default_action(), theirs.default_action());
-                assert_eq!((ours.default_errno_ret(), ours.architectures()), (theirs.default_errno_ret(), theirs.architectures()));
+                assert_eq!(
+                    (ours.default_errno_ret(), ours.architectures()),
+                    (theirs.default_errno_ret(), theirs.architectures())
+                );
             }
         }
     }

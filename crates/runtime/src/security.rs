@@ -177,7 +177,8 @@ impl Rlimit {
         };
         let most = rustix::process::getrlimit(resource).maximum.unwrap_or(u64::MAX);
         let hard = self.hard.min(most);
-        let typ: PosixRlimitType = serde_json::from_value(serde_json::Value::from(format!("RLIMIT_{bare}"))).map_err(|_| unknown())?;
+        let typ: PosixRlimitType =
+            serde_json::from_value(serde_json::Value::from(format!("RLIMIT_{bare}"))).map_err(|_| unknown())?;
         PosixRlimitBuilder::default().typ(typ).hard(hard).soft(self.soft.min(hard)).build().map_err(|_| unknown())
     }
 }
@@ -222,7 +223,9 @@ mod tests {
         assert_eq!((root.effective(), root.permitted()), (root.bounding(), root.bounding()));
         let user = set.to_spec(7).expect("spec");
         assert_eq!(user.bounding(), root.bounding());
-        for empty in [user.effective(), user.permitted(), user.inheritable(), user.ambient(), root.inheritable(), root.ambient()] {
+        for empty in
+            [user.effective(), user.permitted(), user.inheritable(), user.ambient(), root.inheritable(), root.ambient()]
+        {
             assert_eq!(empty.as_ref().map(|set| set.len()), Some(0));
         }
     }

@@ -63,7 +63,13 @@ impl Signals {
     /// Begins to receive.
     pub fn listen() -> std::io::Result<Signals> {
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        Ok(Signals { reader, _listener: Listener::new(&FORWARDED, writer)?, asked_to_end: None, traced: None, to_send: None })
+        Ok(Signals {
+            reader,
+            _listener: Listener::new(&FORWARDED, writer)?,
+            asked_to_end: None,
+            traced: None,
+            to_send: None,
+        })
     }
 
     /// What to poll for reading.
@@ -129,7 +135,9 @@ impl Signals {
         loop {
             let handed_on = match waitpid(pid, Some(WaitPidFlag::WNOHANG | WaitPidFlag::__WALL)) {
                 Ok(WaitStatus::StillAlive) => return true,
-                Ok(WaitStatus::Stopped(_, signal)) if ends(signal) && !caught(pid).is_some_and(|caught| handles(caught, signal)) => {
+                Ok(WaitStatus::Stopped(_, signal))
+                    if ends(signal) && !caught(pid).is_some_and(|caught| handles(caught, signal)) =>
+                {
                     Signal::SIGKILL.into()
                 }
                 Ok(WaitStatus::Stopped(_, signal)) => Some(signal),
@@ -205,7 +213,8 @@ fn first_process(runtime: Pid) -> Option<FirstProcess> {
     std::fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
         let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
         let status = std::fs::read_to_string(entry.path().join("status")).ok()?;
-        let field = |name: &str| status.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim()));
+        let field =
+            |name: &str| status.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim()));
         if field("PPid")? != parent {
             return None;
         }

@@ -148,14 +148,17 @@ impl Stub {
             StubKind::File => self.parent.remove_file(&self.name),
             // With something of the process in it, it is the process's.
             _ => match self.parent.remove_dir(&self.name) {
-                Err(error) if matches!(error.errno(), rustix::io::Errno::NOTEMPTY | rustix::io::Errno::EXIST) => return true,
+                Err(error) if matches!(error.errno(), rustix::io::Errno::NOTEMPTY | rustix::io::Errno::EXIST) => {
+                    return true;
+                }
                 result => result,
             },
         };
-        if removed.is_ok() && parent_unchanged {
-            if let Ok(parent) = self.parent.metadata(".") {
-                let _ = self.parent.set_times(".", parent.atime, self.parent_times.0);
-            }
+        if removed.is_ok()
+            && parent_unchanged
+            && let Ok(parent) = self.parent.metadata(".")
+        {
+            let _ = self.parent.set_times(".", parent.atime, self.parent_times.0);
         }
         removed.is_ok()
     }
@@ -198,7 +201,9 @@ mod tests {
     fn tree_stubs_that_the_process_used_stay() {
         let (_dir, rootfs, root) = setup();
         let mut stubs = Stubs::default();
-        for (path, kind) in [("/run/x", StubKind::File), ("/f", StubKind::File), ("/g", StubKind::File), ("/d", StubKind::Directory)] {
+        for (path, kind) in
+            [("/run/x", StubKind::File), ("/f", StubKind::File), ("/g", StubKind::File), ("/d", StubKind::Directory)]
+        {
             stubs.make(&root, Path::new(path), kind).expect(path);
         }
         fs::write(rootfs.join("run/mine"), "").expect("write");
@@ -238,7 +243,8 @@ mod tests {
         fs::write(rootfs.join("file"), "").expect("write");
         symlink("loop", rootfs.join("loop")).expect("symlink");
         let mut stubs = Stubs::default();
-        let error = |stubs: &mut Stubs, path: &str, kind| stubs.make(&root, Path::new(path), kind).expect_err(path).to_string();
+        let error =
+            |stubs: &mut Stubs, path: &str, kind| stubs.make(&root, Path::new(path), kind).expect_err(path).to_string();
         assert_eq!(error(&mut stubs, "/file", StubKind::Directory), "/file exists and is not a directory");
         assert_eq!(error(&mut stubs, "/file/x", StubKind::File), "/file exists and is not a directory");
         assert!(stubs.make(&root, Path::new("/loop/x"), StubKind::File).is_err());

@@ -64,7 +64,9 @@ pub fn resolve_user(root: &Root, user: &str) -> Result<User, UserError> {
     }
     let passwd = read(root, "/etc/passwd")?;
     let entry = match number(user_part)? {
-        Some(uid) => accounts(&passwd).find(|account| account.uid == uid).or(Some(Account { name: "", uid, gid: 0, home: "" })),
+        Some(uid) => {
+            accounts(&passwd).find(|account| account.uid == uid).or(Some(Account { name: "", uid, gid: 0, home: "" }))
+        }
         None => accounts(&passwd).find(|account| account.name == user_part),
     };
     let account = entry.ok_or_else(|| UserError::UnknownUser(user_part.into()))?;
@@ -73,7 +75,12 @@ pub fn resolve_user(root: &Root, user: &str) -> Result<User, UserError> {
     let gid = match group_part {
         Some(group) => match number(group)? {
             Some(gid) => gid,
-            None => groups(&groups_file).find(|(name, ..)| *name == group).ok_or_else(|| UserError::UnknownGroup(group.into()))?.1,
+            None => {
+                groups(&groups_file)
+                    .find(|(name, ..)| *name == group)
+                    .ok_or_else(|| UserError::UnknownGroup(group.into()))?
+                    .1
+            }
         },
         None => account.gid,
     };
@@ -157,7 +164,8 @@ mod tests {
         (dir, root)
     }
 
-    const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\n\nbroken line\nu:x:1000:1000::/home/u:/bin/sh\n7up:x:7:70::rel:\n";
+    const PASSWD: &str =
+        "root:x:0:0:root:/root:/bin/sh\n\nbroken line\nu:x:1000:1000::/home/u:/bin/sh\n7up:x:7:70::rel:\n";
     const GROUP: &str = "root:x:0:\nu:x:1000:\naudio:x:29:u,other\nwheel:x:10:root,u\n:x:5:u\n";
 
     #[test]

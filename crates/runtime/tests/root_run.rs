@@ -1,4 +1,5 @@
 //! Runs of real processes through runc and crun. Needs root, runc, crun and a static busybox.
+#![allow(clippy::expect_used, reason = "tests")]
 
 mod support;
 
@@ -15,7 +16,11 @@ fn root_exit_codes_and_streams() {
         let done = run("read line; echo out $line; echo err >&2; exit 37");
         assert_eq!((done.exit(), done.stdout.as_str(), done.stderr.as_str()), (Exit::Code(37), "out typed\n", "err\n"));
         assert_eq!(run("cat; cat").stdout, "typed\n");
-        assert_eq!(run("kill -TERM $$; kill -KILL -1; echo alive").stdout, "alive\n", "the first process is out of reach");
+        assert_eq!(
+            run("kill -TERM $$; kill -KILL -1; echo alive").stdout,
+            "alive\n",
+            "the first process is out of reach"
+        );
         assert_eq!(run("sh -c 'kill -KILL $$'; exit $?").exit(), Exit::Code(137));
         let mut step = Step::new(runtime).sh("true");
         step.options.process.args = vec!["false".into()];
@@ -41,17 +46,26 @@ fn root_commands_that_cannot_run() {
         for mounted in [false, true] {
             for command in ["nosuch", "/no/such"] {
                 let error = step(command, mounted);
-                assert!(matches!(&error, RunError::CommandNotFound(name) if name == command), "{runtime} {command}: {error}");
+                assert!(
+                    matches!(&error, RunError::CommandNotFound(name) if name == command),
+                    "{runtime} {command}: {error}"
+                );
                 assert_eq!(error.command_exit_code(), Some(127));
             }
             for command in ["/bin/text", "/bin"] {
                 let error = step(command, mounted);
-                assert!(matches!(&error, RunError::CommandNotExecutable(name) if name == command), "{runtime} {command}: {error}");
+                assert!(
+                    matches!(&error, RunError::CommandNotExecutable(name) if name == command),
+                    "{runtime} {command}: {error}"
+                );
                 assert_eq!(error.command_exit_code(), Some(126));
             }
         }
         let error = step("script", false);
-        assert_eq!(error.to_string(), "command not found in the container: /no/such/interpreter, which script is a script for");
+        assert_eq!(
+            error.to_string(),
+            "command not found in the container: /no/such/interpreter, which script is a script for"
+        );
         assert_eq!(error.command_exit_code(), Some(127));
     }
     let error = Step::new("no-such-runtime").sh("true").run().result.expect_err("no runtime");
@@ -61,7 +75,13 @@ fn root_commands_that_cannot_run() {
     );
     let mut step = Step::new("runc").sh("true");
     step.options.rootfs = "/no/such/root".into();
-    assert!(step.run().result.expect_err("no root").to_string().starts_with("unable to open the root file system /no/such/root"));
+    assert!(
+        step.run()
+            .result
+            .expect_err("no root")
+            .to_string()
+            .starts_with("unable to open the root file system /no/such/root")
+    );
 }
 
 #[test]
@@ -73,8 +93,10 @@ fn root_environment_user_and_directory() {
         let root = rootfs::Root::open(step.rootfs()).expect("root");
         step.options.process.user = resolve_user(&root, "tester").expect("user");
         let done = step.run();
-        let lines: Vec<_> = done.stdout.lines().filter(|line| !line.starts_with("SHLVL") && !line.starts_with("PWD")).collect();
-        let expected = ["A=b c", "HOME=/home/tester", "PATH=/bin", "/new/dir", "1000:1000 755", "1000", "1000", "1000 29"];
+        let lines: Vec<_> =
+            done.stdout.lines().filter(|line| !line.starts_with("SHLVL") && !line.starts_with("PWD")).collect();
+        let expected =
+            ["A=b c", "HOME=/home/tester", "PATH=/bin", "/new/dir", "1000:1000 755", "1000", "1000", "1000 29"];
         assert_eq!(lines, expected, "{runtime}: {}", done.stderr);
         assert!(done.rootfs().join("new/dir").is_dir(), "a working directory stays");
     }
@@ -93,11 +115,23 @@ fn root_capabilities_are_exact() {
     };
     for runtime in RUNTIMES {
         // CapInh, CapPrm, CapEff, CapBnd, CapAmb, NoNewPrivs, Seccomp
-        assert_eq!(status(runtime, Capabilities::default(), 0), [NONE, DEFAULT, DEFAULT, DEFAULT, NONE, "0", "2"], "{runtime}");
-        assert_eq!(status(runtime, Capabilities::default(), 7), [NONE, NONE, NONE, DEFAULT, NONE, "0", "2"], "{runtime}");
+        assert_eq!(
+            status(runtime, Capabilities::default(), 0),
+            [NONE, DEFAULT, DEFAULT, DEFAULT, NONE, "0", "2"],
+            "{runtime}"
+        );
+        assert_eq!(
+            status(runtime, Capabilities::default(), 7),
+            [NONE, NONE, NONE, DEFAULT, NONE, "0", "2"],
+            "{runtime}"
+        );
         let changed = Capabilities { add: vec!["net_raw".into()], drop: vec!["CAP_CHOWN".into()] };
         let changed_mask = "00000000800425fa";
-        assert_eq!(status(runtime, changed, 0), [NONE, changed_mask, changed_mask, changed_mask, NONE, "0", "2"], "{runtime}");
+        assert_eq!(
+            status(runtime, changed, 0),
+            [NONE, changed_mask, changed_mask, changed_mask, NONE, "0", "2"],
+            "{runtime}"
+        );
         let none = Capabilities { add: vec![], drop: vec!["all".into()] };
         assert_eq!(status(runtime, none, 0), [NONE, NONE, NONE, NONE, NONE, "0", "2"], "{runtime}");
     }
@@ -141,7 +175,12 @@ fn root_kernel_files_are_masked_or_read_only() {
         let done = Step::new(runtime).sh(script).run();
         let lines: Vec<_> = done.stdout.lines().collect();
         assert_eq!(lines.get(..4), Some(["0"; 4].as_slice()), "{runtime}: {}{}", done.stdout, done.stderr);
-        assert_eq!(lines.get(4..7).map(|lines| lines.iter().all(|line| *line == "Read-only file system")), Some(true), "{}", done.stdout);
+        assert_eq!(
+            lines.get(4..7).map(|lines| lines.iter().all(|line| *line == "Read-only file system")),
+            Some(true),
+            "{}",
+            done.stdout
+        );
         assert!(!done.stdout.contains("MKNOD") && !done.stdout.contains("MEM"), "{}", done.stdout);
         for device in ["full", "null", "ptmx", "pts", "random", "shm", "tty", "urandom", "zero", "mqueue", "stdin"] {
             assert!(lines.contains(&device), "{runtime}: /dev/{device}");
@@ -154,7 +193,9 @@ fn root_kernel_files_are_masked_or_read_only() {
 #[test]
 fn root_nothing_of_the_run_stays() {
     for runtime in RUNTIMES {
-        let step = Step::new(runtime).sh("cat /etc/hostname; head -c 9 /etc/resolv.conf | wc -c; grep -c localhost /etc/hosts; echo x > /etc/mine");
+        let step = Step::new(runtime).sh(
+            "cat /etc/hostname; head -c 9 /etc/resolv.conf | wc -c; grep -c localhost /etc/hosts; echo x > /etc/mine",
+        );
         let bare = step.rootfs().to_path_buf();
         for name in ["proc", "dev", "sys", "tmp"] {
             let _ = fs::remove_dir(bare.join(name));
@@ -167,7 +208,8 @@ fn root_nothing_of_the_run_stays() {
         let mut names: Vec<_> = fs::read_dir(&bare).expect("dir").flatten().map(|entry| entry.file_name()).collect();
         names.sort();
         assert_eq!(names, ["bin", "etc"], "{runtime}");
-        let mut etc: Vec<_> = fs::read_dir(bare.join("etc")).expect("dir").flatten().map(|entry| entry.file_name()).collect();
+        let mut etc: Vec<_> =
+            fs::read_dir(bare.join("etc")).expect("dir").flatten().map(|entry| entry.file_name()).collect();
         etc.sort();
         assert_eq!(etc, ["group", "mine", "passwd"]);
         let after = fs::metadata(&bare).expect("stat");
@@ -265,7 +307,8 @@ fn root_private_network_reaches_the_bridge_and_not_the_loopback() {
         let config = runtime::NetworkConfig { state_dir: state_dir.clone(), ..Default::default() };
         let shared = runtime::SharedNetwork::new(config);
         let address = || {
-            let mut step = Step::new(runtime).sh("ip -4 addr show eth0 | grep -o '10[.]88[.][0-9]*[.][0-9]*/16' | head -1");
+            let mut step =
+                Step::new(runtime).sh("ip -4 addr show eth0 | grep -o '10[.]88[.][0-9]*[.][0-9]*/16' | head -1");
             step.options.network = Network::Shared(shared.clone());
             step.run().stdout
         };
@@ -306,11 +349,17 @@ fn root_hostile_root_file_systems() {
             let mut step = Step::new(runtime).sh("pwd; ls | head -3");
             step.options.process.working_dir = format!("/proc/self/fd/{number}");
             let done = step.run();
-            assert!(done.result.is_err() || !matches!(done.exit(), Exit::Code(0)), "{runtime} {number}: {}", done.stdout);
+            assert!(
+                done.result.is_err() || !matches!(done.exit(), Exit::Code(0)),
+                "{runtime} {number}: {}",
+                done.stdout
+            );
         }
         let canary = tempfile::tempdir().expect("temp dir");
         let target = canary.path().to_path_buf();
-        let mut step = Step::new(runtime).setup(move |rootfs| symlink(target, rootfs.join("w")).expect("symlink")).sh("touch here");
+        let mut step = Step::new(runtime)
+            .setup(move |rootfs| symlink(target, rootfs.join("w")).expect("symlink"))
+            .sh("touch here");
         step.options.process.working_dir = "/w/new".into();
         assert_eq!(step.run().exit(), Exit::Code(0));
         assert_eq!(fs::read_dir(canary.path()).expect("canary").count(), 0);
@@ -323,7 +372,10 @@ fn root_hostile_root_file_systems() {
                 symlink("/tmp", rootfs.join(&link[1..])).expect("symlink");
             });
             let error = step.sh("true").run().result.expect_err("refused");
-            assert_eq!(error.to_string(), format!("/{name} of the root file system is a symlink or below one, and must be a directory"));
+            assert_eq!(
+                error.to_string(),
+                format!("/{name} of the root file system is a symlink or below one, and must be a directory")
+            );
         }
     }
 }
@@ -373,5 +425,8 @@ fn root_refused_options() {
         read_only: false,
     };
     let step = Step::new("runc").sh("true").with(missing);
-    assert_eq!(step.run().result.expect_err("missing").to_string(), "unable to open mount source /no/such: No such file or directory (os error 2)");
+    assert_eq!(
+        step.run().result.expect_err("missing").to_string(),
+        "unable to open mount source /no/such: No such file or directory (os error 2)"
+    );
 }

@@ -1,5 +1,5 @@
 //! A root file system made of busybox, and steps that run in it.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::expect_used, reason = "tests")]
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -37,16 +37,22 @@ impl Step {
         for dir in ["bin", "etc", "proc", "dev", "sys", "tmp"] {
             fs::create_dir_all(rootfs.join(dir)).expect("mkdir");
         }
-        fs::copy("/usr/bin/busybox", rootfs.join("bin/busybox")).or_else(|_| fs::copy("/bin/busybox", rootfs.join("bin/busybox"))).expect("busybox-static is installed");
+        fs::copy("/usr/bin/busybox", rootfs.join("bin/busybox"))
+            .or_else(|_| fs::copy("/bin/busybox", rootfs.join("bin/busybox")))
+            .expect("busybox-static is installed");
         for applet in "sh cat echo env sort pwd stat id ls grep wc head tail tr touch mknod chmod chroot hostname swapoff unshare test true
             false kill sleep df awk nc ip tty stty trap readlink dd seq mkdir rm"
             .split_whitespace()
         {
             symlink("busybox", rootfs.join("bin").join(applet)).expect("symlink");
         }
-        fs::write(rootfs.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\ntester:x:1000:1000::/home/tester:/bin/sh\n").expect("write");
+        fs::write(rootfs.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\ntester:x:1000:1000::/home/tester:/bin/sh\n")
+            .expect("write");
         fs::write(rootfs.join("etc/group"), "root:x:0:\ntester:x:1000:\naudio:x:29:tester\n").expect("write");
-        let id = format!("test-{}", temp.path().file_name().and_then(|name| name.to_str()).expect("name").trim_start_matches('.'));
+        let id = format!(
+            "test-{}",
+            temp.path().file_name().and_then(|name| name.to_str()).expect("name").trim_start_matches('.')
+        );
         let process = ProcessSpec { env: vec!["PATH=/bin".into()], working_dir: "/".into(), ..ProcessSpec::default() };
         let mut options = RunOptions::new(temp.path().join("bundle"), rootfs, id, process);
         options.runtime = runtime.into();
@@ -100,7 +106,8 @@ impl Step {
         stdin.write_all(&self.stdin).expect("write");
         drop(stdin);
         let stdout_writer = self.stdout.take().unwrap_or_else(|| stdout_writer.into());
-        self.options.stdio = Stdio::Descriptors { stdin: stdin_reader.into(), stdout: stdout_writer, stderr: stderr_writer.into() };
+        self.options.stdio =
+            Stdio::Descriptors { stdin: stdin_reader.into(), stdout: stdout_writer, stderr: stderr_writer.into() };
         self.options.forward_signals = false;
         let id = self.options.id.clone();
         let read = |pipe: &mut std::io::PipeReader| {
@@ -157,7 +164,8 @@ pub fn cgroups_named(hierarchy: &str, id: &str) -> Vec<PathBuf> {
 
 /// The host's network devices, as `ls` has them.
 pub fn host_devices() -> String {
-    let mut names: Vec<_> = fs::read_dir("/sys/class/net").expect("sysfs").flatten().map(|entry| entry.file_name()).collect();
+    let mut names: Vec<_> =
+        fs::read_dir("/sys/class/net").expect("sysfs").flatten().map(|entry| entry.file_name()).collect();
     names.sort();
     names.iter().map(|name| format!("{}\n", name.to_string_lossy())).collect()
 }
