@@ -363,17 +363,15 @@ mod tests {
         };
         configure(&mut state, &changes, Some(Timestamp::UNIX_EPOCH));
         let texts: Vec<_> = state.prepended_empty_layers.iter().map(|entry| entry.created_by.as_str()).collect();
-        assert_eq!(
-            texts,
-            ["/bin/sh -c #(nop) USER 1:2", "/bin/sh -c #(nop) CMD foo bar", "/bin/sh -c #(nop) ENV A=B"]
-        );
+        assert_eq!(texts, ["/bin/sh -c #(nop) USER 1:2", "/bin/sh -c #(nop) CMD foo bar", "/bin/sh -c #(nop) ENV A=B"]);
         assert!(state.prepended_empty_layers.iter().all(|entry| entry.empty_layer));
     }
 
     #[test]
     fn pure_what_the_format_cannot_hold_is_named_once() {
         let mut oci = state(Format::Oci);
-        let changes = ConfigChanges { hostname: Some("h".into()), shell: Some(vec!["sh".into()]), ..Default::default() };
+        let changes =
+            ConfigChanges { hostname: Some("h".into()), shell: Some(vec!["sh".into()]), ..Default::default() };
         assert_eq!(configure(&mut oci, &changes, None), ["hostname", "shell"]);
         assert!(configure(&mut oci, &changes, None).is_empty());
         assert!(configure(&mut state(Format::Docker), &changes, None).is_empty());

@@ -48,8 +48,8 @@ impl Image {
     /// Reads the image of `record`; `asked` is the name it was found by.
     pub fn read(store: &Store, asked: &str, record: store::Image) -> Result<Image, ImageError> {
         let bytes = store.image_manifest(&record.id)?;
-        let manifest = Manifest::parse(&bytes, None)
-            .map_err(|source| ImageError::Manifest { name: asked.to_owned(), source })?;
+        let manifest =
+            Manifest::parse(&bytes, None).map_err(|source| ImageError::Manifest { name: asked.to_owned(), source })?;
         let config_bytes = store.image_data(&record.id, manifest.config().digest().as_ref())?;
         let config = ImageConfig::parse(&config_bytes)
             .map_err(|source| ImageError::Config { name: asked.to_owned(), source })?;
@@ -98,10 +98,8 @@ impl Image {
 pub fn store_name(text: &str) -> Result<Reference, InvalidReference> {
     let reference = match Reference::has_domain(text) {
         true => Reference::parse_normalized(text),
-        false => Reference::parse_qualified(&format!("localhost/{text}")).map_err(|error| InvalidReference {
-            text: text.to_owned(),
-            ..error
-        }),
+        false => Reference::parse_qualified(&format!("localhost/{text}"))
+            .map_err(|error| InvalidReference { text: text.to_owned(), ..error }),
     };
     reference.map(Reference::with_default_tag)
 }
@@ -110,7 +108,10 @@ fn canonical_name(asked: &str, record: &store::Image) -> String {
     let tagged = Reference::parse_normalized(asked).map(|reference| reference.with_default_tag().familiar());
     let suffix = tagged.map(|text| format!("/{text}"));
     let matching = record.names.iter().find(|name| {
-        *name == asked || suffix.as_ref().is_ok_and(|suffix| name.ends_with(suffix) || suffix.strip_prefix("/") == Some(name.as_str()))
+        *name == asked
+            || suffix
+                .as_ref()
+                .is_ok_and(|suffix| name.ends_with(suffix) || suffix.strip_prefix("/") == Some(name.as_str()))
     });
     matching.or(record.names.first()).cloned().unwrap_or_else(|| record.id.to_string())
 }

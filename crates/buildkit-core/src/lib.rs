@@ -16,9 +16,9 @@ pub mod image_list; // all images: sizes, which was made from which
 pub mod image_removal; // names go, then images
 pub mod inspect; // working containers and images as Buildah shows them
 pub mod plan; // the stages of a Dockerfile, those that are needed
+pub mod run; // a command in a working container
 pub mod stage_state; // config and arguments while a stage is built
 pub mod step; // an instruction, ready to be done
-pub mod run; // a command in a working container
 pub mod transfer; // pull and push
 pub mod transport; // registries, layouts, archives, directories, stores
 pub mod working_container; // the record, the state beside it, mounting

@@ -69,7 +69,11 @@ impl WorkingContainerError {
 
 impl<'s> WorkingContainer<'s> {
     /// Makes a working container on `image`, or an empty one.
-    pub fn from(store: &'s Store, image: Option<&Image>, options: &FromOptions) -> Result<WorkingContainer<'s>, WorkingContainerError> {
+    pub fn from(
+        store: &'s Store,
+        image: Option<&Image>,
+        options: &FromOptions,
+    ) -> Result<WorkingContainer<'s>, WorkingContainerError> {
         let base = image.map_or("scratch", |image| image.name());
         let mut attempt = 0;
         let record = loop {
@@ -116,7 +120,10 @@ impl<'s> WorkingContainer<'s> {
         records.into_iter().filter_map(|record| WorkingContainer::of_record(store, record).transpose()).collect()
     }
 
-    fn of_record(store: &'s Store, record: store::Container) -> Result<Option<WorkingContainer<'s>>, WorkingContainerError> {
+    fn of_record(
+        store: &'s Store,
+        record: store::Container,
+    ) -> Result<Option<WorkingContainer<'s>>, WorkingContainerError> {
         // Read without making anything: the container may be on its way out.
         let Some(bytes) = store.container_file(&record.id, FILE_NAME)? else { return Ok(None) };
         let name = || record.names.first().cloned().unwrap_or_else(|| record.id.to_string());

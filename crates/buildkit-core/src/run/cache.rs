@@ -50,7 +50,12 @@ pub(super) fn open(dir: &Path, options: &CacheOptions<'_>) -> std::io::Result<Ca
     let mut number = 1;
     loop {
         let name = if number == 1 { key.clone() } else { format!("{key}-{number}") };
-        let lock = File::options().read(true).write(true).create(true).truncate(false).open(dir.join(format!("{name}.lock")))?;
+        let lock = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(dir.join(format!("{name}.lock")))?;
         let wanted = match options.sharing {
             Sharing::Shared => FlockOperation::LockShared,
             Sharing::Locked => FlockOperation::LockExclusive,

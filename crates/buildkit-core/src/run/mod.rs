@@ -12,7 +12,9 @@ use std::path::PathBuf;
 
 use rootfs::{Owner, Root};
 use runtime::GeneratedFile;
-pub use runtime::{Capabilities, Exit, HostFiles, Network, NetworkConfig, Outcome, Rlimit, Seccomp, SharedNetwork, Stdio};
+pub use runtime::{
+    Capabilities, Exit, HostFiles, Network, NetworkConfig, Outcome, Rlimit, Seccomp, SharedNetwork, Stdio,
+};
 
 use crate::working_container::{WorkingContainer, WorkingContainerError};
 pub use mount_request::{InvalidMount, MountRequest, MountRequestKind, MountSource, Sharing, parse_size};
@@ -274,7 +276,8 @@ fn with_own_set(container: &WorkingContainer<'_>, step: Capabilities) -> Capabil
     let default = crate::working_container::default_options().get("Capabilities").and_then(names).unwrap_or_default();
     let bare = |name: &String| name.trim_start_matches("CAP_").to_owned();
     let added: Vec<_> = step.add.iter().map(|name| bare(&name.to_ascii_uppercase())).collect();
-    let gone = |name: &&String| !own.contains(name) && !added.contains(&bare(name)) && !added.contains(&"ALL".to_owned());
+    let gone =
+        |name: &&String| !own.contains(name) && !added.contains(&bare(name)) && !added.contains(&"ALL".to_owned());
     let mut drop = step.drop;
     drop.extend(default.iter().filter(gone).cloned());
     let mut add = step.add;
@@ -305,9 +308,14 @@ mod tests {
 
     #[test]
     fn pure_paths_are_made_absolute() {
-        for (dir, path, expected) in
-            [("/", "", "/"), ("/w", "", "/w"), ("/w", "a/../b", "/w/b"), ("/w", "/x", "/x"), ("/", "../..", "/"), ("/", "./a//b/", "/a/b")]
-        {
+        for (dir, path, expected) in [
+            ("/", "", "/"),
+            ("/w", "", "/w"),
+            ("/w", "a/../b", "/w/b"),
+            ("/w", "/x", "/x"),
+            ("/", "../..", "/"),
+            ("/", "./a//b/", "/a/b"),
+        ] {
             assert_eq!(absolute(dir, path), expected);
         }
     }

@@ -200,7 +200,8 @@ fn set_field(fields: &mut Fields, kind: &str, key: &str, value: Option<&str>) ->
         "from" if !tmpfs => fields.from = Some(needs_value(key, value)?.into()),
         "bind-propagation" if !tmpfs => {
             let name = needs_value(key, value)?;
-            let expected = || format!("{name:?} is no propagation, expected private, rprivate, slave, rslave, shared or rshared");
+            let expected =
+                || format!("{name:?} is no propagation, expected private, rprivate, slave, rslave, shared or rshared");
             fields.propagation = Some(Propagation::parse(name).ok_or_else(expected)?);
         }
         "bind-nonrecursive" if bind => fields.non_recursive = flag(key, value)?,
@@ -220,7 +221,8 @@ fn set_field(fields: &mut Fields, kind: &str, key: &str, value: Option<&str>) ->
         "tmpfs-mode" if tmpfs => fields.mode = Some(mode(key, needs_value(key, value)?)?),
         "size" | "tmpfs-size" if tmpfs => {
             let text = needs_value(key, value)?;
-            fields.size = Some(parse_size(text).ok_or_else(|| format!("{text:?} is no size, expected a number with k, m or g"))?);
+            fields.size =
+                Some(parse_size(text).ok_or_else(|| format!("{text:?} is no size, expected a number with k, m or g"))?);
         }
         "tmpcopyup" if tmpfs => fields.copy_up = flag(key, value)?,
         "z" | "Z" | "relabel" if !tmpfs => return Err(format!("{key}: SELinux labels are not supported")),
@@ -234,7 +236,9 @@ fn set_field(fields: &mut Fields, kind: &str, key: &str, value: Option<&str>) ->
 }
 
 fn needs_value<'v>(key: &str, value: Option<&'v str>) -> Result<&'v str, String> {
-    value.filter(|value| !value.is_empty() && !value.contains('\0')).ok_or_else(|| format!("{key} needs a value ({key}=…)"))
+    value
+        .filter(|value| !value.is_empty() && !value.contains('\0'))
+        .ok_or_else(|| format!("{key} needs a value ({key}=…)"))
 }
 
 /// `key`, `key=true` or `key=false`.
@@ -248,7 +252,10 @@ fn flag(key: &str, value: Option<&str>) -> Result<bool, String> {
 
 fn id(key: &str, text: &str) -> Result<u32, String> {
     let digits = text.bytes().all(|b| b.is_ascii_digit());
-    text.parse().ok().filter(|id| digits && *id != u32::MAX).ok_or_else(|| format!("{key} is {text:?}, expected a number"))
+    text.parse()
+        .ok()
+        .filter(|id| digits && *id != u32::MAX)
+        .ok_or_else(|| format!("{key} is {text:?}, expected a number"))
 }
 
 fn mode(key: &str, text: &str) -> Result<u32, String> {
@@ -316,7 +323,8 @@ fn parse_volume(text: &str) -> Result<MountRequest, String> {
         }
     }
     let propagation = propagation.unwrap_or_default();
-    let kind = MountRequestKind::Volume { host_path: host.into(), discard_writes, give_to_user, propagation, recursive };
+    let kind =
+        MountRequestKind::Volume { host_path: host.into(), discard_writes, give_to_user, propagation, recursive };
     Ok(MountRequest { target: target.clone(), kind, read_only: read_only.unwrap_or(false), options: words })
 }
 
@@ -348,24 +356,34 @@ mod tests {
 
     #[test]
     fn pure_mount_bind() {
-        let request = MountRequest::parse("type=bind,src=/a,target=/b,rw,nosuid,bind-propagation=rslave", None).expect("valid");
+        let request =
+            MountRequest::parse("type=bind,src=/a,target=/b,rw,nosuid,bind-propagation=rslave", None).expect("valid");
         let kind = MountRequestKind::Bind {
             from: MountSource::Host,
             source: "/a".into(),
             recursive: true,
             propagation: Propagation::RecursiveSlave,
         };
-        assert_eq!(request, MountRequest { target: "/b".into(), kind, read_only: false, options: vec!["nosuid".into()] });
-        let request = MountRequest::parse("target=b,from=alpine,bind-nonrecursive,shared", Some(Path::new("/ctx"))).expect("valid");
+        assert_eq!(
+            request,
+            MountRequest { target: "/b".into(), kind, read_only: false, options: vec!["nosuid".into()] }
+        );
+        let request = MountRequest::parse("target=b,from=alpine,bind-nonrecursive,shared", Some(Path::new("/ctx")))
+            .expect("valid");
         assert!(request.read_only);
-        assert!(matches!(request.kind, MountRequestKind::Bind { from: MountSource::Named(name), recursive: false, .. } if name == "alpine"));
+        assert!(
+            matches!(request.kind, MountRequestKind::Bind { from: MountSource::Named(name), recursive: false, .. } if name == "alpine")
+        );
         let request = MountRequest::parse("source=x,target=/b", Some(Path::new("/ctx"))).expect("valid");
-        assert!(matches!(request.kind, MountRequestKind::Bind { from: MountSource::Tree(dir), .. } if dir == Path::new("/ctx")));
+        assert!(
+            matches!(request.kind, MountRequestKind::Bind { from: MountSource::Tree(dir), .. } if dir == Path::new("/ctx"))
+        );
     }
 
     #[test]
     fn pure_mount_cache_and_tmpfs() {
-        let request = MountRequest::parse("type=cache,id=../x,target=/c,sharing=locked,mode=0700,uid=5,gid=6,ro", None).expect("valid");
+        let request = MountRequest::parse("type=cache,id=../x,target=/c,sharing=locked,mode=0700,uid=5,gid=6,ro", None)
+            .expect("valid");
         let kind = MountRequestKind::Cache {
             id: Some("../x".into()),
             from: MountSource::Host,
@@ -376,7 +394,8 @@ mod tests {
             gid: 6,
         };
         assert_eq!((request.kind, request.read_only), (kind, true));
-        let request = MountRequest::parse("type=tmpfs,target=/t,tmpfs-size=64m,tmpfs-mode=1777,tmpcopyup", None).expect("valid");
+        let request =
+            MountRequest::parse("type=tmpfs,target=/t,tmpfs-size=64m,tmpfs-mode=1777,tmpcopyup", None).expect("valid");
         assert_eq!(request.kind, MountRequestKind::Tmpfs { size: Some(64 << 20), mode: Some(0o1777), copy_up: true });
     }
 
@@ -414,21 +433,37 @@ mod tests {
     fn pure_volumes() {
         let volume = |text| MountRequest::parse_volume(text).map_err(|error| error.to_string());
         let request = volume(r"/a\:b:/c:ro,nodev,Z").expect("valid");
-        assert_eq!((request.target.as_str(), request.read_only, request.options), ("/c", true, vec!["nodev".to_string()]));
+        assert_eq!(
+            (request.target.as_str(), request.read_only, request.options),
+            ("/c", true, vec!["nodev".to_string()])
+        );
         assert!(matches!(request.kind, MountRequestKind::Volume { host_path, .. } if host_path == Path::new("/a:b")));
         let request = volume("/a:/c:O,U,rshared").expect("valid");
         assert!(matches!(
             request.kind,
-            MountRequestKind::Volume { discard_writes: true, give_to_user: true, propagation: Propagation::RecursiveShared, .. }
+            MountRequestKind::Volume {
+                discard_writes: true,
+                give_to_user: true,
+                propagation: Propagation::RecursiveShared,
+                ..
+            }
         ));
-        for text in ["/a", "a:/b", "/a:b", "/a:/", "/a:/b:ro:x", "/a:/b:ro,rw", "/a:/b:size=1", "/a:/b:shared,private", ""] {
+        for text in
+            ["/a", "a:/b", "/a:b", "/a:/", "/a:/b:ro:x", "/a:/b:ro,rw", "/a:/b:size=1", "/a:/b:shared,private", ""]
+        {
             assert!(volume(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn pure_sizes() {
-        for (text, size) in [("1", Some(1)), ("64k", Some(65536)), ("2GiB", Some(2 << 30)), ("10mb", Some(10 << 20)), ("1t", Some(1 << 40))] {
+        for (text, size) in [
+            ("1", Some(1)),
+            ("64k", Some(65536)),
+            ("2GiB", Some(2 << 30)),
+            ("10mb", Some(10 << 20)),
+            ("1t", Some(1 << 40)),
+        ] {
             assert_eq!(parse_size(text), size, "{text}");
         }
         for text in ["", "k", "-1", "+1", "1.5g", "1x", "18446744073709551615k"] {

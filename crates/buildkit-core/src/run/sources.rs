@@ -66,7 +66,10 @@ impl<'s> Held<'s> {
         self.store = Some(store);
         let mut wanted: Vec<(String, CacheOptions<'_>, &str)> = Vec::new();
         for request in requests {
-            let MountRequestKind::Cache { id, from: MountSource::Host, sharing, mode, uid, gid, .. } = &request.kind else { continue };
+            let MountRequestKind::Cache { id, from: MountSource::Host, sharing, mode, uid, gid, .. } = &request.kind
+            else {
+                continue;
+            };
             let id = id.as_deref().unwrap_or(&request.target);
             let options = CacheOptions { id, sharing: *sharing, mode: *mode, uid: *uid, gid: *gid };
             let key = cache::key(&options);
@@ -89,8 +92,12 @@ impl<'s> Held<'s> {
     /// Turns a request into a mount; `target` is its absolute target.
     pub fn resolve(&mut self, request: &MountRequest, target: PathBuf, user: &User) -> Result<Mount, SourceError> {
         let mut options = request.options.clone();
-        let bind = |source, propagation, recursive, discard_writes, options| {
-            MountKind::Bind { source, propagation, recursive, discard_writes, options }
+        let bind = |source, propagation, recursive, discard_writes, options| MountKind::Bind {
+            source,
+            propagation,
+            recursive,
+            discard_writes,
+            options,
         };
         let kind = match &request.kind {
             MountRequestKind::Tmpfs { size, mode, copy_up } => {

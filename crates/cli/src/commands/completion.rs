@@ -33,6 +33,7 @@ pub fn write_man_pages(args: &ManPagesArgs) -> Result<ExitCode, CommandError> {
         std::fs::create_dir_all(&args.directory)?;
         clap_mangen::generate_to(Cli::command(), &args.directory)
     };
-    write().map_err(|error| CommandError::new(format!("writing man pages to {}: {error}", args.directory.display())))?;
+    write()
+        .map_err(|error| CommandError::new(format!("writing man pages to {}: {error}", args.directory.display())))?;
     Ok(ExitCode::SUCCESS)
 }

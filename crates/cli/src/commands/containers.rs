@@ -77,7 +77,9 @@ fn rows(store: &Store) -> Result<Vec<Row>, CommandError> {
         let image_name = match (&record.image, &state) {
             (_, Some(container)) if !container.state().image.is_empty() => container.state().image.clone(),
             (None, _) => "scratch".to_owned(),
-            (Some(id), _) => images.iter().find(|i| &i.id == id).and_then(|i| i.names.first().cloned()).unwrap_or_default(),
+            (Some(id), _) => {
+                images.iter().find(|i| &i.id == id).and_then(|i| i.names.first().cloned()).unwrap_or_default()
+            }
         };
         Row {
             id: record.id.to_string(),

@@ -22,7 +22,8 @@ pub fn run(args: &Args, _session: &Session) -> Result<ExitCode, CommandError> {
         ("OS/Arch", "osArch", platform.as_str()),
     ];
     if args.json {
-        let map: serde_json::Map<_, _> = fields.iter().map(|(_, key, value)| ((*key).into(), (*value).into())).collect();
+        let map: serde_json::Map<_, _> =
+            fields.iter().map(|(_, key, value)| ((*key).into(), (*value).into())).collect();
         println!("{:#}", serde_json::Value::from(map));
     } else {
         for (label, _, value) in fields {
