@@ -13,5 +13,6 @@ mod shared_store;
 fn peers_four_writers_lose_nothing() {
     let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_gabion"));
     sandbox.import_base();
-    concurrent::writers_lose_nothing(&sandbox);
+    // About a minute.
+    concurrent::writers_lose_nothing(&sandbox, 40);
 }

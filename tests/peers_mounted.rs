@@ -71,6 +71,6 @@ fn peers_what_is_hard_survives_beside_a_mount() {
 #[test]
 fn peers_four_writers_lose_nothing_beside_a_mount() {
     let mounted = mounted();
-    concurrent::writers_lose_nothing(&mounted.sandbox);
+    concurrent::writers_lose_nothing(&mounted.sandbox, 12);
     mounted.assert_held();
 }

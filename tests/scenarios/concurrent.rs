@@ -8,29 +8,26 @@ use test_support::{Sandbox, base_image};
 
 use crate::shared_store::{image_names, podman_names};
 
-/// How often each of the four writers does its round.
-const ROUNDS: usize = 12;
-
-/// Four writers in four processes: two of gabion's, Buildah and Skopeo. No error, no lost record,
-/// and the Go tools list what gabion lists.
-pub fn writers_lose_nothing(sandbox: &Sandbox) {
+/// Four writers in four processes, each doing `rounds` rounds: two of gabion's, Buildah and Skopeo.
+/// No error, no lost record, and the Go tools list what gabion lists.
+pub fn writers_lose_nothing(sandbox: &Sandbox, rounds: usize) {
     for writer in ["gabion", "skopeo"] {
-        for round in 0..ROUNDS {
+        for round in 0..rounds {
             write_layout(sandbox, &format!("{writer}{round}"));
         }
     }
     let before = records(&sandbox.graph_root(), "containers").len();
     std::thread::scope(|scope| {
-        scope.spawn(|| (0..ROUNDS).for_each(|round| gabion_builds(sandbox, round)));
-        scope.spawn(|| (0..ROUNDS).for_each(|round| gabion_pulls(sandbox, round)));
-        scope.spawn(|| (0..ROUNDS).for_each(|round| buildah_builds(sandbox, round)));
-        scope.spawn(|| (0..ROUNDS).for_each(|round| skopeo_copies(sandbox, round)));
+        scope.spawn(|| (0..rounds).for_each(|round| gabion_builds(sandbox, round)));
+        scope.spawn(|| (0..rounds).for_each(|round| gabion_pulls(sandbox, round)));
+        scope.spawn(|| (0..rounds).for_each(|round| buildah_builds(sandbox, round)));
+        scope.spawn(|| (0..rounds).for_each(|round| skopeo_copies(sandbox, round)));
     });
     // Every third pulled image was removed again.
-    let kept = (0..ROUNDS).filter(|round| round % 3 != 2);
+    let kept = (0..rounds).filter(|round| round % 3 != 2);
     let mut expected: BTreeSet<String> = kept.map(|round| format!("localhost/pulled{round}:latest")).collect();
     expected.insert("localhost/base:latest".to_owned());
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         expected.extend(["built", "by-buildah", "copied"].map(|name| format!("localhost/{name}{round}:latest")));
     }
     let expected: Vec<String> = expected.into_iter().collect();
