@@ -13,10 +13,13 @@
 //! build leaves nothing that `rm` and `rmi --prune` don't find. Any other build removes its
 //! containers and what its stages made, as there is no cache yet that could use it.
 
+mod copy_step; // COPY, ADD
 mod error; // one line each, with the place in the file
-mod execute; // a step is done
 mod options; // what to build, and how
+mod origin; // --from, from=
+mod run_step; // RUN
 mod stage; // one stage, from FROM to its result
+mod workdir_step; // WORKDIR
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;

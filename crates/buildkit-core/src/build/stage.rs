@@ -8,9 +8,9 @@ use dockerfile::{Instruction, Source};
 use oci::{Format, History};
 
 use super::error::{BuildError, StepError};
-use super::execute;
 use super::options::{Keep, LayerStyle};
 use super::{Build, Done};
+use super::{copy_step, run_step, workdir_step};
 use crate::commit::{Afterwards, CommitOptions, Committed, Layers, commit, commit_and_continue};
 use crate::event::Event;
 use crate::image::Image;
@@ -169,24 +169,24 @@ impl<'a, 'b, 's> StageBuild<'a, 'b, 's> {
             Action::Config => self.note(&step).map_err(failed)?,
             Action::Workdir(path) => {
                 self.sync_config();
-                match execute::workdir_is_missing(&self.container, path).map_err(failed)? {
+                match workdir_step::is_missing(&self.container, path).map_err(failed)? {
                     true => {
                         self.open_layer(&step).map_err(failed)?;
-                        execute::make_workdir(&self.container, path).map_err(failed)?;
+                        workdir_step::make(&self.container, path).map_err(failed)?;
                     }
                     false => self.note(&step).map_err(failed)?,
                 }
             }
             Action::Run(run) => {
                 self.open_layer(&step).map_err(failed)?;
-                let stubs = execute::run(self, source, step.span, run)?;
+                let stubs = run_step::run(self, source, step.span, run)?;
                 if let Some(pending) = &mut self.pending {
                     pending.stubs.extend(stubs);
                 }
             }
             Action::Copy(copy) => {
                 self.open_layer(&step).map_err(failed)?;
-                let created_by = execute::copy(self, source, step.span, copy)?;
+                let created_by = copy_step::copy(self, source, step.span, copy)?;
                 if let Some(pending) = &mut self.pending {
                     pending.created_by = created_by;
                 }

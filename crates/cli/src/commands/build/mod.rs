@@ -1,35 +1,34 @@
 //! `gabion build`, alias `bud`
 
+mod context; // what COPY copies from
+mod file; // the Dockerfile is found
+mod report; // what a build tells
+
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use buildkit_core::build::{BuildError, BuildOptions, Keep, LayerStyle, RunDefaults, build};
+use buildkit_core::build::{BuildOptions, Keep, LayerStyle, RunDefaults, build};
 use buildkit_core::event::Event;
 use buildkit_core::image::store_name;
 use buildkit_core::plan::{PROXY_ARGS, PlanOptions};
 use buildkit_core::run::{Capabilities, HostFiles, MountRequest, parse_size};
-use dockerfile::Source;
 use oci::{Format, Platform};
-use rootfs::Root;
 
 use crate::args::parse_format;
 use crate::args::platform::PlatformArgs;
 use crate::args::pull::PullArgs;
 use crate::args::registry::RegistryArgs;
-use crate::command_error::{CommandError, printable};
+use crate::command_error::CommandError;
 use crate::commands::run::{default_runtime, network};
 use crate::ignore_file;
 use crate::session::{Progress, Session};
-
-/// Names that a Dockerfile is looked for by, in this order.
-const FILE_NAMES: [&str; 2] = ["Containerfile", "Dockerfile"];
-/// A Dockerfile is no longer than this many bytes.
-const FILE_LIMIT: u64 = 64 << 20;
+use context::context_dir;
+use file::read_dockerfile;
+use report::{INTERRUPTED, draw, print_line, report};
 
 /// Build an image from a Dockerfile
 ///
@@ -187,51 +186,6 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Exit code of a build that somebody ended.
-const INTERRUPTED: u8 = 130;
-
-/// Steps are told on stdout, as Buildah does; the rest goes where every command's goes.
-fn draw(event: Event, quiet: bool, others: &dyn Fn(Event)) {
-    let line = match event {
-        Event::Step { .. } | Event::StepDone { .. } | Event::Commit { .. } if quiet => return,
-        Event::Step { stage, number, total, text } => {
-            let stage = stage.map_or(String::new(), |(position, stages)| format!("[{position}/{stages}] "));
-            format!("{stage}STEP {number}/{total}: {text}")
-        }
-        Event::StepDone { id } => format!("--> {}", id.get(..12).unwrap_or(&id)),
-        Event::Commit { name } => ["COMMIT", &name.unwrap_or_default()].join(" ").trim_end().to_owned(),
-        event => return others(event),
-    };
-    print_line(&line);
-}
-
-fn print_line(line: &str) {
-    let mut stdout = std::io::stdout().lock();
-    // A closed stdout must not end the build half-way.
-    let _ = writeln!(stdout, "{}", printable(line)).and_then(|()| stdout.flush());
-}
-
-fn report(error: &BuildError) -> CommandError {
-    let failure = CommandError::new(error.to_string());
-    match error {
-        BuildError::File { lines, rendered } => {
-            for (index, text) in rendered.iter().enumerate() {
-                // The last line says what a single error is; what it points at comes first.
-                let first = lines.get(index).filter(|_| lines.len() == 1);
-                let text = first.and_then(|line| text.strip_prefix(line.as_str())).unwrap_or(text);
-                eprintln!("{}", text.trim_start_matches('\n'));
-            }
-            failure
-        }
-        BuildError::Target { hint: Some(hint), .. } => failure.hint(hint.clone()),
-        BuildError::Interrupted => failure.exit_code(INTERRUPTED),
-        error => match error.command_exit_code() {
-            Some(code) => failure.exit_code(code),
-            None => failure,
-        },
-    }
-}
-
 fn options(args: &Args, session: &Session, context_dir: PathBuf) -> Result<BuildOptions, CommandError> {
     let ignore = ignore_file::read(&context_dir, args.ignorefile.as_deref())?;
     let names = args.tag.iter().map(|name| store_name(name)).collect::<Result<_, _>>()?;
@@ -293,70 +247,6 @@ fn options(args: &Args, session: &Session, context_dir: PathBuf) -> Result<Build
         },
         cancelled: Arc::new(AtomicBool::new(false)),
     })
-}
-
-fn context_dir(path: &Path) -> Result<PathBuf, CommandError> {
-    let text = path.to_string_lossy();
-    if text == "-" || text.contains("://") {
-        return Err(CommandError::new(format!("build context {text} is not supported: expected a directory")));
-    }
-    let failed = |error: std::io::Error| CommandError::new(format!("build context {text}: {error}"));
-    let dir = path.canonicalize().map_err(failed)?;
-    if !dir.is_dir() {
-        return Err(CommandError::new(format!("build context {text} is no directory")));
-    }
-    Ok(dir)
-}
-
-fn read_dockerfile(file: Option<&Path>, context_dir: &Path) -> Result<Source, CommandError> {
-    let failed =
-        |path: &Path, error: std::io::Error| CommandError::new(format!("Dockerfile {}: {error}", path.display()));
-    if file == Some(Path::new("-")) {
-        let bytes = read_limited(std::io::stdin().lock()).map_err(|error| failed(Path::new("-"), error))?;
-        return Ok(Source::new("-", &bytes));
-    }
-    let path = match file {
-        // As it is typed, or else inside the context.
-        Some(file) if file.exists() => file.to_owned(),
-        Some(file) if context_dir.join(file).exists() => context_dir.join(file),
-        Some(file) => return Err(CommandError::new(format!("Dockerfile {} is not there", file.display()))),
-        None => return read_default_dockerfile(context_dir),
-    };
-    // A directory can hold the file, as Buildah has it.
-    let path = match path.is_dir() {
-        true => FILE_NAMES.iter().map(|name| path.join(name)).find(|file| file.is_file()).unwrap_or(path),
-        false => path,
-    };
-    let open = std::fs::File::open(&path).map_err(|error| failed(&path, error))?;
-    let bytes = read_limited(open).map_err(|error| failed(&path, error))?;
-    Ok(Source::new(path.display().to_string(), &bytes))
-}
-
-/// The Dockerfile that a context brings along. The context may be somebody else's: a symlink in it
-/// cannot lead out.
-fn read_default_dockerfile(context_dir: &Path) -> Result<Source, CommandError> {
-    let root = Root::open(context_dir)?;
-    for name in FILE_NAMES {
-        let failed = |error: &dyn std::fmt::Display| {
-            CommandError::new(format!("Dockerfile {}: {error}", context_dir.join(name).display()))
-        };
-        match root.open_file_following(name) {
-            Ok(file) => return Ok(Source::new(name, &read_limited(file).map_err(|error| failed(&error))?)),
-            Err(error) if error.is_not_found() => {}
-            Err(error) => return Err(failed(&error)),
-        }
-    }
-    let message = format!("no {} in {}", FILE_NAMES.join(" or "), context_dir.display());
-    Err(CommandError::new(message).hint("name the file with -f"))
-}
-
-fn read_limited(reader: impl Read) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    reader.take(FILE_LIMIT + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > FILE_LIMIT {
-        return Err(std::io::Error::other("the file is too large"));
-    }
-    Ok(bytes)
 }
 
 fn size(text: &str) -> Result<u64, String> {

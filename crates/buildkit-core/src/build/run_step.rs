@@ -1,25 +1,19 @@
-//! A step is done: the command run, the files copied, the directory made.
+//! RUN: the command is run in the stage's container.
 
 use std::fs;
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use dockerfile::ignore::Ignore;
 use dockerfile::instruction::{Mount, MountKind, Network as RunNetwork};
 use dockerfile::{Source, Span, Word};
-use rootfs::{Owner, Root};
 use tempfile::TempDir;
 
 use super::error::{BuildError, Place, StepError, shorten};
+use super::origin::resolve;
 use super::stage::StageBuild;
-use crate::copy::{self, Chmod, CopyOptions, Tree};
-use crate::event::Event;
-use crate::plan::{Origin, origin};
 use crate::run::{self, Exit, MountRequest, MountRequestKind, MountSource, Network, RunOptions, Stdio};
-use crate::step::{CopyStep, RunStep, SCRIPTS, StepSource};
-use crate::transfer::pull::{PullOptions, resolve_or_pull};
-use crate::working_container::WorkingContainer;
+use crate::step::{RunStep, SCRIPTS};
 
 /// Runs a command; gives the paths that were made for its mounts and could not be removed again.
 pub(super) fn run(
@@ -139,113 +133,4 @@ fn mount_request(
         MountKind::Tmpfs { size } => MountRequestKind::Tmpfs { size: *size, mode: None, copy_up: false },
     };
     Ok(MountRequest { target: mount.target.clone(), kind, read_only: mount.read_only, options: Vec::new() })
-}
-
-/// The image or working container of the store that `--from` or `from=` means.
-pub(super) fn resolve(stage: &mut StageBuild<'_, '_, '_>, word: &Word) -> Result<String, StepError> {
-    let build = &stage.build;
-    let origin = origin(word, stage.stage.index, &build.plan.names).map_err(|error| StepError::Value(error.message))?;
-    let name = match origin {
-        Origin::Stage(index) => {
-            let done = build.done.get(&index);
-            let image = done.and_then(|done| done.image.as_ref()).map(ToString::to_string);
-            let container = || Some(done?.container.as_ref()?.id().to_string());
-            return image
-                .or_else(container)
-                .ok_or_else(|| StepError::Value(format!("stage {} has not been built", word.text)));
-        }
-        Origin::Image(name) => name,
-    };
-    let options = PullOptions { policy: build.options.pull, platform: build.options.plan.platform.clone() };
-    match resolve_or_pull(build.store, build.remotes, &name, &options, build.events) {
-        Ok(image) => Ok(image.id().to_string()),
-        Err(error) => {
-            if let Some(near) = dockerfile::diagnostic::nearest(&name, build.plan.names.iter()) {
-                (build.events)(Event::Warning(format!("no stage is named {name}: did you mean {near}?")));
-            }
-            Err(error.into())
-        }
-    }
-}
-
-/// Whether the directory `path` is not there yet.
-pub(super) fn workdir_is_missing(container: &WorkingContainer<'_>, path: &str) -> Result<bool, StepError> {
-    with_root(container, |root| match root.metadata_following(path) {
-        Ok(metadata) if metadata.is_dir() => Ok(false),
-        Ok(_) => Err(StepError::Value(format!("{path} is there and is no directory"))),
-        Err(error) if error.is_not_found() => Ok(true),
-        Err(error) => Err(error.into()),
-    })
-}
-
-/// Makes the directory `path`, owned by the config's user.
-pub(super) fn make_workdir(container: &WorkingContainer<'_>, path: &str) -> Result<(), StepError> {
-    with_root(container, |root| {
-        let user = runtime::resolve_user(root, &container.state().config.config.user)?;
-        root.create_dir_all(path, 0o755, Owner { uid: user.uid, gid: user.gid })?;
-        Ok(())
-    })
-}
-
-fn with_root<T>(
-    container: &WorkingContainer<'_>,
-    action: impl FnOnce(&Root) -> Result<T, StepError>,
-) -> Result<T, StepError> {
-    let store = container.store();
-    let path = store.mount(container.id())?;
-    let result = Root::open(&path).map_err(StepError::from).and_then(|root| action(&root));
-    store.unmount(container.id(), false)?;
-    result
-}
-
-/// Copies files; gives what the history says of it.
-pub(super) fn copy(
-    stage: &mut StageBuild<'_, '_, '_>,
-    source: &Source,
-    span: Span,
-    step: &CopyStep,
-) -> Result<String, BuildError> {
-    let failed = |error: StepError| BuildError::step(source, span, error);
-    let wrong = |span: Span, message: String| BuildError::step(source, span, StepError::Value(message));
-    let from = match &step.from {
-        Some(word) => {
-            let name = resolve(stage, word).map_err(|error| BuildError::step(source, word.span, error))?;
-            Tree::Named(name)
-        }
-        None => Tree::Directory(stage.build.options.context_dir.clone()),
-    };
-    let mut sources = Vec::with_capacity(step.sources.len());
-    for item in &step.sources {
-        sources.push(match item {
-            StepSource::Content { name, content } => {
-                copy::Source::Content { name: name.clone(), content: content.clone().into_bytes() }
-            }
-            StepSource::Path(path) => match copy::Source::parse(path) {
-                copy::Source::Url(url) if !step.is_add => {
-                    return Err(wrong(span, format!("COPY takes no URL such as {url}: ADD does")));
-                }
-                source => source,
-            },
-        });
-    }
-    let mut options = CopyOptions::new(sources, from, &step.destination);
-    options.unpack = step.is_add;
-    options.chown.clone_from(&step.chown);
-    options.preserve_owner = step.from.is_some();
-    if let Some((text, span)) = &step.chmod {
-        options.chmod = Some(Chmod::parse(text).map_err(|error| wrong(*span, error.to_string()))?);
-    }
-    if let Some((text, span)) = &step.checksum {
-        options.checksum =
-            Some(text.parse().map_err(|error: oci::digest::InvalidDigest| wrong(*span, error.to_string()))?);
-    }
-    if step.from.is_none() {
-        options.ignore = stage.build.options.ignore.clone();
-    }
-    options.exclude = Ignore::from_patterns(step.exclude.iter().map(String::as_str))
-        .map_err(|error| wrong(span, format!("--exclude: {error}")))?;
-    options.remotes = Some(stage.build.remotes);
-    let digest = copy::copy(&stage.container, &options).map_err(|error| failed(error.into()))?;
-    let keyword = if step.is_add { "ADD" } else { "COPY" };
-    Ok(format!("/bin/sh -c #(nop) {keyword} {digest} in {} ", step.destination))
 }

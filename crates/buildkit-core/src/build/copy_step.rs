@@ -1,0 +1,62 @@
+//! COPY and ADD: files get into the stage's container.
+
+use dockerfile::ignore::Ignore;
+use dockerfile::{Source, Span};
+
+use super::error::{BuildError, StepError};
+use super::origin::resolve;
+use super::stage::StageBuild;
+use crate::copy::{self, Chmod, CopyOptions, Tree};
+use crate::step::{CopyStep, StepSource};
+
+/// Copies files; gives what the history says of it.
+pub(super) fn copy(
+    stage: &mut StageBuild<'_, '_, '_>,
+    source: &Source,
+    span: Span,
+    step: &CopyStep,
+) -> Result<String, BuildError> {
+    let failed = |error: StepError| BuildError::step(source, span, error);
+    let wrong = |span: Span, message: String| BuildError::step(source, span, StepError::Value(message));
+    let from = match &step.from {
+        Some(word) => {
+            let name = resolve(stage, word).map_err(|error| BuildError::step(source, word.span, error))?;
+            Tree::Named(name)
+        }
+        None => Tree::Directory(stage.build.options.context_dir.clone()),
+    };
+    let mut sources = Vec::with_capacity(step.sources.len());
+    for item in &step.sources {
+        sources.push(match item {
+            StepSource::Content { name, content } => {
+                copy::Source::Content { name: name.clone(), content: content.clone().into_bytes() }
+            }
+            StepSource::Path(path) => match copy::Source::parse(path) {
+                copy::Source::Url(url) if !step.is_add => {
+                    return Err(wrong(span, format!("COPY takes no URL such as {url}: ADD does")));
+                }
+                source => source,
+            },
+        });
+    }
+    let mut options = CopyOptions::new(sources, from, &step.destination);
+    options.unpack = step.is_add;
+    options.chown.clone_from(&step.chown);
+    options.preserve_owner = step.from.is_some();
+    if let Some((text, span)) = &step.chmod {
+        options.chmod = Some(Chmod::parse(text).map_err(|error| wrong(*span, error.to_string()))?);
+    }
+    if let Some((text, span)) = &step.checksum {
+        options.checksum =
+            Some(text.parse().map_err(|error: oci::digest::InvalidDigest| wrong(*span, error.to_string()))?);
+    }
+    if step.from.is_none() {
+        options.ignore = stage.build.options.ignore.clone();
+    }
+    options.exclude = Ignore::from_patterns(step.exclude.iter().map(String::as_str))
+        .map_err(|error| wrong(span, format!("--exclude: {error}")))?;
+    options.remotes = Some(stage.build.remotes);
+    let digest = copy::copy(&stage.container, &options).map_err(|error| failed(error.into()))?;
+    let keyword = if step.is_add { "ADD" } else { "COPY" };
+    Ok(format!("/bin/sh -c #(nop) {keyword} {digest} in {} ", step.destination))
+}
