@@ -365,3 +365,23 @@ fn root_is_needed_for_now() {
     }
     assert_sound(&sandbox);
 }
+
+#[test]
+fn root_one_unreadable_container_does_not_hide_the_others() {
+    let sandbox = sandbox();
+    let broken = sandbox.gabion(["from", "--name", "broken", "base"]).ok();
+    sandbox.gabion(["from", "--name", "whole", "base"]).ok();
+    let id = sandbox.gabion(["containers", "--quiet", "--filter", &format!("name={broken}")]).ok();
+    let state = sandbox.graph_root().join("overlay-containers").join(&id).join("userdata/buildah.json");
+    fs::write(&state, "{\"type\": \"buildah 0.0.1\", \"name").expect("break it");
+
+    let listed = sandbox.gabion(["containers"]).run();
+    assert!(listed.status.success() && listed.stdout.contains("whole"), "{listed}");
+    assert!(listed.stderr.contains("broken"), "{listed}");
+    assert!(sandbox.gabion(["mount"]).run().status.success());
+    let unmounted = sandbox.gabion(["umount", "--all"]).run();
+    assert_eq!(unmounted.status.code(), Some(125), "{unmounted}");
+    assert!(unmounted.stderr.contains("broken"), "{unmounted}");
+    sandbox.gabion(["rm", "--all"]).ok();
+    assert_eq!(sandbox.gabion(["containers", "--all", "--quiet"]).ok(), "");
+}

@@ -114,10 +114,13 @@ impl<'s> WorkingContainer<'s> {
         WorkingContainer::of_record(store, record)?.ok_or_else(|| WorkingContainerError::Foreign(name_or_id.to_owned()))
     }
 
-    /// All working containers, oldest first; those of other tools are left out.
-    pub fn list(store: &'s Store) -> Result<Vec<WorkingContainer<'s>>, WorkingContainerError> {
+    /// All working containers, oldest first, those whose state cannot be read as the error that
+    /// says so; those of other tools are left out.
+    pub fn list(
+        store: &'s Store,
+    ) -> Result<impl Iterator<Item = Result<WorkingContainer<'s>, WorkingContainerError>>, WorkingContainerError> {
         let records = store.containers()?;
-        records.into_iter().filter_map(|record| WorkingContainer::of_record(store, record).transpose()).collect()
+        Ok(records.into_iter().filter_map(|record| WorkingContainer::of_record(store, record).transpose()))
     }
 
     fn of_record(

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use buildkit_core::commit::Times;
 use buildkit_core::event::Event;
+use buildkit_core::working_container::{WorkingContainer, WorkingContainerError};
 use jiff::Timestamp;
 use store::{ConfigFile, Store, StoreOptions};
 
@@ -138,6 +139,13 @@ impl Session {
             // A closed stderr must not end the work.
             let _ = writeln!(std::io::stderr(), "{}", printable(&line));
         }
+    }
+
+    /// The working containers of `store` whose state can be read; warns of the others.
+    pub fn working_containers<'s>(&self, store: &'s Store) -> Result<Vec<WorkingContainer<'s>>, CommandError> {
+        let readable =
+            |found: Result<_, WorkingContainerError>| found.map_err(|error| self.warn(&error.to_string())).ok();
+        Ok(WorkingContainer::list(store)?.filter_map(readable).collect())
     }
 
     /// Prints a warning.

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use buildkit_core::working_container::WorkingContainer;
 use serde_json::{Value, json};
 use store::Store;
 
@@ -50,7 +49,7 @@ struct Row {
 pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     let filters = args.filter.iter().map(|text| Filter::parse(text)).collect::<Result<Vec<_>, _>>()?;
     let store = session.store()?;
-    let rows: Vec<Row> = rows(&store)?
+    let rows: Vec<Row> = rows(&store, session)?
         .into_iter()
         .filter(|row| args.all || row.is_working)
         .filter(|row| filters.iter().all(|filter| filter.accepts(row)))
@@ -69,8 +68,8 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn rows(store: &Store) -> Result<Vec<Row>, CommandError> {
-    let mut working = WorkingContainer::list(store)?;
+fn rows(store: &Store, session: &Session) -> Result<Vec<Row>, CommandError> {
+    let mut working = session.working_containers(store)?;
     let images = store.images()?;
     let rows = store.containers()?.into_iter().map(|record| {
         let state = working.iter().position(|container| container.id() == &record.id).map(|at| working.swap_remove(at));

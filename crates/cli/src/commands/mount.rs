@@ -29,7 +29,7 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     let store = session.store()?;
     let mut mounted = Vec::new();
     let result = match args.container.as_slice() {
-        [] => list(&store).map(|list| mounted = list),
+        [] => list(&store, session).map(|list| mounted = list),
         names => for_each(names, |name| {
             let path = WorkingContainer::open(&store, name)?.mount()?;
             mounted.push((name.clone(), path.to_string_lossy().into_owned()));
@@ -47,9 +47,9 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     result.map(|()| ExitCode::SUCCESS)
 }
 
-fn list(store: &Store) -> Result<Vec<(String, String)>, CommandError> {
+fn list(store: &Store, session: &Session) -> Result<Vec<(String, String)>, CommandError> {
     let mounts = store.mounts()?;
-    let containers = WorkingContainer::list(store)?.into_iter();
+    let containers = session.working_containers(store)?.into_iter();
     let mounted = containers.filter_map(|container| {
         let mount = mounts.iter().find(|mount| mount.container.as_ref() == Some(container.id()))?;
         Some((container.name().to_owned(), mount.path.to_string_lossy().into_owned()))

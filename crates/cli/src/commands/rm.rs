@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use buildkit_core::working_container::WorkingContainer;
+use buildkit_core::working_container::{WorkingContainer, WorkingContainerError};
 
 use crate::command_error::{CommandError, for_each};
 use crate::session::Session;
@@ -21,16 +21,21 @@ pub struct Args {
 
 pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     let store = session.store()?;
-    let remove = |container: WorkingContainer<'_>| {
-        let id = container.id().clone();
-        container.remove()?;
+    let remove = |container: Result<WorkingContainer<'_>, WorkingContainerError>| {
+        let id = match container {
+            Ok(container) => container.id().clone(),
+            // What is wrong with it does not matter any more.
+            Err(WorkingContainerError::State { name, .. }) => store.container(&name)?.id,
+            Err(error) => return Err(error.into()),
+        };
+        store.delete_container(&id)?;
         println!("{id}");
         Ok(())
     };
     if args.all {
         for_each(WorkingContainer::list(&store)?, remove)?;
     } else {
-        for_each(&args.container, |name| remove(WorkingContainer::open(&store, name)?))?;
+        for_each(&args.container, |name| remove(WorkingContainer::open(&store, name)))?;
     }
     Ok(ExitCode::SUCCESS)
 }

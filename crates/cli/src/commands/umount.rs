@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use buildkit_core::working_container::WorkingContainer;
+use buildkit_core::working_container::{WorkingContainer, WorkingContainerError};
 
 use crate::command_error::{CommandError, for_each};
 use crate::session::Session;
@@ -24,7 +24,8 @@ pub struct Args {
 pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     let store = session.store()?;
     let mounts = store.mounts()?;
-    let unmount = |mut container: WorkingContainer<'_>| {
+    let unmount = |container: Result<WorkingContainer<'_>, WorkingContainerError>| {
+        let mut container = container?;
         let is_mounted = mounts.iter().any(|mount| mount.container.as_ref() == Some(container.id()));
         container.unmount(false)?;
         if is_mounted {
@@ -35,7 +36,7 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     if args.all {
         for_each(WorkingContainer::list(&store)?, unmount)?;
     } else {
-        for_each(&args.container, |name| unmount(WorkingContainer::open(&store, name)?))?;
+        for_each(&args.container, |name| unmount(WorkingContainer::open(&store, name)))?;
     }
     Ok(ExitCode::SUCCESS)
 }
