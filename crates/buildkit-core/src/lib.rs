@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod build; // Dockerfile → image
+pub mod cache; // what earlier builds did
 pub mod commit; // working container → image
 pub mod configure; // edits of the config to be
 pub mod copy; // files into a working container

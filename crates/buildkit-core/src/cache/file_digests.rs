@@ -1,0 +1,263 @@
+//! Digests of a context's files, remembered by stat: a file whose device, inode, size, mtime and
+//! ctime are what they were has the content that it had, and is not read again.
+//!
+//! Any change of a file's content moves its ctime to the clock's time, in steps of the clock. So a
+//! file is remembered only when the clock has moved on since its ctime: a change within the step
+//! in which it was read could not be told.
+//!
+//! The memory of a context is one file, an array of fixed-size records: it is read once by a build
+//! and replaced by rename, with what that build saw.
+
+use std::collections::HashMap;
+use std::fs::{self, File, Metadata};
+use std::io::{self, BufWriter, Read, Write as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime};
+
+use sha2::{Digest as _, Sha256};
+
+/// SHA-256 of a file's content.
+pub type FileDigest = [u8; 32];
+
+/// First bytes of the file; the last one is the format's version.
+const MAGIC: &[u8; 8] = b"gabfile\x01";
+/// Bytes of a record: device, inode, size, mtime and ctime in nanoseconds, digest.
+const RECORD: usize = 5 * 8 + 32;
+/// A clock that stamps files moves at least this often: CONFIG_HZ is 100 or more.
+const CLOCK_STEP: Duration = Duration::from_millis(20);
+/// Bytes read at a time.
+const CHUNK: usize = 128 << 10;
+
+/// What stands for a file's content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Stat([i64; 5]);
+
+impl Stat {
+    fn of(metadata: &Metadata) -> Stat {
+        let nanoseconds = |seconds: i64, rest: i64| seconds.saturating_mul(1_000_000_000).saturating_add(rest);
+        Stat([
+            metadata.dev().cast_signed(),
+            metadata.ino().cast_signed(),
+            metadata.size().cast_signed(),
+            nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
+            nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
+        ])
+    }
+
+    /// Whether a later change is sure to give another ctime.
+    fn is_settled(&self, read_at: SystemTime) -> bool {
+        let changed = u64::try_from(self.0[4]).unwrap_or(0);
+        SystemTime::UNIX_EPOCH + Duration::from_nanos(changed) + CLOCK_STEP < read_at
+    }
+}
+
+/// The digests of a context's files. May be asked from several threads at once.
+#[derive(Debug)]
+pub struct FileDigests {
+    path: PathBuf,
+    known: HashMap<Stat, FileDigest>,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    digests: HashMap<Stat, FileDigest>,
+    read: u64,
+}
+
+impl FileDigests {
+    /// What is remembered of the context at `context`, below a store's private directory
+    /// ([`store::Store::private_directory`]); nothing, if that cannot be read.
+    pub fn open(private_directory: &Path, context: &Path) -> FileDigests {
+        let name: String = Sha256::digest(context.as_os_str().as_encoded_bytes())
+            .iter()
+            .take(16)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let path = private_directory.join("contexts").join(name);
+        let known = fs::read(&path).ok().and_then(|bytes| parse(&bytes)).unwrap_or_default();
+        FileDigests { path, known, seen: Mutex::default() }
+    }
+
+    /// The digest of `file`'s content, read only if it is not remembered.
+    pub fn digest(&self, file: &mut File) -> io::Result<FileDigest> {
+        let read_at = SystemTime::now();
+        let stat = Stat::of(&file.metadata()?);
+        if let Some(digest) = self.known.get(&stat) {
+            self.seen().digests.insert(stat, *digest);
+            return Ok(*digest);
+        }
+        let mut hasher = Sha256::new();
+        let mut chunk = vec![0; CHUNK];
+        loop {
+            match file.read(&mut chunk) {
+                Ok(0) => break,
+                Ok(length) => hasher.update(chunk.get(..length).unwrap_or_default()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let digest = hasher.finalize().into();
+        let mut seen = self.seen();
+        seen.read += 1;
+        // Changed while it was read, it is not what was read.
+        if stat.is_settled(read_at) && Stat::of(&file.metadata()?) == stat {
+            seen.digests.insert(stat, digest);
+        }
+        Ok(digest)
+    }
+
+    /// How many files were read.
+    pub fn files_read(&self) -> u64 {
+        self.seen().read
+    }
+
+    /// Remembers what was seen since [`FileDigests::open`], and forgets the rest. Writes nothing
+    /// if that is what was remembered before.
+    pub fn save(&self) -> io::Result<()> {
+        let seen = self.seen();
+        if seen.digests == self.known {
+            return Ok(());
+        }
+        let dir = self.path.parent().unwrap_or(Path::new("."));
+        fs::create_dir_all(dir)?;
+        let mut writer = BufWriter::new(tempfile::NamedTempFile::new_in(dir)?);
+        writer.write_all(MAGIC)?;
+        for (stat, digest) in &seen.digests {
+            for number in stat.0 {
+                writer.write_all(&number.to_le_bytes())?;
+            }
+            writer.write_all(digest)?;
+        }
+        let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
+        // Cut short by a power cut, it is no memory: nothing has to be synced.
+        file.persist(&self.path).map_err(|error| error.error)?;
+        Ok(())
+    }
+
+    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
+        // A panic elsewhere leaves whole entries only.
+        self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+fn parse(bytes: &[u8]) -> Option<HashMap<Stat, FileDigest>> {
+    let records = bytes.strip_prefix(MAGIC)?.chunks_exact(RECORD);
+    if !records.remainder().is_empty() {
+        return None;
+    }
+    let record = |record: &[u8]| {
+        let (numbers, digest) = record.split_at_checked(RECORD - 32)?;
+        let mut stat = [0; 5];
+        for (number, bytes) in stat.iter_mut().zip(numbers.chunks_exact(8)) {
+            *number = i64::from_le_bytes(bytes.try_into().ok()?);
+        }
+        Some((Stat(stat), digest.try_into().ok()?))
+    };
+    records.map(record).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Context {
+        dir: tempfile::TempDir,
+    }
+
+    impl Context {
+        fn new() -> Context {
+            Context { dir: tempfile::tempdir().expect("temp dir") }
+        }
+
+        fn open(&self) -> FileDigests {
+            FileDigests::open(&self.dir.path().join("private"), self.dir.path())
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.dir.path().join(name)
+        }
+
+        /// Waits until the clock has moved on from the change of `name`.
+        fn settle(&self, name: &str) {
+            let stat = Stat::of(&fs::metadata(self.path(name)).expect("there"));
+            while !stat.is_settled(SystemTime::now()) {
+                std::thread::yield_now();
+            }
+        }
+
+        fn digest(&self, digests: &FileDigests, name: &str) -> FileDigest {
+            digests.digest(&mut File::open(self.path(name)).expect("opened")).expect("read")
+        }
+    }
+
+    #[test]
+    fn tree_unchanged_files_are_not_read_again() {
+        let context = Context::new();
+        fs::write(context.path("a"), "one").expect("written");
+        fs::write(context.path("b"), "two").expect("written");
+        context.settle("b");
+        let first = context.open();
+        let one = context.digest(&first, "a");
+        assert_eq!(one.as_slice(), Sha256::digest("one").as_slice());
+        context.digest(&first, "b");
+        assert_eq!(first.files_read(), 2);
+        first.save().expect("saved");
+
+        // Same size, same mtime: the ctime tells.
+        let times = fs::metadata(context.path("b")).expect("there").modified().expect("mtime");
+        fs::write(context.path("b"), "six").expect("written");
+        File::options().write(true).open(context.path("b")).expect("opened").set_modified(times).expect("set");
+        let second = context.open();
+        assert_eq!(context.digest(&second, "a"), one);
+        assert_eq!(second.files_read(), 0);
+        assert_eq!(context.digest(&second, "b").as_slice(), Sha256::digest("six").as_slice());
+        assert_eq!(second.files_read(), 1);
+    }
+
+    #[test]
+    fn tree_a_file_changed_just_now_is_not_remembered() {
+        let context = Context::new();
+        let (first, mut rounds) = (context.open(), 0);
+        // Read within the clock's step of its change, however slow the machine is.
+        loop {
+            fs::write(context.path("a"), format!("{rounds}")).expect("written");
+            let before = SystemTime::now();
+            context.digest(&first, "a");
+            let stat = Stat::of(&fs::metadata(context.path("a")).expect("there"));
+            rounds += 1;
+            if !stat.is_settled(before) {
+                assert!(!first.seen().digests.contains_key(&stat));
+                break;
+            }
+            assert!(rounds < 1000, "never quick enough");
+        }
+    }
+
+    #[test]
+    fn tree_what_a_build_did_not_see_is_forgotten_and_damage_is_no_memory() {
+        let context = Context::new();
+        for name in ["a", "b"] {
+            fs::write(context.path(name), name).expect("written");
+        }
+        context.settle("b");
+        let first = context.open();
+        context.digest(&first, "a");
+        context.digest(&first, "b");
+        first.save().expect("saved");
+        let second = context.open();
+        context.digest(&second, "a");
+        second.save().expect("saved");
+        assert_eq!(context.open().known.len(), 1);
+
+        let path = second.path.clone();
+        let whole = fs::read(&path).expect("there");
+        assert_eq!(whole.len(), MAGIC.len() + RECORD);
+        for damaged in [&whole[..whole.len() - 1], &whole[1..], b""] {
+            fs::write(&path, damaged).expect("written");
+            assert!(context.open().known.is_empty());
+        }
+    }
+}
