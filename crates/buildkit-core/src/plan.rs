@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dockerfile::instruction::{Copy, From, Kind, Run};
 use dockerfile::words::Expander;
-use dockerfile::{Diagnostic, Dockerfile, Instruction, Word};
+use dockerfile::{Diagnostic, Dockerfile, Instruction, Span, Word};
 use oci::Platform;
 
 /// What the plan depends on besides the Dockerfile.
@@ -159,10 +159,13 @@ pub fn plan(file: &Dockerfile, options: &PlanOptions) -> Result<Plan, PlanError>
     }
     let mut readers: Vec<(usize, usize)> = Vec::new();
     for stage in &stages {
-        for instruction in &stage.instructions {
+        for instruction in std::iter::once(&stage.from).chain(&stage.instructions) {
             for from in origins(instruction) {
                 match origin(from, stage.index, &names) {
                     Ok(Origin::Stage(read)) => readers.push((stage.index, read)),
+                    Ok(Origin::Image(name)) if matches!(instruction.kind, Kind::From(_)) => {
+                        errors.push(no_stage(&name, from.span, &names));
+                    }
                     Ok(Origin::Image(_)) => {}
                     Err(error) => errors.push(error),
                 }
@@ -224,9 +227,15 @@ pub fn origin(word: &Word, index: usize, names: &StageNames) -> Result<Origin, D
     }
 }
 
-/// The words of an instruction that name a stage or an image.
+fn no_stage(name: &str, span: Span, names: &StageNames) -> Diagnostic {
+    let message = format!("no stage {name:?} before this one");
+    Diagnostic::error(message, span).suggest(name, names.iter())
+}
+
+/// The words of an instruction that name a stage or an image; those of FROM name a stage.
 pub fn origins(instruction: &Instruction) -> Vec<&Word> {
     match &instruction.kind {
+        Kind::From(from) => from.after.iter().collect(),
         Kind::Copy(Copy { from: Some(from), .. }) => vec![from],
         Kind::Run(Run { mounts, .. }) => mounts.iter().filter_map(|mount| mount.from.as_ref()).collect(),
         // What is left for later runs in a stage that begins with this one.
@@ -418,6 +427,7 @@ mod tests {
                 "0:a+0<1 1:c+1<2 2:e+1",
             ),
             ("FROM a AS a\nFROM a", "0:a+0b 1:#0+0"),
+            ("FROM a AS b\nFROM c AS d\nFROM --after=b --after=1 e", "0:a+0<2 1:c+0<2 2:e+0"),
             ("FROM a\nCOPY --from=alpine:3 x y", "0:a+1"),
             ("FROM a AS b\nFROM c\nONBUILD COPY --from=b x y", "0:a+0<1 1:c+1"),
             ("ARG V=1\nFROM a:${V}", "0:a:1+0"),
@@ -456,6 +466,8 @@ mod tests {
             ("FROM a\nCOPY --from=b x y\nFROM c AS b", "f:2:13: stage b comes later in the file"),
             ("FROM a\nCOPY --from=7 x y", "f:2:13: there is no stage 7 before this one"),
             ("FROM a\nRUN --mount=from=b,target=/t y\nFROM c AS b", "f:2:18: stage b comes later in the file"),
+            ("FROM a AS b\nFROM --after=bb c", "f:2:14: no stage \"bb\" before this one"),
+            ("FROM --after=b a\nFROM c AS b", "f:1:14: stage b comes later in the file"),
             ("FROM $x", "f:1:6: the base $x is empty once variables are put in"),
             ("FROM ${x", "f:1:6: missing } of a ${…}"),
             ("FROM --platform=windows/amd64 a", "f:1:17: platform windows/amd64 is not this machine's, linux/amd64"),

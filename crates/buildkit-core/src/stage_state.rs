@@ -10,14 +10,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use dockerfile::instruction::{Command, Copy, CopySource, Healthcheck, Kind, Pairs, Run, Script, Test, parse_ports};
+use dockerfile::instruction::{
+    Checksum, Command, Copy, CopySource, Healthcheck, Kind, MountKind, Pairs, Run, Script, Test, parse_ports,
+};
 use dockerfile::words::Expander;
 use dockerfile::{Diagnostic, Instruction, Span, Word};
 use oci::ImageConfig;
 use oci::config::Empty;
 
 use crate::plan::PROXY_ARGS;
-use crate::step::{Action, CopyStep, RunStep, SCRIPTS, Step, StepSource};
+use crate::step::{Action, CopyStep, RunStep, SCRIPTS, Step, StepDevice, StepSource};
 
 /// What all stages of a build share.
 #[derive(Clone, Debug)]
@@ -259,9 +261,16 @@ impl StageState {
             }
         };
         let mut mounts = Vec::with_capacity(run.mounts.len());
+        let mut agents = 0_usize;
         for mount in &run.mounts {
             let mut resolved = mount.resolve(&|word| self.expand(word))?;
-            resolved.target = clean(&join(self.workdir(), &resolved.target));
+            if let (MountKind::Ssh { .. }, true) = (&resolved.kind, resolved.target.is_empty()) {
+                resolved.target = format!("/run/buildkit/ssh_agent.{agents}");
+            }
+            agents += usize::from(matches!(resolved.kind, MountKind::Ssh { .. }));
+            if !resolved.target.is_empty() {
+                resolved.target = clean(&join(self.workdir(), &resolved.target));
+            }
             if resolved.target == "/" {
                 return Err(Diagnostic::error("a mount can't be at /", mount.span));
             }
@@ -273,6 +282,8 @@ impl StageState {
             args_env: self.args_env(),
             mounts,
             network: run.network.as_ref().map(|(network, word)| (*network, word.span)),
+            security: run.security.as_ref().map(|(security, word)| (*security, word.span)),
+            devices: run.devices.iter().map(device).collect(),
         })
     }
 
@@ -340,10 +351,22 @@ impl StageState {
             from: copy.from.clone(),
             chown: with_span(&copy.chown)?.filter(not_blank).map(|(text, _)| text),
             chmod: with_span(&copy.chmod)?.filter(not_blank),
-            checksum: with_span(&copy.checksum)?.filter(not_blank),
-            exclude: copy.exclude.iter().map(|word| self.expand(word)).collect::<Result<_>>()?,
+            checksum: with_span(&copy.checksum)?.filter(not_blank).map(checksum).transpose()?,
+            keep_git_dir: copy.keep_git_dir,
+            unpack: copy.unpack,
+            link: copy.link,
+            parents: copy.parents,
+            exclude: copy.exclude.iter().map(|word| word.text.clone()).collect(),
         })
     }
+}
+
+fn checksum((text, span): (String, Span)) -> Result<(Checksum, Span)> {
+    Checksum::parse(&text).map(|checksum| (checksum, span)).map_err(|message| Diagnostic::error(message, span))
+}
+
+fn device(device: &dockerfile::instruction::Device) -> StepDevice {
+    StepDevice { name: device.name.text.clone(), required: device.required, span: device.span }
 }
 
 fn copy_created_by(step: &CopyStep) -> String {
@@ -567,7 +590,11 @@ mod tests {
             ("COPY $none /a", "the source $none is empty once variables are put in", 5),
             ("LABEL a=${x", "missing } of a ${…}", 8),
             ("LABEL a=${x:?needed}", "x: needed", 8),
-            ("RUN --mount=type=$T,target=/x y", "unknown mount type \"\": expected bind, cache or tmpfs", 4),
+            (
+                "RUN --mount=type=$T,target=/x y",
+                "unknown mount type \"\": expected bind, cache, tmpfs, secret or ssh",
+                4,
+            ),
             ("RUN --mount=type=tmpfs,target=$T y", "a mount needs a target: target=path", 4),
             ("RUN --mount=type=tmpfs,target=.. y", "a mount can't be at /", 4),
         ] {

@@ -1,6 +1,6 @@
 //! A step: an instruction with the words expanded and the paths resolved, ready to be done.
 
-use dockerfile::instruction::{Mount, Network};
+use dockerfile::instruction::{Checksum, Mount, Network, Security};
 use dockerfile::{Span, Word};
 
 /// What an instruction comes to in its stage.
@@ -38,10 +38,26 @@ pub struct RunStep {
     pub script: Option<(String, String)>,
     /// Build arguments that join the environment, `NAME=value`.
     pub args_env: Vec<String>,
-    /// What is mounted, with the stage or image that `from` names.
+    /// What is mounted, with the stage or image that `from` names. Targets are absolute; only a
+    /// secret that is in a variable alone has none.
     pub mounts: Vec<(Mount, Option<Word>, Span)>,
     /// The network, if the instruction names one.
     pub network: Option<(Network, Span)>,
+    /// How closely it is confined, if the instruction says so.
+    pub security: Option<(Security, Span)>,
+    /// Devices it sees.
+    pub devices: Vec<StepDevice>,
+}
+
+/// A device that a command sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepDevice {
+    /// Its name in CDI's notation.
+    pub name: String,
+    /// Whether the command fails without it.
+    pub required: bool,
+    /// Where it is asked for.
+    pub span: Span,
 }
 
 /// Directory of the root file system in which scripts with an interpreter of their own are mounted.
@@ -62,8 +78,16 @@ pub struct CopyStep {
     pub chown: Option<String>,
     /// Octal or symbolic mode, and where it stands.
     pub chmod: Option<(String, Span)>,
-    /// Digest that a download must have.
-    pub checksum: Option<(String, Span)>,
+    /// What a download's content or a git commit must be.
+    pub checksum: Option<(Checksum, Span)>,
+    /// Whether `.git` of a git source comes along; if the instruction says so.
+    pub keep_git_dir: Option<bool>,
+    /// Whether archives are unpacked; if the instruction says so. By default ADD unpacks local ones.
+    pub unpack: Option<bool>,
+    /// Whether the files make a layer that does not depend on what is below.
+    pub link: bool,
+    /// Whether the sources' parent directories are made in the destination.
+    pub parents: bool,
     /// Patterns of what is left out.
     pub exclude: Vec<String>,
 }

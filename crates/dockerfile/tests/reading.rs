@@ -28,6 +28,19 @@ fn copy(copy: &Copy) -> String {
             text += &format!("{name}={} ", value.text);
         }
     }
+    for (name, value) in [
+        ("link", copy.link.then_some(true)),
+        ("parents", copy.parents.then_some(true)),
+        ("keep-git-dir", copy.keep_git_dir),
+        ("unpack", copy.unpack),
+    ] {
+        if let Some(value) = value {
+            text += &format!("{name}={value} ");
+        }
+    }
+    for pattern in &copy.exclude {
+        text += &format!("exclude={} ", pattern.text);
+    }
     for source in &copy.sources {
         text += &match source {
             CopySource::Path(path) => format!("[{}]", path.text),
@@ -45,7 +58,8 @@ fn dump(kind: &Kind) -> String {
             let part = |name: &str, word: &Option<Word>| {
                 word.as_ref().map_or(String::new(), |word| format!(" {name}={}", word.text))
             };
-            format!("FROM {}{}{}", from.base.text, part("as", &from.name), part("platform", &from.platform))
+            let after: String = from.after.iter().map(|stage| format!(" after={}", stage.text)).collect();
+            format!("FROM {}{}{}{after}", from.base.text, part("as", &from.name), part("platform", &from.platform))
         }
         Kind::Arg(args) => {
             let list = args.iter().map(|arg| match &arg.default {
@@ -73,7 +87,12 @@ fn dump(kind: &Kind) -> String {
                     Err(error) => error.message,
                 }
             });
-            format!("RUN {network}{}{script}", mounts.collect::<String>())
+            let security = run.security.as_ref().map_or(String::new(), |(security, _)| format!("{security:?} "));
+            let devices = run.devices.iter().map(|device| {
+                format!("device {}{} ", device.name.text, if device.required { " required" } else { "" })
+            });
+            let devices: String = devices.collect();
+            format!("RUN {network}{security}{devices}{}{script}", mounts.collect::<String>())
         }
         Kind::Copy(it) => format!("COPY {}", copy(it)),
         Kind::Add(it) => format!("ADD {}", copy(it)),
@@ -219,16 +238,25 @@ fn pure_copy() {
     check("COPY [\"a b\", \"c\"]", &["COPY [a b]→c"]);
     check("COPY --chown=\"a b\" x y", &["COPY chown=a b [x]→y"]);
     check("COPY -- --x y", &["COPY [--x]→y"]);
-    check("ADD --checksum=sha256:1 http://a/b /c", &["ADD checksum=sha256:1 [http://a/b]→/c"]);
+    check("ADD --checksum=abc1 http://a/b /c", &["ADD checksum=abc1 [http://a/b]→/c"]);
     check("COPY \\\n  --chown=1 \\\n  a \\\n  b", &["COPY chown=1 [a]→b"]);
 }
 
 #[test]
 fn pure_run_flags() {
     check("RUN --network=none a", &["RUN None shell(a)"]);
-    check("RUN --mount=target=/t a", &["RUN Bind { source: \"\" } at /t ro; shell(a)"]);
-    check("RUN --mount=type=bind,from=x,src=/s,dst=/t,rw a", &["RUN Bind { source: \"/s\" } at /t from x; shell(a)"]);
-    check("RUN --mount=type=tmpfs,target=/t,size=64m a", &["RUN Tmpfs { size: Some(67108864) } at /t; shell(a)"]);
+    check(
+        "RUN --mount=target=/t a",
+        &["RUN Bind { source: \"\", recursive: false, propagation: None } at /t ro; shell(a)"],
+    );
+    check(
+        "RUN --mount=type=bind,from=x,src=/s,dst=/t,rw a",
+        &["RUN Bind { source: \"/s\", recursive: false, propagation: None } at /t from x; shell(a)"],
+    );
+    check(
+        "RUN --mount=type=tmpfs,target=/t,size=64m a",
+        &["RUN Tmpfs { size: Some(67108864), mode: None, copy_up: false } at /t; shell(a)"],
+    );
     check(
         "RUN --mount=type=cache,target=/t,id=i,sharing=locked,mode=0700,uid=1,gid=2 a",
         &[
@@ -239,8 +267,118 @@ fn pure_run_flags() {
         "RUN --mount=type=cache,target=$HOME/c --mount=target=/x [\"a\"]",
         &[
             "RUN Cache { id: \"$HOME/c\", sharing: Shared, source: \"\", mode: None, uid: None, gid: None } at $HOME/c; \
-         Bind { source: \"\" } at /x ro; exec[\"a\"]",
+         Bind { source: \"\", recursive: false, propagation: None } at /x ro; exec[\"a\"]",
         ],
+    );
+}
+
+#[test]
+fn pure_flags_that_relax_or_order() {
+    check("FROM --after=a --after=1 b AS c", &["FROM b as=c after=a after=1"]);
+    check("RUN --security=insecure --device=v/c=d,required x", &["RUN Insecure device v/c=d required shell(x)"]);
+    check(
+        "RUN --security=sandbox --device=name=v/c=d --device=c,required=false x",
+        &["RUN Sandbox device v/c=d device c shell(x)"],
+    );
+    check_errors("FROM --after= a", &["1:6: FROM --after needs a stage"]);
+    check_errors("FROM --after=$x a", &["1:14: FROM --after can't hold a variable"]);
+    check_errors("FROM a\nRUN --device=required x", &["2:5: RUN --device needs a name"]);
+    check_errors("FROM a\nRUN --device=c,name=d x", &["2:16: a device has one name"]);
+    check_errors(
+        "FROM a\nRUN --device=c,require=1 x",
+        &["2:16: unknown option \"require\" of --device | did you mean required?"],
+    );
+}
+
+#[test]
+fn pure_copy_flags() {
+    check("COPY --link --parents a b", &["COPY link=true parents=true [a]→b"]);
+    check("COPY --link=TRUE --parents=false a b", &["COPY link=true [a]→b"]);
+    check("COPY --exclude=*.o --exclude=$x a b", &["COPY exclude=*.o exclude=$x [a]→b"]);
+    check(
+        "ADD --link=true --keep-git-dir --unpack=false --checksum=BE1F38e https://x/y.git z",
+        &["ADD checksum=BE1F38e link=true keep-git-dir=true unpack=false [https://x/y.git]→z"],
+    );
+    check("ADD --checksum=$SUM a b", &["ADD checksum=$SUM [a]→b"]);
+    check_errors("FROM a\nCOPY --unpack a b", &["2:6: unknown flag --unpack of COPY"]);
+    check_errors("FROM a\nADD --parents a b", &["2:5: unknown flag --parents of ADD"]);
+    check_errors("FROM a\nCOPY --link= a b", &["2:6: invalid value \"\" of --link: expected true or false"]);
+    check_errors("FROM a\nCOPY --link --link a b", &["2:13: COPY --link is given twice"]);
+    check_errors(
+        "FROM a\nADD --checksum=sha256:1 a b",
+        &[
+            "2:16: invalid checksum \"sha256:1\": expected sha256: and 64 hexadecimal digits, or the hash of a git commit",
+        ],
+    );
+}
+
+#[test]
+fn pure_secrets_and_agents() {
+    let secret = |rest: &str, target: &str| vec![format!("RUN Secret {{ {rest} }} at {target} ro; shell(x)")];
+    for (mount, rest, target) in [
+        ("id=a", "id: \"a\", env: None, required: false, mode: 256, uid: 0, gid: 0", "/run/secrets/a"),
+        ("source=d/a", "id: \"d/a\", env: None, required: false, mode: 256, uid: 0, gid: 0", "/run/secrets/a"),
+        ("dst=/x/y", "id: \"y\", env: None, required: false, mode: 256, uid: 0, gid: 0", "/x/y"),
+        ("id=a,env=A", "id: \"a\", env: Some(\"A\"), required: false, mode: 256, uid: 0, gid: 0", ""),
+        ("id=a,env=A,target=t", "id: \"a\", env: Some(\"A\"), required: false, mode: 256, uid: 0, gid: 0", "t"),
+        (
+            "id=a,required,mode=0444,uid=1,gid=2",
+            "id: \"a\", env: None, required: true, mode: 292, uid: 1, gid: 2",
+            "/run/secrets/a",
+        ),
+        ("id=a,required=false", "id: \"a\", env: None, required: false, mode: 256, uid: 0, gid: 0", "/run/secrets/a"),
+    ] {
+        let expected = secret(rest, target);
+        let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+        check(&format!("RUN --mount=type=secret,{mount} x"), &expected);
+    }
+    check(
+        "RUN --mount=type=ssh x",
+        &["RUN Ssh { id: \"default\", required: false, mode: 384, uid: 0, gid: 0 } at  ro; shell(x)"],
+    );
+    check(
+        "RUN --mount=type=ssh,id=k,target=/s,required=true,mode=0666,uid=1,gid=2 x",
+        &["RUN Ssh { id: \"k\", required: true, mode: 438, uid: 1, gid: 2 } at /s ro; shell(x)"],
+    );
+    check_errors("FROM a\nRUN --mount=type=secret y", &["2:5: a secret needs an id: id=name"]);
+    check_errors(
+        "FROM a\nRUN --mount=type=secret,id=a,src=b y",
+        &["2:5: source and id of a secret mean the same: give one"],
+    );
+    check_errors("FROM a\nRUN --mount=type=secret,id=a,from=b y", &["2:30: a mount of type secret has no option from"]);
+    check_errors("FROM a\nRUN --mount=type=ssh,src=a y", &["2:22: a mount of type ssh has no option src"]);
+}
+
+#[test]
+fn pure_mount_options_of_both_dialects() {
+    check(
+        "RUN --mount=type=tmpfs,target=/t,tmpfs-size=1.5k,tmpfs-mode=1777,tmpcopyup x",
+        &["RUN Tmpfs { size: Some(1536), mode: Some(1023), copy_up: true } at /t; shell(x)"],
+    );
+    check(
+        "RUN --mount=type=bind,target=/t,z,rslave,nosuid,bind-nonrecursive=false x",
+        &["RUN Bind { source: \"\", recursive: true, propagation: Some(\"rslave\") } at /t ro; shell(x)"],
+    );
+    check(
+        "RUN --mount=type=bind,target=/t,Z,bind-propagation=shared,consistency=cached x",
+        &["RUN Bind { source: \"\", recursive: false, propagation: Some(\"shared\") } at /t ro; shell(x)"],
+    );
+    check(
+        "RUN --mount=type=cache,TARGET=/t,from=s,src=/c,relabel=shared x",
+        &[
+            "RUN Cache { id: \"/t\", sharing: Shared, source: \"/c\", mode: None, uid: None, gid: None } at /t from s; shell(x)",
+        ],
+    );
+    check_errors("FROM a\nRUN --mount=target=/t,U y", &["2:23: the option U of --mount is not supported"]);
+    check_errors(
+        "FROM a\nRUN --mount=target=/t,bind-propagation=x y",
+        &[
+            "2:40: invalid value \"x\" of bind-propagation: expected private, rprivate, slave, rslave, shared or rshared",
+        ],
+    );
+    check_errors(
+        "FROM a\nRUN --mount=target=/t,relabel=none y",
+        &["2:31: invalid value \"none\" of relabel: expected shared or private"],
     );
 }
 
@@ -269,7 +407,7 @@ fn pure_errors_say_where_and_what() {
     check_errors("FROM --platfrom=x a", &["1:6: unknown flag --platfrom of FROM | did you mean --platform?"]);
     check_errors("FROM --platform a", &["1:6: FROM --platform needs a value: --platform=…"]);
     check_errors("FROM a\nCOPY --form=x a b", &["2:6: unknown flag --form of COPY | did you mean --from?"]);
-    check_errors("FROM a\nCOPY --link a b", &["2:6: COPY --link is not supported"]);
+    check_errors("FROM a\nCOPY --link=maybe a b", &["2:13: invalid value \"maybe\" of --link: expected true or false"]);
     check_errors("FROM a\nCOPY --from=a --from=b a b", &["2:15: COPY --from is given twice"]);
     check_errors(
         "FROM a\nCOPY --from=$x a b",
@@ -285,12 +423,14 @@ fn pure_errors_say_where_and_what() {
         "FROM a\nRUN --network=hots x",
         &["2:15: unknown network \"hots\": expected default, none or host | did you mean host?"],
     );
-    check_errors("FROM a\nRUN --security=insecure x", &["2:5: RUN --security is not supported"]);
+    check_errors(
+        "FROM a\nRUN --security=insecur x",
+        &["2:16: unknown security \"insecur\": expected sandbox or insecure | did you mean insecure?"],
+    );
     check_errors(
         "FROM a\nRUN --mount=type=cahe,target=/x y",
-        &["2:5: unknown mount type \"cahe\": expected bind, cache or tmpfs | did you mean cache?"],
+        &["2:5: unknown mount type \"cahe\": expected bind, cache, tmpfs, secret or ssh | did you mean cache?"],
     );
-    check_errors("FROM a\nRUN --mount=type=secret,id=x y", &["2:5: --mount=type=secret is not supported"]);
     check_errors("FROM a\nRUN --mount=type=bind y", &["2:5: a mount needs a target: target=path"]);
     check_errors(
         "FROM a\nRUN --mount=target=/x,taget=y y",

@@ -1,6 +1,7 @@
 //! COPY and ADD: files get into the stage's container.
 
 use dockerfile::ignore::Ignore;
+use dockerfile::instruction::Checksum;
 use dockerfile::{Source, Span};
 
 use super::error::{BuildError, StepError};
@@ -18,6 +19,16 @@ pub(super) fn copy(
 ) -> Result<String, BuildError> {
     let failed = |error: StepError| BuildError::step(source, span, error);
     let wrong = |span: Span, message: String| BuildError::step(source, span, StepError::Value(message));
+    let keyword = if step.is_add { "ADD" } else { "COPY" };
+    let flags = [
+        ("--link", step.link),
+        ("--parents", step.parents),
+        ("--keep-git-dir", step.keep_git_dir.is_some()),
+        ("--unpack", step.unpack.is_some()),
+    ];
+    if let Some((name, _)) = flags.iter().find(|(_, given)| *given) {
+        return Err(wrong(span, format!("{keyword} {name} is not supported")));
+    }
     let from = match &step.from {
         Some(word) => {
             let name = resolve(stage, word).map_err(|error| BuildError::step(source, word.span, error))?;
@@ -46,10 +57,15 @@ pub(super) fn copy(
     if let Some((text, span)) = &step.chmod {
         options.chmod = Some(Chmod::parse(text).map_err(|error| wrong(*span, error.to_string()))?);
     }
-    if let Some((text, span)) = &step.checksum {
-        options.checksum =
-            Some(text.parse().map_err(|error: oci::digest::InvalidDigest| wrong(*span, error.to_string()))?);
-    }
+    options.checksum = match &step.checksum {
+        Some((Checksum::Digest(text), span)) => {
+            Some(text.parse().map_err(|error: oci::digest::InvalidDigest| wrong(*span, error.to_string()))?)
+        }
+        Some((Checksum::Commit(_), span)) => {
+            return Err(wrong(*span, "ADD --checksum of a git commit is not supported".to_owned()));
+        }
+        None => None,
+    };
     if step.from.is_none() {
         options.ignore = stage.build.options.ignore.clone();
     }
@@ -57,6 +73,5 @@ pub(super) fn copy(
         .map_err(|error| wrong(span, format!("--exclude: {error}")))?;
     options.remotes = Some(stage.build.remotes);
     let digest = copy::copy(&stage.container, &options).map_err(|error| failed(error.into()))?;
-    let keyword = if step.is_add { "ADD" } else { "COPY" };
     Ok(format!("/bin/sh -c #(nop) {keyword} {digest} in {} ", step.destination))
 }

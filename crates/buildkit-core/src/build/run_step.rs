@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use dockerfile::instruction::{Mount, MountKind, Network as RunNetwork};
+use dockerfile::instruction::{Mount, MountKind, Network as RunNetwork, Security};
 use dockerfile::{Source, Span, Word};
 use tempfile::TempDir;
 
@@ -23,6 +23,15 @@ pub(super) fn run(
     step: &RunStep,
 ) -> Result<Vec<PathBuf>, BuildError> {
     let failed = |error: StepError| BuildError::step(source, span, error);
+    let unsupported = |span: Span, what: &str| {
+        Err(BuildError::step(source, span, StepError::Value(format!("RUN {what} is not supported"))))
+    };
+    if let Some((Security::Insecure, span)) = step.security {
+        return unsupported(span, "--security=insecure");
+    }
+    if let Some(device) = step.devices.first() {
+        return unsupported(device.span, "--device");
+    }
     let defaults = &stage.build.options.run;
     let script = step.script.as_ref().map(script_file).transpose().map_err(|error| failed(error.into()))?;
     let mut mounts: Vec<MountRequest> = defaults.mounts.clone();
@@ -115,11 +124,11 @@ fn mount_request(
         None => MountSource::Tree(stage.build.options.context_dir.clone()),
     };
     let kind = match &mount.kind {
-        MountKind::Bind { source } => MountRequestKind::Bind {
+        MountKind::Bind { source, recursive, propagation } => MountRequestKind::Bind {
             from: tree,
             source: source.clone(),
-            recursive: false,
-            propagation: Default::default(),
+            recursive: *recursive,
+            propagation: propagation.as_deref().and_then(runtime::Propagation::parse).unwrap_or_default(),
         },
         MountKind::Cache { id, sharing, source, mode, uid, gid } => MountRequestKind::Cache {
             id: Some(id.clone()),
@@ -130,7 +139,12 @@ fn mount_request(
             uid: uid.unwrap_or(0),
             gid: gid.unwrap_or(0),
         },
-        MountKind::Tmpfs { size } => MountRequestKind::Tmpfs { size: *size, mode: None, copy_up: false },
+        MountKind::Tmpfs { size, mode, copy_up } => {
+            MountRequestKind::Tmpfs { size: *size, mode: *mode, copy_up: *copy_up }
+        }
+        MountKind::Secret { .. } => return Err(StepError::Value("RUN --mount=type=secret is not supported".into())),
+        MountKind::Ssh { .. } => return Err(StepError::Value("RUN --mount=type=ssh is not supported".into())),
     };
-    Ok(MountRequest { target: mount.target.clone(), kind, read_only: mount.read_only, options: Vec::new() })
+    let options = mount.options.clone();
+    Ok(MountRequest { target: mount.target.clone(), kind, read_only: mount.read_only, options })
 }

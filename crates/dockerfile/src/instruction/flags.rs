@@ -10,15 +10,11 @@ pub(super) struct Flags<'n> {
 }
 
 impl<'n> Flags<'n> {
-    /// Takes the flags if all are `known`; those in `later` belong to the language and have no
-    /// meaning here yet.
-    pub fn check(node: &'n Node, known: &[&str], later: &[&str]) -> Result<Flags<'n>> {
+    /// Takes the flags if all are `known`.
+    pub fn check(node: &'n Node, known: &[&str]) -> Result<Flags<'n>> {
         let keyword = node.keyword.text.to_ascii_uppercase();
         for flag in &node.flags {
             let name = flag.name.text.as_str();
-            if later.contains(&name) {
-                return Err(Diagnostic::error(format!("{keyword} --{name} is not supported"), flag.span));
-            }
             if !known.contains(&name) {
                 let error = Diagnostic::error(format!("unknown flag --{name} of {keyword}"), flag.span);
                 let mut error = error.suggest(name, known.iter().copied());
@@ -62,5 +58,23 @@ impl<'n> Flags<'n> {
             }
         }
         Ok(values.into_iter())
+    }
+
+    /// The value of a flag that is on or off: `--name`, `--name=true`, `--name=false`.
+    pub fn switch(&self, name: &str) -> Result<Option<bool>> {
+        let mut given = self.flags.iter().filter(|flag| flag.name.text == name);
+        let Some(flag) = given.next() else { return Ok(None) };
+        if let Some(second) = given.next() {
+            return Err(Diagnostic::error(format!("{} --{name} is given twice", self.keyword), second.span));
+        }
+        let Some(value) = &flag.value else { return Ok(Some(true)) };
+        match value.as_str().to_ascii_lowercase().as_str() {
+            "true" => Ok(Some(true)),
+            "false" => Ok(Some(false)),
+            _ => {
+                let message = format!("invalid value {:?} of --{name}: expected true or false", value.as_str());
+                Err(Diagnostic::error(message, if value.is_empty() { flag.span } else { value.full_span() }))
+            }
+        }
     }
 }

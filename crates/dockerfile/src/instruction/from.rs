@@ -4,9 +4,9 @@ use super::flags::Flags;
 use super::missing;
 use crate::ast::Node;
 use crate::diagnostic::{Diagnostic, Result};
-use crate::text::Word;
+use crate::text::{Span, Word};
 
-/// `FROM [--platform=…] base [AS name]`.
+/// `FROM [--platform=…] [--after=…] base [AS name]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct From {
     /// An image, an earlier stage or `scratch`.
@@ -15,11 +15,15 @@ pub struct From {
     pub name: Option<Word>,
     /// The platform asked for.
     pub platform: Option<Word>,
+    /// Earlier stages that must be built before this one begins; they hold no variables.
+    pub after: Vec<Word>,
 }
 
 pub(super) fn parse(node: &Node) -> Result<From> {
-    let flags = Flags::check(node, &["platform"], &["after"])?;
+    let flags = Flags::check(node, &["platform", "after"])?;
     let platform = flags.value("platform")?.map(|text| text.to_word());
+    let after =
+        flags.values("after")?.map(|(text, span)| earlier_stage(&text.to_word(), span)).collect::<Result<_>>()?;
     let words = node.arguments.split_blanks();
     let (base, name) = match words.as_slice() {
         [] => return Err(missing(node, "an image or a stage")),
@@ -30,7 +34,17 @@ pub(super) fn parse(node: &Node) -> Result<From> {
             return Err(error.suggest(&word.text, ["AS"]));
         }
     };
-    Ok(From { base: base.clone(), name, platform })
+    Ok(From { base: base.clone(), name, platform, after })
+}
+
+fn earlier_stage(word: &Word, flag: Span) -> Result<Word> {
+    if word.text.is_empty() {
+        return Err(Diagnostic::error("FROM --after needs a stage", flag));
+    }
+    if word.text.contains('$') {
+        return Err(Diagnostic::error("FROM --after can't hold a variable", word.span));
+    }
+    Ok(word.clone())
 }
 
 fn stage_name(word: &Word) -> Result<Word> {

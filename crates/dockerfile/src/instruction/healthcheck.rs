@@ -36,7 +36,7 @@ pub enum Test {
 
 pub(super) fn parse(node: &Node) -> Result<Healthcheck> {
     let known = ["interval", "timeout", "start-period", "start-interval", "retries"];
-    let flags = Flags::check(node, &known, &[])?;
+    let flags = Flags::check(node, &known)?;
     let words = node.arguments.split_blanks();
     let Some(kind) = words.first() else { return Err(missing(node, "CMD and a command, or NONE")) };
     let rest = node.arguments.from(kind.text.len()).trim();

@@ -11,13 +11,13 @@ mod mount; // RUN --mount
 mod run; // RUN
 
 pub use command::Command;
-pub use copy::{Copy, CopySource};
+pub use copy::{Checksum, Copy, CopySource};
 pub use env::{Arg, Pair, Pairs};
 pub use expose::parse_ports;
 pub use from::From;
 pub use healthcheck::{Healthcheck, Test};
 pub use mount::{Mount, MountKind, RunMount, Sharing};
-pub use run::{Network, Run, Script};
+pub use run::{Device, Network, Run, Script, Security};
 
 use crate::ast::Node;
 use crate::diagnostic::{Diagnostic, Result};

@@ -6,9 +6,9 @@ use super::missing;
 use super::mount::{self, RunMount};
 use crate::ast::{Heredoc, Node};
 use crate::diagnostic::{Diagnostic, Result};
-use crate::text::Word;
+use crate::text::{Span, Text, Word};
 
-/// `RUN [--mount=…] [--network=…] command`.
+/// `RUN [--mount=…] [--network=…] [--security=…] [--device=…] command`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
     /// The command; markers of heredocs stand in it.
@@ -19,6 +19,30 @@ pub struct Run {
     pub mounts: Vec<RunMount>,
     /// The network it runs in.
     pub network: Option<(Network, Word)>,
+    /// How closely it is confined.
+    pub security: Option<(Security, Word)>,
+    /// The devices it sees.
+    pub devices: Vec<Device>,
+}
+
+/// How closely `RUN --security` wants a command confined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Security {
+    /// As every command.
+    Sandbox,
+    /// Hardly: all capabilities, all devices.
+    Insecure,
+}
+
+/// A device of `RUN --device=name[,required]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Its name in CDI's notation, `vendor/class=device`, or the class alone.
+    pub name: Word,
+    /// Whether the command fails without it.
+    pub required: bool,
+    /// Where the flag stands.
+    pub span: Span,
 }
 
 /// Networks that `RUN --network` can ask for.
@@ -80,12 +104,17 @@ impl Run {
 }
 
 pub(super) fn parse(node: &Node) -> Result<Run> {
-    let flags = Flags::check(node, &["mount", "network"], &["security", "device"])?;
+    let flags = Flags::check(node, &["mount", "network", "security", "device"])?;
     let mounts = flags.values("mount")?.map(|(text, span)| mount::parse(text, span)).collect::<Result<_>>()?;
     let network = match flags.value("network")? {
         None => None,
         Some(text) => Some((network(&text.to_word())?, text.to_word())),
     };
+    let security = match flags.value("security")? {
+        None => None,
+        Some(text) => Some((security(&text.to_word())?, text.to_word())),
+    };
+    let devices = flags.values("device")?.map(|(text, span)| device(text, span)).collect::<Result<_>>()?;
     if node.arguments.is_empty() {
         return Err(missing(node, "a command"));
     }
@@ -93,7 +122,55 @@ pub(super) fn parse(node: &Node) -> Result<Run> {
     if command == Command::Exec(Vec::new()) {
         return Err(missing(node, "a command"));
     }
-    Ok(Run { command, heredocs: node.heredocs.clone(), mounts, network })
+    Ok(Run { command, heredocs: node.heredocs.clone(), mounts, network, security, devices })
+}
+
+fn security(word: &Word) -> Result<Security> {
+    match word.text.as_str() {
+        "sandbox" => Ok(Security::Sandbox),
+        "insecure" => Ok(Security::Insecure),
+        other => {
+            let error =
+                Diagnostic::error(format!("unknown security {other:?}: expected sandbox or insecure"), word.span);
+            Err(error.suggest(other, ["sandbox", "insecure"]))
+        }
+    }
+}
+
+/// Names hold `=` too, so the first field that is no option is one.
+fn device(text: &Text, span: Span) -> Result<Device> {
+    let mut name: Option<Word> = None;
+    let mut required = false;
+    for range in mount::fields_of(text.as_str()) {
+        let field = text.slice(range).to_word();
+        let (key, value) = match field.text.split_once('=') {
+            Some((key, value)) => (key, Some(value)),
+            None => (field.text.as_str(), None),
+        };
+        match (key.to_ascii_lowercase().as_str(), value) {
+            ("required", None) => required = true,
+            ("required", Some(value)) => {
+                required = mount::boolean(value).ok_or_else(|| {
+                    let message = format!("invalid value {value:?} of required: expected true or false");
+                    Diagnostic::error(message, field.span)
+                })?;
+            }
+            ("name", Some(value)) if name.is_none() => {
+                let start = text.as_str().find(&field.text).unwrap_or(0) + "name=".len();
+                name = Some(text.word(start..start + value.len()));
+            }
+            ("name", Some(_)) => return Err(Diagnostic::error("a device has one name", field.span)),
+            _ if name.is_none() => name = Some(field),
+            (key, _) => {
+                let error = Diagnostic::error(format!("unknown option {key:?} of --device"), field.span);
+                return Err(error.suggest(key, ["name", "required"]));
+            }
+        }
+    }
+    match name.filter(|name| !name.text.is_empty()) {
+        Some(name) => Ok(Device { name, required, span }),
+        None => Err(Diagnostic::error("RUN --device needs a name", span)),
+    }
 }
 
 fn network(word: &Word) -> Result<Network> {
