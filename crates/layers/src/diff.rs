@@ -18,7 +18,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use oci::DiffId;
 use rootfs::{Entry, Event, FileType, Next, Root, Time};
@@ -133,9 +133,8 @@ pub(crate) fn produce(
     target: Target<'_>,
 ) -> Result<DiffSummary, DiffError> {
     let result = pipeline::run(out, tar_split, |sink| {
-        let exclude = options.exclude.iter().map(|path| clean(path)).collect();
-        let links = HashMap::new();
-        let mut producer = Producer { lowers, options, exclude, links, sink, target };
+        let (exclude, links) = (excluded(options), HashMap::new());
+        let mut producer = Producer { lowers, options, exclude, links, sink: Some(sink), target };
         match producer.run(upper) {
             Ok(()) => Ok(Ok(())),
             Err(Halt::Error(error)) => Ok(Err(error)),
@@ -148,8 +147,21 @@ pub(crate) fn produce(
     })
 }
 
-fn clean(path: &Path) -> PathBuf {
-    path.components().filter(|c| matches!(c, std::path::Component::Normal(_))).collect()
+/// The same walk without a tar: only `target` is done, and no file is read.
+pub(crate) fn walk(upper: &Root, lowers: &[Root], options: &DiffOptions, target: Target<'_>) -> Result<(), DiffError> {
+    let (exclude, links) = (excluded(options), HashMap::new());
+    match (Producer { lowers, options, exclude, links, sink: None, target }).run(upper) {
+        Err(Halt::Error(error)) => Err(error),
+        // Nothing that could stop is at the other end.
+        Ok(()) | Err(Halt::Stopped) => Ok(()),
+    }
+}
+
+fn excluded(options: &DiffOptions) -> HashSet<PathBuf> {
+    let normal = |path: &PathBuf| -> PathBuf {
+        path.components().filter(|c| matches!(c, std::path::Component::Normal(_))).collect()
+    };
+    options.exclude.iter().map(normal).collect()
 }
 
 enum Halt {
@@ -181,7 +193,8 @@ struct Producer<'a> {
     exclude: HashSet<PathBuf>,
     /// The first name of each inode that has several.
     links: HashMap<(u64, u64), PathBuf>,
-    sink: &'a mut TarSink,
+    /// Where the tar goes, if one is made.
+    sink: Option<&'a mut TarSink>,
     target: Target<'a>,
 }
 
@@ -292,13 +305,15 @@ impl Producer<'_> {
     }
 
     fn send(&mut self, entry: &Entry<'_>, header: &TarEntry) -> Result<(), Halt> {
-        self.sink.entry(header)?.map_err(|error| {
+        let Some(sink) = &mut self.sink else { return Ok(()) };
+        sink.entry(header)?.map_err(|error| {
             Halt::Error(DiffError::Unrepresentable { path: entry.path.to_owned(), reason: error.to_string() })
         })
     }
 
     /// The file's bytes to the tar, and to `copy`; holes are not read and not written.
     fn content(&mut self, entry: &Entry<'_>, file: &File, copy: Option<&File>) -> Result<(), Halt> {
+        let Some(sink) = &mut self.sink else { return Ok(()) };
         let size = entry.metadata.size;
         let read_error = |source| Halt::Error(DiffError::Read { path: entry.path.to_owned(), source });
         let copy_error = |source| Halt::Error(DiffError::Copy { path: entry.path.to_owned(), source });
@@ -310,10 +325,10 @@ impl Producer<'_> {
                 Some((at, size))
             };
             let (start, end) = data.unwrap_or((size, size));
-            self.sink.zeros(start - at)?;
+            sink.zeros(start - at)?;
             at = start;
             while at < end {
-                let bytes = self.sink.content(end - at, |buffer| read_at(file, buffer, at))?.map_err(read_error)?;
+                let bytes = sink.content(end - at, |buffer| read_at(file, buffer, at))?.map_err(read_error)?;
                 if let Some(copy) = copy {
                     copy.write_all_at(bytes, at).map_err(copy_error)?;
                 }
@@ -323,7 +338,7 @@ impl Producer<'_> {
         if let Some(copy) = copy.filter(|_| entry.metadata.may_have_holes()) {
             copy.set_len(size).map_err(copy_error)?;
         }
-        Ok(self.sink.pad(size)?)
+        Ok(sink.pad(size)?)
     }
 }
 

@@ -27,6 +27,6 @@ mod whiteout; // `.wh.` names ⇄ overlay marks
 pub use apply::{ApplyError, ApplyOptions, ApplySummary, apply, unpack};
 pub use compression::{Compression, Compressor, Decompressor};
 pub use diff::{DiffError, DiffOptions, DiffSummary, Mtimes, diff};
-pub use seal::{seal_copy, seal_in_place};
+pub use seal::{clean, seal_copy, seal_in_place};
 pub use tar_read::{TarError, is_tar_header};
 pub use tar_split::{TarSplitError, TarSplitReader, TarSplitWriter};

@@ -51,6 +51,14 @@ pub fn seal_in_place(
     diff::produce(upper, lowers, out, tar_split, options, Target::InPlace(seen))
 }
 
+/// Does to `upper` what [`seal_in_place`] does, without reading a file or writing a tar: then
+/// [`crate::diff()`] gives the same summary, whenever there is time for it. A layer that is clean
+/// can be mounted as a lower dir meanwhile.
+pub fn clean(upper: &Root, lowers: &[Root], options: &DiffOptions) -> Result<()> {
+    let seen = InPlace { changed: HashSet::new(), userxattr: options.userxattr };
+    diff::walk(upper, lowers, options, Target::InPlace(seen))
+}
+
 /// What happens to the tree besides the tar.
 pub(crate) enum Target<'a> {
     /// Nothing.

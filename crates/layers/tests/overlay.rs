@@ -148,6 +148,12 @@ fn root_both_ways_of_sealing_give_what_the_tar_says() {
     let sealed = layers::seal_copy(&upper, &lowers, &copied, std::io::sink(), std::io::sink(), &options);
     assert_eq!(sealed.expect("seal"), summary);
     assert_same(&before, &snapshot(&overlay.path("upper")));
+    // In place, in two halves: what changes the directory, then what reads it.
+    layers::clean(&upper, &lowers, &options).expect("clean");
+    let plain = DiffOptions { mtimes: options.mtimes, ..DiffOptions::default() };
+    let read = layers::diff(&upper, &lowers, std::io::sink(), std::io::sink(), &plain);
+    assert_eq!(read.expect("diff"), summary);
+    assert_same(&snapshot(&overlay.path("applied")), &snapshot(&overlay.path("upper")));
     let sealed = layers::seal_in_place(&upper, &lowers, std::io::sink(), std::io::sink(), &options);
     assert_eq!(sealed.expect("seal"), summary);
 

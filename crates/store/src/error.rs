@@ -121,6 +121,12 @@ pub enum Error {
         /// How many.
         count: usize,
     },
+    /// More steps and layers than the kernel stacks.
+    #[error("{count} layers below a step: at most 500 can be mounted")]
+    TooManyLayers {
+        /// How many.
+        count: usize,
+    },
     /// A mount that the kernel refused.
     #[error("mounting {}: {source}", .path.display())]
     Mount {

@@ -37,6 +37,7 @@ mod random; // IDs and names
 mod records; // what a row of a JSON file says
 mod relocate; // renames below the graph root, whatever is mounted there
 mod seal; // a container's upper dir becomes a layer
+mod staged_mount; // steps of a build, mounted over each other
 mod staging; // temporary directories
 mod store; // opening
 mod table; // the JSON files
@@ -52,6 +53,7 @@ pub use options::{ConfigFile, StoreOptions};
 pub use publish::{NewLayer, Published, StagedLayer};
 pub use records::{BigDataIndex, Container, IdMap, Image, Layer, LayerCompression};
 pub use seal::AfterSeal;
+pub use staged_mount::{StagedMount, enter_private_mounts};
 
 /// What every method of the store gives.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -320,7 +320,7 @@ impl Store {
 }
 
 /// What to call `lowers` in one option string: by the short link where a layer has one.
-fn short_names(lowers: &[PathBuf], home: &Path) -> Vec<String> {
+pub(crate) fn short_names(lowers: &[PathBuf], home: &Path) -> Vec<String> {
     let short = |lower: &PathBuf| {
         let inside = lower.starts_with(home) && lower.ends_with("diff");
         let link = lower.parent().filter(|_| inside).and_then(|dir| fs::read_to_string(dir.join("link")).ok());
