@@ -11,6 +11,7 @@ mod session; // the store and the environment a command works with
 mod tabular; // lists: columns, times, sizes
 mod template; // --format
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -22,10 +23,16 @@ fn main() -> ExitCode {
 
 fn run() -> ExitCode {
     match args::Cli::try_parse() {
-        Ok(cli) => match commands::run(cli.command, &session::Session::new(cli.global)) {
+        Ok(cli) => match commands::run(cli.command, &session::Session::new(cli.global, called_as_buildah())) {
             Ok(code) => code,
             Err(error) => error.report(),
         },
         Err(error) => command_error::report_usage(&error),
     }
+}
+
+/// Whether the program was started by a link named `buildah`.
+fn called_as_buildah() -> bool {
+    let name = std::env::args_os().next();
+    name.is_some_and(|name| Path::new(&name).file_name().is_some_and(|name| name == "buildah"))
 }

@@ -22,7 +22,11 @@ const STORAGE_CONF: [&str; 2] = ["/etc/containers/storage.conf", "/usr/share/con
 /// One run of gabion.
 pub struct Session {
     global: GlobalArgs,
+    called_as_buildah: bool,
 }
+
+/// The release of Buildah whose command line and defaults gabion follows.
+pub const BUILDAH_VERSION: &str = "1.44.0";
 
 /// Whether a command tells of its progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +46,14 @@ impl Progress {
 
 impl Session {
     /// A run with the options that precede the subcommand.
-    pub fn new(global: GlobalArgs) -> Session {
-        Session { global }
+    pub fn new(global: GlobalArgs, called_as_buildah: bool) -> Session {
+        Session { global, called_as_buildah }
+    }
+
+    /// Whether gabion goes by the name `buildah`, as a link may: then Buildah's defaults hold where
+    /// gabion's own are others.
+    pub fn called_as_buildah(&self) -> bool {
+        self.called_as_buildah
     }
 
     /// The options that precede the subcommand.
@@ -159,7 +169,10 @@ impl Session {
 
     /// The label that says which builder made an image.
     pub fn identity_label(&self) -> (String, String) {
-        ("io.gabion.version".to_owned(), env!("CARGO_PKG_VERSION").to_owned())
+        match self.called_as_buildah {
+            true => ("io.buildah.version".to_owned(), BUILDAH_VERSION.to_owned()),
+            false => ("io.gabion.version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+        }
     }
 
     /// A file that the user's home directory has, such as `.config/containers/auth.json`.
