@@ -10,6 +10,8 @@ use crate::text::Span;
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
+    /// Good to know; nothing is wrong.
+    Note,
     /// The build can go on.
     Warning,
     /// It can't.
@@ -44,6 +46,11 @@ impl Diagnostic {
     /// A warning at `span`.
     pub fn warning(message: impl Into<String>, span: Span) -> Diagnostic {
         Diagnostic { severity: Severity::Warning, ..Diagnostic::error(message, span) }
+    }
+
+    /// A note at `span`.
+    pub fn note(message: impl Into<String>, span: Span) -> Diagnostic {
+        Diagnostic { severity: Severity::Note, ..Diagnostic::error(message, span) }
     }
 
     /// With advice.
@@ -120,6 +127,7 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     let limit = (word.len() / 3).clamp(1, 3);
     known
         .into_iter()
+        .filter(|name| name.len().abs_diff(lower.len()) <= limit)
         .map(|name| (strsim::damerau_levenshtein(&lower, &name.to_lowercase()), name))
         .filter(|&(distance, _)| distance <= limit)
         .min_by_key(|&(distance, _)| distance)

@@ -6,6 +6,8 @@
 
 use crate::ast::{Directive, Heredoc};
 use crate::diagnostic::Diagnostic;
+use crate::directive::{foreign_file, foreign_syntax};
+use crate::parser::{self, Parts};
 use crate::text::{Span, Text, Word};
 use crate::words;
 
@@ -23,6 +25,7 @@ pub(crate) struct Lines {
 #[derive(Debug)]
 pub(crate) struct LogicalLine {
     pub text: Text,
+    pub parts: Parts,
     pub heredocs: Vec<Heredoc>,
     pub span: Span,
     /// A blank line stands inside.
@@ -37,7 +40,13 @@ pub(crate) fn lex(source: &str) -> Lines {
     if source.starts_with('\u{feff}') {
         lexer.position = '\u{feff}'.len_utf8();
     }
-    lexer.directives();
+    let start = lexer.position;
+    lexer.shebang();
+    if let Some(error) = foreign_file(source, lexer.position) {
+        lexer.lines.diagnostics.push(error);
+        return lexer.lines;
+    }
+    lexer.directives(start);
     while let Some(line) = lexer.line() {
         lexer.instruction(line);
     }
@@ -83,12 +92,24 @@ impl<'a> Lexer<'a> {
         Some(Line { text: rest.get(..length)?.trim_end_matches(['\n', '\r']), start })
     }
 
-    /// Directives stand at the top, one a line; anything else ends them.
-    fn directives(&mut self) {
+    /// A first line `#!…` is for who runs the file; directives can follow it.
+    fn shebang(&mut self) {
+        let before = self.position;
+        match self.line() {
+            Some(line) if line.text.starts_with("#!") => self.lines.comments.push(line.word()),
+            _ => self.position = before,
+        }
+    }
+
+    /// Directives stand at the top, one a line; anything else ends them. Behind a first line
+    /// `#!…` there is no `escape`, as in the reference.
+    fn directives(&mut self, start: usize) {
+        let behind_shebang = self.position != start;
         loop {
             let before = self.position;
             let Some(line) = self.line() else { return };
-            let Some(directive) = directive(line.trim_start()) else {
+            let found = directive(line.trim_start()).filter(|it| !(behind_shebang && it.name.text == "escape"));
+            let Some(directive) = found else {
                 self.position = before;
                 return;
             };
@@ -106,6 +127,9 @@ impl<'a> Lexer<'a> {
                         self.lines.diagnostics.push(Diagnostic::error(message, directive.value.span));
                     }
                 }
+            }
+            if directive.name.text == "syntax" {
+                self.lines.diagnostics.extend(foreign_syntax(&directive));
             }
             self.lines.directives.push(directive);
         }
@@ -134,8 +158,9 @@ impl<'a> Lexer<'a> {
             line = next;
             end = line.end();
         }
+        let parts = parser::split(&text, self.lines.escape);
         let mut heredocs = Vec::new();
-        for mut heredoc in markers(text.as_str()) {
+        for mut heredoc in markers(&text, &parts, self.lines.escape) {
             let from = self.position;
             let closed = self.heredoc(&mut heredoc);
             if !closed {
@@ -149,7 +174,7 @@ impl<'a> Lexer<'a> {
             heredocs.push(heredoc);
         }
         if !text.as_str().trim().is_empty() {
-            self.lines.logical.push(LogicalLine { text, heredocs, span: Span::new(start, end), blank_inside });
+            self.lines.logical.push(LogicalLine { text, parts, heredocs, span: Span::new(start, end), blank_inside });
         }
     }
 
@@ -188,9 +213,14 @@ impl<'a> Lexer<'a> {
 
 /// The line without its continuation, if it has one: an escape character at its end that no
 /// escape character stands before.
-fn continued(line: &str, escape: char) -> Option<&str> {
+pub(crate) fn continued(line: &str, escape: char) -> Option<&str> {
     let kept = line.trim_end_matches([' ', '\t']).strip_suffix(escape)?;
     (!kept.ends_with(escape)).then_some(kept)
+}
+
+/// Whether a comment at the top of a file would be a directive.
+pub(crate) fn is_directive(comment: &str) -> bool {
+    directive(Line { text: comment, start: 0 }).is_some()
 }
 
 fn directive(line: Line<'_>) -> Option<Directive> {
@@ -210,28 +240,26 @@ fn directive(line: Line<'_>) -> Option<Directive> {
     })
 }
 
-/// The heredocs that a logical line announces.
-fn markers(text: &str) -> Vec<Heredoc> {
-    if !text.contains("<<") {
+/// The heredocs that a logical line announces; a JSON list announces none.
+fn markers(text: &Text, parts: &Parts, escape: char) -> Vec<Heredoc> {
+    if !text.as_str().contains("<<") {
         return Vec::new();
     }
-    let mut keywords = text.split_whitespace();
-    let mut keyword = keywords.next().unwrap_or_default();
-    if keyword.eq_ignore_ascii_case("ONBUILD") {
-        keyword = keywords.next().unwrap_or_default();
-    }
-    if !["RUN", "COPY", "ADD"].iter().any(|name| keyword.eq_ignore_ascii_case(name)) || is_json(text, keyword) {
+    let is_keyword = |parts: &Parts, keyword: &str| parts.keyword.text.eq_ignore_ascii_case(keyword);
+    let inner;
+    let parts = if is_keyword(parts, "ONBUILD") {
+        inner = parser::split(&parts.arguments, escape);
+        &inner
+    } else {
+        parts
+    };
+    let takes_heredocs = ["RUN", "COPY", "ADD"].iter().any(|name| is_keyword(parts, name));
+    if !takes_heredocs || is_json(parts.arguments.as_str()) {
         return Vec::new();
     }
-    words::split_raw(text).iter().filter_map(|word| Heredoc::parse_marker(word)).collect()
+    words::split_raw(text.as_str()).iter().filter_map(|word| Heredoc::parse_marker(word)).collect()
 }
 
-/// Whether the arguments are a JSON list; there, `<<` is text.
-fn is_json(text: &str, keyword: &str) -> bool {
-    let Some(at) = text.find(keyword) else { return false };
-    let mut rest = text.get(at + keyword.len()..).unwrap_or_default().trim_start();
-    while rest.starts_with("--") {
-        rest = rest.split_once(char::is_whitespace).map_or("", |(_, rest)| rest.trim_start());
-    }
-    rest.starts_with('[') && serde_json::from_str::<Vec<String>>(rest.trim()).is_ok()
+fn is_json(arguments: &str) -> bool {
+    arguments.starts_with('[') && serde_json::from_str::<Vec<serde_json::Value>>(arguments).is_ok()
 }

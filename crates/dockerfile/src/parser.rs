@@ -2,10 +2,11 @@
 
 use crate::ast::{Ast, Flag, Node};
 use crate::diagnostic::{Diagnostic, Severity};
+use crate::directive::Check;
 use crate::instruction::{Instruction, Kind};
 use crate::lexer::{self, LogicalLine};
 use crate::source::Source;
-use crate::text::{Span, Text, Word};
+use crate::text::{Span, Text, Word, is_blank};
 
 /// A Dockerfile that was read.
 #[derive(Clone, Debug, Default)]
@@ -14,6 +15,8 @@ pub struct Dockerfile {
     pub ast: Ast,
     /// What it means, for each node without an error.
     pub instructions: Vec<Instruction>,
+    /// What the directive `check` says.
+    pub check: Option<Check>,
     /// What is wrong with it, in the order of the file.
     pub diagnostics: Vec<Diagnostic>,
 }
@@ -25,6 +28,9 @@ impl Dockerfile {
     }
 }
 
+/// Instructions that are reported: more than that is no Dockerfile with errors but another file.
+const MAX_ERRORS: usize = 1000;
+
 /// Reads a Dockerfile. Never fails: what is wrong is in the result, and the rest is read on.
 /// Takes time linear in the length of the text.
 pub fn parse(source: &Source) -> Dockerfile {
@@ -32,6 +38,9 @@ pub fn parse(source: &Source) -> Dockerfile {
         return Dockerfile { diagnostics: vec![defect.clone()], ..Dockerfile::default() };
     }
     let mut dockerfile = parse_instructions(source);
+    if dockerfile.ast.nodes.is_empty() && dockerfile.errors().next().is_some() {
+        return dockerfile;
+    }
     let end = Span::new(source.text().len(), source.text().len());
     if dockerfile.ast.nodes.is_empty() {
         dockerfile.diagnostics.push(Diagnostic::error("no instruction in this file: expected FROM", end));
@@ -54,21 +63,33 @@ pub fn parse_instructions(source: &Source) -> Dockerfile {
     let mut diagnostics = lines.diagnostics;
     let mut nodes = Vec::with_capacity(lines.logical.len());
     let mut instructions = Vec::with_capacity(lines.logical.len());
+    let check = lines.directives.iter().find(|directive| directive.name.text == "check");
+    let check =
+        check.and_then(|directive| Check::parse(&directive.value).map_err(|error| diagnostics.push(error)).ok());
+    let mut errors = 0;
     for line in lines.logical {
         if let Some(span) = line.blank_inside {
             let warning = Diagnostic::warning("a blank line inside an instruction", span);
             diagnostics.push(warning.hint("join the lines or remove the last \\"));
         }
-        let node = node(line, lines.escape);
-        match Instruction::parse(&node, lines.escape) {
-            Ok(instruction) => instructions.push(instruction),
-            Err(diagnostic) => diagnostics.push(diagnostic),
+        let node = node(line);
+        if errors < MAX_ERRORS {
+            match Instruction::parse(&node, lines.escape, &mut diagnostics) {
+                Ok(instruction) => instructions.push(instruction),
+                Err(diagnostic) => {
+                    diagnostics.push(diagnostic);
+                    errors += 1;
+                    if errors == MAX_ERRORS {
+                        diagnostics.push(Diagnostic::error("too many errors: the rest is not read", node.span));
+                    }
+                }
+            }
         }
         nodes.push(node);
     }
     diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
     let ast = Ast { directives: lines.directives, escape: lines.escape, nodes, comments: lines.comments };
-    Dockerfile { ast, instructions, diagnostics }
+    Dockerfile { ast, instructions, check, diagnostics }
 }
 
 fn is_keyword(node: &Node, keyword: &str) -> bool {
@@ -82,25 +103,36 @@ fn first_outside_stage(ast: &Ast) -> Option<&Node> {
     })
 }
 
-fn node(line: LogicalLine, escape: char) -> Node {
-    let LogicalLine { text, heredocs, span, .. } = line;
-    let (keyword, rest) = split_keyword(&text);
+/// The parts of a logical line.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Parts {
+    pub keyword: Word,
+    pub flags: Vec<Flag>,
+    pub arguments: Text,
+}
+
+pub(crate) fn split(text: &Text, escape: char) -> Parts {
+    let (keyword, rest) = split_keyword(text);
     let (flags, arguments) = flags(rest, escape);
+    Parts { keyword, flags, arguments }
+}
+
+fn node(line: LogicalLine) -> Node {
+    let LogicalLine { text, parts: Parts { keyword, flags, arguments }, heredocs, span, .. } = line;
     Node { keyword, flags, arguments, text: text.trim(), heredocs, span }
 }
 
 /// The instruction inside an ONBUILD.
 pub(crate) fn inner_node(outer: &Node, escape: char) -> Node {
-    let text = outer.arguments.clone();
-    let (keyword, rest) = split_keyword(&text);
-    let (flags, arguments) = flags(rest, escape);
-    Node { keyword, flags, arguments, text: text.trim(), heredocs: outer.heredocs.clone(), span: outer.span }
+    let Parts { keyword, flags, arguments } = split(&outer.arguments, escape);
+    let text = outer.arguments.trim();
+    Node { keyword, flags, arguments, text, heredocs: outer.heredocs.clone(), span: outer.span }
 }
 
 fn split_keyword(text: &Text) -> (Word, Text) {
     let string = text.as_str();
     let start = string.len() - string.trim_start().len();
-    let end = string.get(start..).and_then(|rest| rest.find(char::is_whitespace)).map_or(string.len(), |at| start + at);
+    let end = string.get(start..).and_then(|rest| rest.find(is_blank)).map_or(string.len(), |at| start + at);
     (text.word(start..end), text.from(end).trim())
 }
 
@@ -128,14 +160,9 @@ fn flags(text: Text, escape: char) -> (Vec<Flag>, Text) {
                 }
                 ('\'' | '"', None) => quote = Some(c),
                 (c, Some(open)) if c == open => quote = None,
-                (c, quote) if c == escape && quote != Some('\'') => {
+                (c, _) if c == escape => {
                     if let Some((at, c)) = chars.next() {
-                        let at = text.source_offset(start + 2 + at);
-                        // A variable's dollar stays escaped: it is looked at later.
-                        if c == '$' {
-                            plain.push(escape.encode_utf8(&mut [0; 4]), at.saturating_sub(1));
-                        }
-                        plain.push(c.encode_utf8(&mut [0; 4]), at);
+                        plain.push(c.encode_utf8(&mut [0; 4]), text.source_offset(start + 2 + at));
                     }
                 }
                 (c, _) => plain.push(c.encode_utf8(&mut [0; 4]), text.source_offset(at)),

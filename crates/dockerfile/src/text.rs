@@ -47,6 +47,11 @@ impl Word {
     }
 }
 
+/// What separates words.
+pub(crate) fn is_blank(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\r' | '\x0b' | '\x0c')
+}
+
 /// Text made of pieces of the source.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Text {
@@ -141,7 +146,7 @@ impl Text {
         let mut words = Vec::new();
         let mut start = None;
         for (at, c) in self.string.char_indices() {
-            match (c.is_whitespace(), start) {
+            match (is_blank(c), start) {
                 (true, Some(from)) => {
                     words.push(self.word(from..at));
                     start = None;

@@ -440,7 +440,10 @@ fn pure_errors_say_where_and_what() {
         "FROM a\nRUN --mount=type=tmpfs,target=/x,size=big y",
         &["2:39: invalid value \"big\" of size: expected a size such as 64m"],
     );
-    check_errors("FROM a\nRUN --mount=type=tmpfs,target=/x,id=y y", &["2:34: a mount of type tmpfs has no option id"]);
+    check_errors(
+        "FROM a\nRUN --mount=type=tmpfs,target=/x,mode=1 y",
+        &["2:34: a mount of type tmpfs has no option mode"],
+    );
     check_errors(
         "FROM a\nRUN --mount=from=$x,target=/x y",
         &["2:18: from can't hold a variable | name a stage FROM the variable and use that"],

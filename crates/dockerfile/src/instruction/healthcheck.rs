@@ -34,7 +34,7 @@ pub enum Test {
     Command(Command),
 }
 
-pub(super) fn parse(node: &Node) -> Result<Healthcheck> {
+pub(super) fn parse(node: &Node, notes: &mut Vec<Diagnostic>) -> Result<Healthcheck> {
     let known = ["interval", "timeout", "start-period", "start-interval", "retries"];
     let flags = Flags::check(node, &known)?;
     let words = node.arguments.split_blanks();
@@ -43,8 +43,10 @@ pub(super) fn parse(node: &Node) -> Result<Healthcheck> {
     let test = match kind.text.to_ascii_uppercase().as_str() {
         "NONE" => match (words.get(1), node.flags.first()) {
             (Some(word), _) => return Err(Diagnostic::error("HEALTHCHECK NONE takes no arguments", word.span)),
-            (_, Some(flag)) => return Err(Diagnostic::error("HEALTHCHECK NONE takes no flags", flag.span)),
-            _ => Test::None,
+            (None, flag) => {
+                notes.extend(flag.map(|flag| Diagnostic::warning("HEALTHCHECK NONE has no use for flags", flag.span)));
+                Test::None
+            }
         },
         "CMD" => match command::parse(&rest)? {
             Command::Shell(word) if word.text.is_empty() => return Err(missing(node, "a command after CMD")),
@@ -62,6 +64,7 @@ pub(super) fn parse(node: &Node) -> Result<Healthcheck> {
     let time = |name: &str| flags.value(name)?.map_or(Ok(0), |text| duration_flag(name, text));
     let retries = match flags.value("retries")? {
         None => 0,
+        Some(text) if text.is_empty() => 0,
         Some(text) => match text.as_str().parse::<i32>() {
             Ok(number) if number >= 0 => i64::from(number),
             _ => return Err(Diagnostic::error("--retries needs a number, 0 or more", text.full_span())),
@@ -79,6 +82,7 @@ pub(super) fn parse(node: &Node) -> Result<Healthcheck> {
 
 fn duration_flag(name: &str, text: &Text) -> Result<i64> {
     match parse_duration(text.as_str()) {
+        _ if text.is_empty() => Ok(0),
         None => {
             let error = Diagnostic::error(format!("invalid time {:?} of --{name}", text.as_str()), text.full_span());
             Err(error.hint("for example 30s, 1m30s or 500ms"))

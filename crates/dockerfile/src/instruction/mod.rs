@@ -16,6 +16,7 @@ pub use env::{Arg, Pair, Pairs};
 pub use expose::parse_ports;
 pub use from::From;
 pub use healthcheck::{Healthcheck, Test};
+pub(crate) use mount::boolean;
 pub use mount::{Mount, MountKind, RunMount, Sharing};
 pub use run::{Device, Network, Run, Script, Security};
 
@@ -118,13 +119,14 @@ impl Kind {
 }
 
 impl Instruction {
-    /// Gives a node its meaning; `escape` is the file's escape character.
-    pub(crate) fn parse(node: &Node, escape: char) -> Result<Instruction> {
+    /// Gives a node its meaning; `escape` is the file's escape character. What is
+    /// taken but means nothing goes to `notes`.
+    pub(crate) fn parse(node: &Node, escape: char, notes: &mut Vec<Diagnostic>) -> Result<Instruction> {
         let name = node.keyword.text.to_ascii_uppercase();
         let kind = match name.as_str() {
             "FROM" => Kind::From(from::parse(node)?),
             "ARG" => Kind::Arg(env::parse_arg(node, escape)?),
-            "RUN" => Kind::Run(run::parse(node)?),
+            "RUN" => Kind::Run(run::parse(node, notes)?),
             "COPY" => Kind::Copy(copy::parse_copy(node)?),
             "ADD" => Kind::Add(copy::parse_add(node)?),
             "ENV" => Kind::Env(env::parse_pairs(node, escape)?),
@@ -138,8 +140,8 @@ impl Instruction {
             "CMD" => Kind::Cmd(command::parse_without_flags(node)?),
             "ENTRYPOINT" => Kind::Entrypoint(command::parse_without_flags(node)?),
             "SHELL" => Kind::Shell(shell(node)?),
-            "HEALTHCHECK" => Kind::Healthcheck(healthcheck::parse(node)?),
-            "ONBUILD" => Kind::OnBuild(onbuild(node, escape)?),
+            "HEALTHCHECK" => Kind::Healthcheck(healthcheck::parse(node, notes)?),
+            "ONBUILD" => Kind::OnBuild(onbuild(node, escape, notes)?),
             _ => {
                 let error =
                     Diagnostic::error(format!("unknown instruction {:?}", node.keyword.text), node.keyword.span);
@@ -204,7 +206,7 @@ fn shell(node: &Node) -> Result<Vec<Word>> {
     }
 }
 
-fn onbuild(node: &Node, escape: char) -> Result<OnBuild> {
+fn onbuild(node: &Node, escape: char, notes: &mut Vec<Diagnostic>) -> Result<OnBuild> {
     Flags::none(node)?;
     if node.arguments.is_empty() {
         return Err(missing(node, "an instruction"));
@@ -220,5 +222,5 @@ fn onbuild(node: &Node, escape: char) -> Result<OnBuild> {
         expression.push_str(&heredoc.raw);
         expression.push_str(&heredoc.name);
     }
-    Ok(OnBuild { trigger: Box::new(Instruction::parse(&inner, escape)?), expression })
+    Ok(OnBuild { trigger: Box::new(Instruction::parse(&inner, escape, notes)?), expression })
 }

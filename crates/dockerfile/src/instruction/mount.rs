@@ -143,6 +143,17 @@ fn options_of(kind: &str) -> Vec<&'static str> {
     [&[&ALWAYS[..]], lists].concat().concat()
 }
 
+/// Options that a type takes without a use for them, as the reference does.
+fn unused(kind: &str) -> &'static [&'static str] {
+    match kind {
+        "bind" => &["id", "env"],
+        "cache" => &["env"],
+        "tmpfs" => &["id", "env", "from", "source", "src"],
+        "ssh" => &["env", "from"],
+        _ => &[],
+    }
+}
+
 /// Options that mean true when they stand alone.
 fn is_switch(key: &str) -> bool {
     ACCESS.contains(&key)
@@ -157,7 +168,7 @@ fn option(key: &str) -> std::borrow::Cow<'_, str> {
 }
 
 /// Cuts a mount into fields, and checks it as far as it holds no variables.
-pub(super) fn parse(text: &Text, span: Span) -> Result<RunMount> {
+pub(super) fn parse(text: &Text, span: Span, notes: &mut Vec<Diagnostic>) -> Result<RunMount> {
     let known: Vec<&str> = TYPES.iter().flat_map(|kind| options_of(kind)).collect();
     let mut fields = Vec::new();
     let mut from = None;
@@ -188,6 +199,15 @@ pub(super) fn parse(text: &Text, span: Span) -> Result<RunMount> {
     let variable = |value: &Option<Word>| value.as_ref().is_some_and(|value| value.text.contains('$'));
     if !mount.fields.iter().any(|(_, value)| variable(value)) {
         mount.resolve(&|word| Ok(word.text.clone()))?;
+    }
+    let kind = mount.fields.iter().rev().find(|(key, _)| key.text == "type").and_then(|(_, value)| value.as_ref());
+    let kind = kind.map_or("bind".to_owned(), |kind| kind.text.to_ascii_lowercase());
+    if TYPES.contains(&kind.as_str()) {
+        let allowed = options_of(&kind);
+        let unused = mount.fields.iter().filter(|(key, _)| !allowed.contains(&key.text.as_str()));
+        notes.extend(unused.map(|(key, _)| {
+            Diagnostic::warning(format!("a mount of type {kind} has no use for the option {}", key.text), key.span)
+        }));
     }
     Ok(mount)
 }
@@ -256,7 +276,8 @@ impl RunMount {
             return Err(Diagnostic::error(message, self.span).suggest(&kind, TYPES));
         }
         let allowed = options_of(&kind);
-        if let Some((key, _)) = self.fields.iter().find(|(key, _)| !allowed.contains(&key.text.as_str())) {
+        let is_wrong = |key: &str| !allowed.contains(&key) && !unused(&kind).contains(&key);
+        if let Some((key, _)) = self.fields.iter().find(|(key, _)| is_wrong(&key.text)) {
             return Err(Diagnostic::error(format!("a mount of type {kind} has no option {}", key.text), key.span));
         }
         options.mount(&kind, self.span)
@@ -372,7 +393,7 @@ fn base_name(path: &str) -> &str {
 }
 
 /// A truth value as mounts and devices have them.
-pub(super) fn boolean(text: &str) -> Option<bool> {
+pub(crate) fn boolean(text: &str) -> Option<bool> {
     match text {
         "true" | "TRUE" | "True" | "1" | "t" | "T" => Some(true),
         "false" | "FALSE" | "False" | "0" | "f" | "F" => Some(false),

@@ -84,7 +84,7 @@ impl Run {
             [] => Script::Shell(line.clone()),
             [only] if Heredoc::parse_marker(line).is_some() => {
                 let content = only.content();
-                if content.starts_with("#!") {
+                if only.raw.starts_with("#!") {
                     Script::File { name: only.name.clone(), content }
                 } else {
                     Script::Shell(content)
@@ -103,9 +103,10 @@ impl Run {
     }
 }
 
-pub(super) fn parse(node: &Node) -> Result<Run> {
+pub(super) fn parse(node: &Node, notes: &mut Vec<Diagnostic>) -> Result<Run> {
     let flags = Flags::check(node, &["mount", "network", "security", "device"])?;
-    let mounts = flags.values("mount")?.map(|(text, span)| mount::parse(text, span)).collect::<Result<_>>()?;
+    let mounts = flags.values("mount")?.map(|(text, span)| mount::parse(text, span, notes));
+    let mounts = mounts.collect::<Result<_>>()?;
     let network = match flags.value("network")? {
         None => None,
         Some(text) => Some((network(&text.to_word())?, text.to_word())),

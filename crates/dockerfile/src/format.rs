@@ -1,0 +1,204 @@
+//! A Dockerfile in its canonical form.
+//!
+//! Keywords in capitals, one blank between words, no blanks at the ends of lines, at most one
+//! blank line between instructions and none inside them, directives as `# name=value`, lines that
+//! end with `\n`. What means something stays: heredocs to the byte, comments, the lines in which a
+//! long instruction is written and their indentation, which the shell gets to see.
+
+use crate::ast::{Ast, Node};
+use crate::instruction::{Command, Instruction, Kind};
+use crate::lexer::{continued, is_directive};
+use crate::parser::Dockerfile;
+use crate::source::Source;
+use crate::text::{Span, Word};
+
+/// The text of `file`, which was read from `source`, in canonical form. It means the same, and is
+/// its own canonical form. An instruction with an error stays as it is written.
+///
+/// ```
+/// use dockerfile::{Source, format, parse};
+///
+/// let source = Source::new("Dockerfile", b"from  alpine as base\n\n\n# greet\nrun   echo hi \\\n  there  \n");
+/// let text = format(&source, &parse(&source));
+/// assert_eq!(text, "FROM alpine AS base\n\n# greet\nRUN echo hi \\\n  there\n");
+/// ```
+pub fn format(source: &Source, file: &Dockerfile) -> String {
+    let mut writer = Writer { source, text: String::with_capacity(source.text().len()), end: None, at_top: true };
+    let mut instructions = file.instructions.iter().peekable();
+    for item in items(&file.ast) {
+        match item {
+            Item::Directive(span, name, value) => {
+                writer.gap(span, false);
+                writer.line(&format!("# {name}={value}"));
+            }
+            Item::Comment(comment) => {
+                writer.gap(comment.span, is_directive(&comment.text));
+                writer.at_top = false;
+                writer.line(comment.text.trim_end());
+            }
+            Item::Node(node) => {
+                writer.gap(node.span, false);
+                writer.at_top = false;
+                let instruction = instructions.next_if(|instruction| instruction.keyword.span == node.keyword.span);
+                writer.node(node, instruction, file.ast.escape);
+            }
+        }
+    }
+    writer.text
+}
+
+/// What stands in a file.
+enum Item<'a> {
+    Directive(Span, &'a str, &'a str),
+    Comment(&'a Word),
+    Node(&'a Node),
+}
+
+impl Item<'_> {
+    fn start(&self) -> usize {
+        match self {
+            Item::Directive(span, ..) => span.start,
+            Item::Comment(comment) => comment.span.start,
+            Item::Node(node) => node.span.start,
+        }
+    }
+}
+
+/// Everything in order; comments inside instructions belong to those.
+fn items(ast: &Ast) -> Vec<Item<'_>> {
+    let directives = ast.directives.iter().map(|directive| {
+        let span = directive.name.span.to(directive.value.span);
+        Item::Directive(span, &directive.name.text, &directive.value.text)
+    });
+    let outside = |comment: &&Word| {
+        let before = ast.nodes.partition_point(|node| node.span.start <= comment.span.start);
+        let node = before.checked_sub(1).and_then(|index| ast.nodes.get(index));
+        node.is_none_or(|node| node.span.end <= comment.span.start)
+    };
+    let comments = ast.comments.iter().filter(outside).map(Item::Comment);
+    let mut items: Vec<Item<'_>> = directives.chain(comments).chain(ast.nodes.iter().map(Item::Node)).collect();
+    items.sort_by_key(Item::start);
+    items
+}
+
+struct Writer<'a> {
+    source: &'a Source,
+    text: String,
+    /// End of what was written last, in the source.
+    end: Option<usize>,
+    /// Only directives are written so far.
+    at_top: bool,
+}
+
+impl Writer<'_> {
+    fn line(&mut self, line: &str) {
+        self.text.push_str(line);
+        self.text.push('\n');
+    }
+
+    /// The blank line before what stands at `span`, if one was there; or one that keeps a comment
+    /// from becoming a directive.
+    fn gap(&mut self, span: Span, looks_like_directive: bool) {
+        let blank = self.end.is_some_and(|end| {
+            let closed = self.source.text().get(..end).is_some_and(|before| before.ends_with('\n'));
+            let between = self.source.slice(Span::new(end, span.start));
+            between.matches('\n').count() + usize::from(closed) > 1
+        });
+        if blank || (looks_like_directive && self.at_top) {
+            self.text.push('\n');
+        }
+        self.end = Some(span.end);
+    }
+
+    fn node(&mut self, node: &Node, instruction: Option<&Instruction>, escape: char) {
+        let head_end = node.heredocs.first().map_or(node.span.end, |heredoc| heredoc.span.start);
+        let head = self.source.slice(Span::new(node.span.start, head_end));
+        match instruction.and_then(|instruction| self.words(node, instruction, head)) {
+            Some(line) => self.line(&line),
+            None => self.head(node, instruction.is_some(), head, escape),
+        }
+        let heredocs = self.source.slice(Span::new(head_end, node.span.end));
+        self.text.push_str(heredocs);
+        if !heredocs.is_empty() && !heredocs.ends_with('\n') {
+            self.text.push('\n');
+        }
+    }
+
+    /// The instruction on one line if it is written on one and blanks are nothing but separators.
+    fn words(&self, node: &Node, instruction: &Instruction, head: &str) -> Option<String> {
+        // What stands behind a bare -- must not become a flag.
+        let is_bare = node.arguments.as_str().starts_with("--");
+        if head.trim_end().contains('\n') || !node.heredocs.is_empty() || is_bare {
+            return None;
+        }
+        let written = |word: &Word| self.source.slice(word.span).to_owned();
+        let mut words: Vec<String> = vec![instruction.name()];
+        words.extend(node.flags.iter().map(|flag| self.source.slice(flag.span).to_owned()));
+        match &instruction.kind {
+            Kind::From(_) => {
+                let mut arguments = node.arguments.split_blanks();
+                if let Some(word) = arguments.get_mut(1) {
+                    word.text.make_ascii_uppercase();
+                }
+                words.extend(arguments.into_iter().map(|word| word.text));
+            }
+            Kind::Expose(ports) => words.extend(ports.iter().map(written)),
+            Kind::Run(run) => words.push(self.exec(&run.command)?),
+            Kind::Cmd(command) | Kind::Entrypoint(command) => words.push(self.exec(command)?),
+            Kind::Shell(list) => words.push(self.list(list)),
+            _ => return None,
+        }
+        Some(words.join(" "))
+    }
+
+    fn exec(&self, command: &Command) -> Option<String> {
+        match command {
+            Command::Exec(list) => Some(self.list(list)),
+            Command::Shell(_) => None,
+        }
+    }
+
+    fn list(&self, list: &[Word]) -> String {
+        let items: Vec<&str> = list.iter().map(|word| self.source.slice(word.span)).collect();
+        format!("[{}]", items.join(", "))
+    }
+
+    /// The lines of an instruction as they are, without what means nothing.
+    fn head(&mut self, node: &Node, understood: bool, head: &str, escape: char) {
+        let mut rest = head;
+        let keyword_is_whole = node.keyword.span.end - node.keyword.span.start == node.keyword.text.len();
+        if understood && keyword_is_whole {
+            self.text.push_str(&node.keyword.text.to_ascii_uppercase());
+            rest = head.get(node.keyword.text.len()..).unwrap_or_default();
+            let arguments = rest.trim_start_matches([' ', '\t']);
+            if !arguments.trim_start_matches('\r').starts_with('\n') && !arguments.is_empty() {
+                self.text.push(' ');
+                rest = arguments;
+            }
+        }
+        let mut lines = rest.split_inclusive('\n').enumerate().peekable();
+        while let Some((index, written)) = lines.next() {
+            let line = written.trim_end_matches(['\n', '\r']);
+            let trimmed = line.trim_end();
+            let is_comment = index > 0 && trimmed.trim_start().starts_with('#');
+            match continued(line, escape) {
+                _ if trimmed.is_empty() && index > 0 => {}
+                _ if is_comment => self.line(trimmed),
+                Some(kept) => {
+                    // At the end of the file there is nothing to go on with.
+                    let kept_trimmed = kept.trim_end();
+                    match lines.peek().is_none() && !kept_trimmed.ends_with(escape) {
+                        true => self.line(kept_trimmed),
+                        false => self.line(line.trim_end_matches([' ', '\t'])),
+                    }
+                }
+                // Without the blanks it would go on with the next line.
+                None if trimmed.ends_with(escape) && trimmed.len() < line.len() => self.text.push_str(written),
+                None => self.line(trimmed),
+            }
+        }
+        if !self.text.ends_with('\n') {
+            self.text.push('\n');
+        }
+    }
+}
