@@ -131,6 +131,9 @@ impl Store {
         }
         let mut names = images.get(id).map(|record| record.names.clone()).unwrap_or_default();
         names.extend(new.names.iter().cloned());
+        if names.is_empty() {
+            self.claim_image(&new.id)?;
+        }
         give_names(images, id, names);
         images.save()?;
         images.get(id).cloned().ok_or_else(|| Error::UnknownImage { name: id.to_owned() })
@@ -171,6 +174,15 @@ impl Store {
     /// [`Error::ImageInUse`] if a container is based on it, [`Error::ReadOnly`] if it is in an
     /// additional store.
     pub fn delete_image(&self, id: &ImageId) -> Result<DeletedImage> {
+        self.delete_image_if(id, |_| Ok(true))?.ok_or_else(|| Error::UnknownImage { name: id.to_string() })
+    }
+
+    /// The same if `may_go` says so, which is asked under the locks.
+    pub(crate) fn delete_image_if(
+        &self,
+        id: &ImageId,
+        may_go: impl FnOnce(&Image) -> Result<bool>,
+    ) -> Result<Option<DeletedImage>> {
         let trash = self.trash();
         self.journalled(|journal| {
             let mut layers = self.write_layers()?;
@@ -181,6 +193,9 @@ impl Store {
                 let image = self.image_by_id(id)?;
                 return Err(Error::ReadOnly { id: image.id.to_string() });
             };
+            if !may_go(&image)? {
+                return Ok(None);
+            }
             let users: Vec<_> =
                 containers.table.iter().filter(|c| c.image.as_ref() == Some(id)).map(|c| c.id.clone()).collect();
             if !users.is_empty() {
@@ -204,7 +219,7 @@ impl Store {
             if !unused.is_empty() {
                 self.remove_layers(&mut layers, &unused, trash.as_ref())?;
             }
-            Ok(DeletedImage { names: image.names, layers: unused })
+            Ok(Some(DeletedImage { names: image.names, layers: unused }))
         })
     }
 }

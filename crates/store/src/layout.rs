@@ -11,6 +11,8 @@
 //!   overlay-images/{images.lock,images.json,<image>/}
 //!   overlay-containers/{containers.lock,containers.json,volatile-containers.json,<container>/userdata/}
 //!   gabion/journal/                        changes of gabion's under way
+//!   gabion/tempdirs/{lock-R,temp-dir-R/}   as above, for what is not the store's
+//!   gabion/claims/lock-<image>             nameless images that running commands work with
 //! <runroot>/overlay-layers/{mountpoints.lock,mountpoints.json}
 //!   overlay-containers/<container>/userdata/
 //! ```
@@ -103,6 +105,18 @@ impl Layout {
 
     pub fn private(&self) -> PathBuf {
         self.graph_root.join("gabion")
+    }
+
+    pub fn private_temp_dirs(&self) -> PathBuf {
+        self.private().join("tempdirs")
+    }
+
+    pub fn claims(&self) -> PathBuf {
+        self.private().join("claims")
+    }
+
+    pub fn claim(&self, id: &ImageId) -> PathBuf {
+        self.claims().join(format!("lock-{id}"))
     }
 
     pub fn journal(&self) -> PathBuf {

@@ -16,6 +16,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod claims; // nameless images that running commands work with
 mod container_records; // look-up, creation, renaming, deletion of containers
 mod deletion; // layers leave: records, then directories
 mod durability; // data is on disk before a record names it
@@ -29,6 +30,7 @@ mod layer_stack; // layers and what is below them
 mod layers; // layer records, look-up, the tar of a layer
 mod layout; // every path
 mod lock; // lock files and tokens
+mod mounted; // a container mounted for as long as a value lives
 mod mounts; // counted mounts of containers; private mounts of layers
 mod options; // where the store is and how it mounts; storage.conf
 mod overlay; // the kernel's overlay mounts
@@ -48,11 +50,13 @@ pub use container_records::NewContainer;
 pub use error::Error;
 pub use image_data::BigData;
 pub use images::{DeletedImage, NewImage};
+pub use mounted::Mounted;
 pub use mounts::{LayerTree, MountPoint};
 pub use options::{ConfigFile, StoreOptions};
 pub use publish::{NewLayer, Published, StagedLayer};
 pub use records::{BigDataIndex, Container, IdMap, Image, Layer, LayerCompression};
 pub use seal::AfterSeal;
+pub use staging::TemporaryDirectory;
 pub use staged_mount::{StagedMount, enter_private_mounts};
 
 /// What every method of the store gives.

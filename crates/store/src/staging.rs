@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use crate::layout::Layout;
 use crate::lock::{Guard, LockFile};
-use crate::{Error, Result};
+use crate::{Error, Result, Store};
 
 /// A temporary directory of ours. Dropping it removes it.
 #[derive(Debug)]
@@ -28,7 +28,11 @@ pub(crate) struct TempDir {
 impl TempDir {
     /// Makes one; what crashed processes left is removed by [`remove_stale`], not here.
     pub fn new(layout: &Layout) -> Result<TempDir> {
-        let parent = layout.temp_dirs();
+        TempDir::below(layout.temp_dirs())
+    }
+
+    /// Makes one in `parent`, which [`remove_stale`] looks through.
+    pub fn below(parent: PathBuf) -> Result<TempDir> {
         make_dir(&parent)?;
         loop {
             let suffix = crate::random::suffix()?;
@@ -59,9 +63,33 @@ impl Drop for TempDir {
     }
 }
 
-/// Removes the temporary directories of processes that are gone.
+/// A directory for data that is not for the store, mode 0700. Dropping it removes it with all in it;
+/// if the process is killed before, the next store that is opened does.
+#[derive(Debug)]
+pub struct TemporaryDirectory(TempDir);
+
+impl TemporaryDirectory {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Store {
+    /// Makes a temporary directory on the store's file system, in the part of it that is gabion's.
+    pub fn temporary_directory(&self) -> Result<TemporaryDirectory> {
+        TempDir::below(self.layout().private_temp_dirs()).map(TemporaryDirectory)
+    }
+}
+
+/// Removes the temporary directories, and the lock files of claims, of processes that are gone.
 pub(crate) fn remove_stale(layout: &Layout) -> Result<()> {
-    let parent = layout.temp_dirs();
+    remove_stale_in(layout.temp_dirs())?;
+    remove_stale_in(layout.private_temp_dirs())?;
+    remove_stale_in(layout.claims())
+}
+
+fn remove_stale_in(parent: PathBuf) -> Result<()> {
     let entries = match fs::read_dir(&parent) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

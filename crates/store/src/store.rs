@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::claims::Claims;
 use crate::layout::Layout;
 use crate::lock::LockFile;
 use crate::staging::{self, make_dir};
@@ -28,6 +29,7 @@ pub(crate) struct Inner {
     pub images: Db<Image>,
     pub containers: Db<Container>,
     pub read_only: Vec<ReadOnlyStore>,
+    pub claims: Claims,
 }
 
 /// An additional image store.
@@ -99,6 +101,7 @@ impl Store {
                     reserve,
                 ),
                 read_only,
+                claims: Claims::default(),
                 options,
                 layout,
             }),

@@ -28,9 +28,8 @@ fn with_root<T>(
     container: &WorkingContainer<'_>,
     action: impl FnOnce(&Root) -> Result<T, StepError>,
 ) -> Result<T, StepError> {
-    let store = container.store();
-    let path = store.mount(container.id())?;
-    let result = Root::open(&path).map_err(StepError::from).and_then(|root| action(&root));
-    store.unmount(container.id(), false)?;
+    let mounted = container.store().mounted(container.id())?;
+    let result = action(&Root::open(mounted.path())?);
+    mounted.unmount()?;
     result
 }

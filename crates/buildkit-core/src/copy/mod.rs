@@ -221,26 +221,13 @@ pub enum CopyError {
 /// What was copied before an error stays.
 pub fn copy(container: &WorkingContainer<'_>, options: &CopyOptions<'_>) -> Result<ContentDigest, CopyError> {
     let store = container.store();
-    let mounted = Mounted { store, id: container.id() };
-    let path = store.mount(container.id())?;
-    let result = Root::open(&path).map_err(CopyError::from).and_then(|root| {
+    let mounted = store.mounted(container.id())?;
+    let result = Root::open(mounted.path()).map_err(CopyError::from).and_then(|root| {
         let working_dir = &container.state().config.config.working_dir;
         copy_into(store, &root, working_dir, options)
     });
     drop(mounted);
     result
-}
-
-/// Takes a mount back when it goes out of scope.
-struct Mounted<'s> {
-    store: &'s store::Store,
-    id: &'s oci::ContainerId,
-}
-
-impl Drop for Mounted<'_> {
-    fn drop(&mut self) {
-        let _ = self.store.unmount(self.id, false);
-    }
 }
 
 /// A source with what it comes to.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use layers::Decompressor;
 use rootfs::{Metadata, Root};
-use store::{LayerTree, Store};
+use store::{LayerTree, Mounted, Store};
 
 use super::pattern::{self, Pattern};
 use super::{CopyError, Tree};
@@ -16,15 +16,7 @@ use crate::image::Image;
 pub(super) struct SourceTree<'s> {
     pub root: Root,
     _layers: Option<LayerTree>,
-    mounted: Option<(&'s Store, oci::ContainerId)>,
-}
-
-impl Drop for SourceTree<'_> {
-    fn drop(&mut self) {
-        if let Some((store, id)) = &self.mounted {
-            let _ = store.unmount(id, false);
-        }
-    }
+    _mounted: Option<Mounted<'s>>,
 }
 
 /// Something that is to be copied.
@@ -51,24 +43,15 @@ impl<'s> SourceTree<'s> {
                 .map_err(|error| CopyError::From { name: path.display().to_string(), reason: error.to_string() })
         };
         let name = match tree {
-            Tree::Host => return Ok(SourceTree { root: directory(Path::new("/"))?, _layers: None, mounted: None }),
-            Tree::Directory(path) => return Ok(SourceTree { root: directory(path)?, _layers: None, mounted: None }),
+            Tree::Host => return Ok(SourceTree { root: directory(Path::new("/"))?, _layers: None, _mounted: None }),
+            Tree::Directory(path) => return Ok(SourceTree { root: directory(path)?, _layers: None, _mounted: None }),
             Tree::Named(name) => name,
         };
         let failed = |reason: String| CopyError::From { name: name.clone(), reason };
         // As Buildah: a container of that name comes before an image.
         if let Ok(container) = store.container(name) {
-            let path = store.mount(&container.id)?;
-            let mounted = Some((store, container.id));
-            return match Root::open(&path) {
-                Ok(root) => Ok(SourceTree { root, _layers: None, mounted }),
-                Err(error) => {
-                    if let Some((store, id)) = &mounted {
-                        store.unmount(id, false)?;
-                    }
-                    Err(error.into())
-                }
-            };
+            let mounted = store.mounted(&container.id)?;
+            return Ok(SourceTree { root: Root::open(mounted.path())?, _layers: None, _mounted: Some(mounted) });
         }
         let image = match Image::find(store, name) {
             Ok(image) => image,
@@ -77,7 +60,7 @@ impl<'s> SourceTree<'s> {
         let top = image.top_layer().ok_or_else(|| failed("the image has no files".to_owned()))?;
         let layers = store.open_layer_tree(top)?;
         let root = Root::open(layers.path())?;
-        Ok(SourceTree { root, _layers: Some(layers), mounted: None })
+        Ok(SourceTree { root, _layers: Some(layers), _mounted: None })
     }
 
     /// All that `text`, a path or pattern, stands for: at least one item, in the order of bytes.

@@ -135,9 +135,9 @@ impl RunError {
 /// was mounted before.
 pub fn run(container: &WorkingContainer<'_>, options: RunOptions) -> Result<Outcome, RunError> {
     let store = container.store();
-    let mount = Mounted { store, id: container.id(), path: store.mount(container.id())? };
+    let mount = store.mounted(container.id())?;
     let root_error = |error| RunError::Rootfs(container.name().to_owned(), error);
-    let root = Root::open(&mount.path).map_err(root_error)?;
+    let root = Root::open(mount.path()).map_err(root_error)?;
     let config = &container.state().config.config;
 
     let user = runtime::resolve_user(&root, options.user.as_deref().unwrap_or(&config.user))?;
@@ -173,7 +173,7 @@ pub fn run(container: &WorkingContainer<'_>, options: RunOptions) -> Result<Outc
     // The process and the moment make it unique: one container may run several steps at once.
     let suffix = bundle_dir.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let run_id = format!("gabion-{}-{suffix}", id.chars().take(12).collect::<String>());
-    let mut run = runtime::RunOptions::new(bundle_dir, mount.path.clone(), run_id, process);
+    let mut run = runtime::RunOptions::new(bundle_dir, mount.path().to_owned(), run_id, process);
     run.mounts = mounts;
     run.files = vec![container_env(container)];
     run.network = options.network;
@@ -196,27 +196,6 @@ pub fn run(container: &WorkingContainer<'_>, options: RunOptions) -> Result<Outc
     drop(held);
     mount.unmount()?;
     Ok(outcome)
-}
-
-/// A container that is mounted as long as this lives.
-struct Mounted<'a> {
-    store: &'a store::Store,
-    id: &'a oci::ContainerId,
-    path: PathBuf,
-}
-
-impl Mounted<'_> {
-    /// Takes the mount back and tells if that fails.
-    fn unmount(self) -> Result<(), store::Error> {
-        let this = std::mem::ManuallyDrop::new(self);
-        this.store.unmount(this.id, false).map(drop)
-    }
-}
-
-impl Drop for Mounted<'_> {
-    fn drop(&mut self) {
-        let _ = self.store.unmount(self.id, false);
-    }
 }
 
 /// `path` below `dir` unless it is absolute; `/` for an empty one.

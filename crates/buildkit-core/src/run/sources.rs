@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rootfs::{Owner, Root};
 use runtime::{BindSource, Mount, MountKind, User};
 use rustix::io::Errno;
-use store::{LayerTree, Store};
+use store::{LayerTree, Mounted, Store};
 
 use super::cache::{self, Cache, CacheOptions};
 use super::{MountRequest, MountRequestKind, MountSource};
@@ -47,16 +47,8 @@ pub enum SourceError {
 pub(super) struct Held<'s> {
     store: Option<&'s Store>,
     trees: Vec<LayerTree>,
-    containers: Vec<oci::ContainerId>,
+    containers: Vec<Mounted<'s>>,
     caches: Vec<(String, Cache)>,
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        for (store, id) in self.containers.iter().filter_map(|id| Some((self.store?, id))) {
-            let _ = store.unmount(id, false);
-        }
-    }
 }
 
 impl<'s> Held<'s> {
@@ -160,8 +152,9 @@ impl<'s> Held<'s> {
             }
             Err(_) => {
                 let container = store.container(name).map_err(|_| unknown())?;
-                let path = store.mount(&container.id)?;
-                self.containers.push(container.id);
+                let mounted = store.mounted(&container.id)?;
+                let path = mounted.path().to_owned();
+                self.containers.push(mounted);
                 Ok(path)
             }
         }
