@@ -1,23 +1,45 @@
 //! What the engine tells while it works. Libraries never print: whoever calls them draws these.
 
+use std::fmt;
+use std::time::{Duration, Instant};
+
 use oci::Digest;
 
 /// Receives events, from any thread.
 pub type Events<'a> = &'a (dyn Fn(Event) + Sync);
 
 /// Something that happened.
+///
+/// Of a step: [`Event::Step`], any number of [`Event::Output`], [`Event::StepEnded`]; each step that
+/// begins ends once, whatever becomes of the build. Of a blob: [`Event::CopyingBlob`], then
+/// [`Event::BlobProgress`] now and then, then [`Event::BlobCopied`]; one that fails is begun again
+/// or ends the command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A step of a build begins.
     Step {
-        /// The stage's position and how many stages are built, where there are several.
-        stage: Option<(usize, usize)>,
-        /// Counting from 1 over the stage's instructions, FROM included.
-        number: usize,
-        /// How many there are.
-        total: usize,
+        /// Which one.
+        id: StepId,
         /// The instruction as written.
         text: String,
+    },
+    /// A step has ended.
+    StepEnded {
+        /// Which one.
+        id: StepId,
+        /// How.
+        outcome: StepOutcome,
+        /// How long it took.
+        duration: Duration,
+    },
+    /// A step wrote a line; told only where the caller asked for it.
+    Output {
+        /// Which one.
+        id: StepId,
+        /// Where to.
+        stream: Stream,
+        /// The line without its end. Whatever the program wrote: no terminal should see it as it is.
+        line: String,
     },
     /// A step of a build made a layer, or the stage's image is done.
     StepDone {
@@ -31,6 +53,22 @@ pub enum Event {
     },
     /// A blob is being copied.
     CopyingBlob(Digest),
+    /// How far a blob is; at most a few times a second.
+    BlobProgress {
+        /// Which one.
+        digest: Digest,
+        /// Bytes that were read.
+        done: u64,
+        /// Bytes that there are, if that is known.
+        total: Option<u64>,
+    },
+    /// All of a blob was read.
+    BlobCopied {
+        /// Which one.
+        digest: Digest,
+        /// Its bytes.
+        size: u64,
+    },
     /// A blob is there already.
     BlobExists(Digest),
     /// The config is being copied.
@@ -43,4 +81,82 @@ pub enum Event {
     Info(String),
     /// Something for finding faults.
     Debug(String),
+}
+
+/// Which step of a build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StepId {
+    /// The stage's position and how many stages are built, where there are several.
+    pub stage: Option<(usize, usize)>,
+    /// Counting from 1 over the stage's instructions, FROM included.
+    pub number: usize,
+    /// How many there are.
+    pub total: usize,
+}
+
+impl fmt::Display for StepId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some((position, stages)) = self.stage {
+            write!(f, "[{position}/{stages}] ")?;
+        }
+        write!(f, "STEP {}/{}", self.number, self.total)
+    }
+}
+
+/// How a step ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepOutcome {
+    /// It was done.
+    Done,
+    /// An earlier build had done it.
+    Cached,
+    /// It failed, or the build was interrupted.
+    Failed,
+}
+
+/// Which of a program's streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// A step that has begun. Dropped without [`RunningStep::end`], it has failed.
+pub(crate) struct RunningStep<'e> {
+    events: Events<'e>,
+    id: StepId,
+    start: Instant,
+    has_ended: bool,
+}
+
+impl<'e> RunningStep<'e> {
+    /// Tells that the step begins.
+    pub fn begin(events: Events<'e>, id: StepId, text: &str) -> RunningStep<'e> {
+        events(Event::Step { id, text: text.to_owned() });
+        RunningStep { events, id, start: Instant::now(), has_ended: false }
+    }
+
+    /// Which one it is.
+    pub fn id(&self) -> StepId {
+        self.id
+    }
+
+    /// Tells how the step ended.
+    pub fn end(mut self, outcome: StepOutcome) {
+        self.tell(outcome);
+    }
+
+    fn tell(&mut self, outcome: StepOutcome) {
+        if !std::mem::replace(&mut self.has_ended, true) {
+            (self.events)(Event::StepEnded { id: self.id, outcome, duration: self.start.elapsed() });
+        }
+    }
+}
+
+impl Drop for RunningStep<'_> {
+    fn drop(&mut self) {
+        self.tell(StepOutcome::Failed);
+    }
 }

@@ -139,10 +139,9 @@ impl Session {
                 Event::BlobExists(digest) => format!("Copying blob {digest} skipped: already exists"),
                 Event::CopyingConfig(digest) => format!("Copying config {digest}"),
                 Event::WritingManifest => "Writing manifest to image destination".into(),
-                Event::Step { stage: None, number, total, text } => format!("STEP {number}/{total}: {text}"),
-                Event::Step { stage: Some((position, stages)), number, total, text } => {
-                    format!("[{position}/{stages}] STEP {number}/{total}: {text}")
-                }
+                Event::Step { id, text } => format!("{id}: {text}"),
+                Event::StepEnded { .. } | Event::BlobProgress { .. } | Event::BlobCopied { .. } => return,
+                Event::Output { line, .. } => line,
                 Event::StepDone { id } => format!("--> {}", id.get(..12).unwrap_or(&id)),
                 Event::Commit { name } => ["COMMIT", &name.unwrap_or_default()].join(" ").trim_end().to_owned(),
             };
@@ -164,7 +163,7 @@ impl Session {
     }
 
     fn log(&self, severity: LogLevel, text: &str) {
-        log(self.global.log_level, severity, text);
+        log(self.global.log_level(), severity, text);
     }
 
     /// The label that says which builder made an image.

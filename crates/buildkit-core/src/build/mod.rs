@@ -19,6 +19,7 @@ mod options; // what to build, and how
 mod origin; // --from, from=
 mod run_step; // RUN
 mod stage; // one stage, from FROM to its result
+mod step_output; // what a step's program writes, as events
 mod workdir_step; // WORKDIR
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -36,7 +37,7 @@ use crate::transfer::Remotes;
 use crate::working_container::WorkingContainer;
 
 pub use error::{BuildError, Place, StepError};
-pub use options::{BuildOptions, Keep, LayerStyle, RunDefaults};
+pub use options::{BuildOptions, Keep, LayerStyle, RunDefaults, StepOutput};
 use stage::StageBuild;
 
 /// What all stages of a build share.
@@ -195,7 +196,9 @@ impl<'s> Build<'_, 's> {
             .collect();
         for name in self.options.plan.build_args.keys() {
             let is_predefined =
-                crate::plan::PROXY_ARGS.contains(&name.as_str()) || self.scope.global_args.contains_key(name);
+                crate::plan::PROXY_ARGS.contains(&name.as_str())
+                    || crate::plan::BUILDER_ARGS.contains(&name.as_str())
+                    || self.scope.global_args.contains_key(name);
             if !is_predefined && !declared.contains(name.as_str()) && !self.consumed.contains(name) {
                 let near = dockerfile::diagnostic::nearest(name, declared.iter().copied());
                 let hint = near.map_or(String::new(), |near| format!(" (did you mean {near}?)"));

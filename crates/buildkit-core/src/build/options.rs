@@ -75,6 +75,18 @@ pub enum Keep {
     Always,
 }
 
+/// Where what steps print goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StepOutput {
+    /// To the caller's own streams, as it is.
+    #[default]
+    Inherit,
+    /// Nowhere; what they write to standard error still goes to the caller's.
+    ErrorsOnly,
+    /// To the caller as [`crate::event::Event::Output`], line by line.
+    Events,
+}
+
 /// How RUN is run.
 #[derive(Debug)]
 pub struct RunDefaults {
@@ -100,8 +112,8 @@ pub struct RunDefaults {
     pub mounts: Vec<MountRequest>,
     /// Variables below the image's: the host's proxies.
     pub host_env: Vec<String>,
-    /// Whether what steps print is dropped.
-    pub quiet: bool,
+    /// Where what steps print goes.
+    pub output: StepOutput,
     /// Whether `RUN --network=host` is allowed.
     pub allow_host_network: bool,
 }
@@ -120,7 +132,7 @@ impl Default for RunDefaults {
             shm_size: None,
             mounts: Vec::new(),
             host_env: Vec::new(),
-            quiet: false,
+            output: StepOutput::default(),
             allow_host_network: false,
         }
     }

@@ -10,8 +10,10 @@ use dockerfile::{Source, Span, Word};
 use tempfile::TempDir;
 
 use super::error::{BuildError, Place, StepError, shorten};
+use super::options::StepOutput;
 use super::origin::resolve;
 use super::stage::StageBuild;
+use super::step_output::with_lines;
 use crate::run::{self, Exit, MountRequest, MountRequestKind, MountSource, Network, RunOptions, Stdio};
 use crate::step::{RunStep, SCRIPTS};
 
@@ -56,6 +58,7 @@ pub(super) fn run(
     let defaults = &stage.build.options.run;
     let mut options = RunOptions::new(step.args.clone());
     options.env.clone_from(&step.args_env);
+    options.hostname.clone_from(&step.hostname);
     options.host_env.clone_from(&defaults.host_env);
     options.mounts = mounts;
     options.network = match step.network {
@@ -81,11 +84,18 @@ pub(super) fn run(
     options.runtime.clone_from(&defaults.runtime);
     options.runtime_flags.clone_from(&defaults.runtime_flags);
     options.search_path.clone_from(&defaults.search_path);
-    options.stdio = Stdio::InheritOutput;
-    if defaults.quiet {
-        options.stdio = quiet().map_err(|error| failed(error.into()))?;
-    }
-    let outcome = run::run(&stage.container, options).map_err(|error| failed(error.into()))?;
+    let start = |stdio| {
+        options.stdio = stdio;
+        run::run(&stage.container, options)
+    };
+    let outcome = match (defaults.output, stage.step_id()) {
+        (StepOutput::Events, Some(id)) => {
+            with_lines(stage.build.events, id, start).map_err(|error| failed(error.into()))?
+        }
+        (StepOutput::ErrorsOnly, _) => start(errors_only().map_err(|error| failed(error.into()))?),
+        _ => start(Stdio::InheritOutput),
+    };
+    let outcome = outcome.map_err(|error| failed(error.into()))?;
     if outcome.interrupted_by.is_some() {
         return Err(BuildError::Interrupted);
     }
@@ -99,7 +109,7 @@ pub(super) fn run(
 }
 
 /// Standard output is dropped; errors are still seen.
-fn quiet() -> std::io::Result<Stdio> {
+fn errors_only() -> std::io::Result<Stdio> {
     let stderr = std::io::stderr().as_fd().try_clone_to_owned()?;
     let null = fs::File::options().read(true).write(true).open("/dev/null")?;
     Ok(Stdio::Descriptors { stdin: null.try_clone()?.into(), stdout: null.into(), stderr })

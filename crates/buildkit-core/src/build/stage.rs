@@ -12,7 +12,7 @@ use super::options::{Keep, LayerStyle};
 use super::{Build, Done};
 use super::{copy_step, run_step, workdir_step};
 use crate::commit::{Afterwards, CommitOptions, Committed, Layers, commit, commit_and_continue};
-use crate::event::Event;
+use crate::event::{Event, RunningStep, StepId, StepOutcome};
 use crate::image::Image;
 use crate::plan::{Base, Stage};
 use crate::stage_state::StageState;
@@ -28,6 +28,8 @@ pub(super) struct StageBuild<'a, 'b, 's> {
     pub state: StageState,
     role: Role,
     position: Option<(usize, usize)>,
+    /// The step that is under way.
+    step: Option<RunningStep<'b>>,
     /// What is in the upper dir and belongs to a layer that is not sealed yet.
     pending: Option<Pending>,
     /// The base image, if the stage begins with one.
@@ -65,12 +67,8 @@ impl<'a, 'b, 's> StageBuild<'a, 'b, 's> {
             _ => Role::Files,
         };
         let position = (stages.len() > 1).then_some((position + 1, stages.len()));
-        (build.events)(Event::Step {
-            stage: position,
-            number: 1,
-            total: stage.instructions.len() + 1,
-            text: stage.from.text.clone(),
-        });
+        let id = StepId { stage: position, number: 1, total: stage.instructions.len() + 1 };
+        let step = RunningStep::begin(build.events, id, &stage.from.text);
         let source = build.source;
         let failed = |error: StepError| BuildError::step(source, stage.from.span, error);
         let image = base_image(build, stage).map_err(failed)?;
@@ -103,7 +101,7 @@ impl<'a, 'b, 's> StageBuild<'a, 'b, 's> {
         for (name, value) in &build.options.env {
             state.config.config.set_env(name, value);
         }
-        Ok(StageBuild { build, stage, container, state, role, position, pending: None, image })
+        Ok(StageBuild { build, stage, container, state, role, position, step: Some(step), pending: None, image })
     }
 
     /// All instructions, then the result; gives the image if this is the target.
@@ -122,16 +120,26 @@ impl<'a, 'b, 's> StageBuild<'a, 'b, 's> {
             if matches!(instruction.kind, Kind::Run(_) | Kind::Copy(_) | Kind::Add(_)) {
                 self.seal_pending().map_err(|error| BuildError::step(self.build.source, instruction.span, error))?;
             }
-            (self.build.events)(Event::Step {
-                stage: self.position,
-                number: index + 2,
-                total: stage.instructions.len() + 1,
-                text: instruction.text.clone(),
-            });
+            // Making its layer was part of the step before.
+            self.end_step();
+            let id = StepId { stage: self.position, number: index + 2, total: stage.instructions.len() + 1 };
+            self.step = Some(RunningStep::begin(self.build.events, id, &instruction.text));
             let source = self.build.source;
             self.instruction(source, instruction)?;
         }
+        self.end_step();
         Ok(())
+    }
+
+    fn end_step(&mut self) {
+        if let Some(step) = self.step.take() {
+            step.end(StepOutcome::Done);
+        }
+    }
+
+    /// The step that is under way, for what its program writes.
+    pub fn step_id(&self) -> Option<StepId> {
+        self.step.as_ref().map(RunningStep::id)
     }
 
     /// ONBUILD triggers of the base, which are used up here.

@@ -13,6 +13,7 @@ use registry::RetryOptions;
 
 use super::TransferError;
 use super::gzip::ParallelGzip;
+use super::metered::Metered;
 use super::opened::OpenedImage;
 use super::workers::{self, Cancel};
 use crate::event::{Event, Events};
@@ -189,7 +190,9 @@ fn put_layer(
     }
     events(Event::CopyingBlob(layer.digest.clone()));
     let what = format!("layer {} of {}", layer.digest, image.name());
-    let stream: BlobStream<'_> = Box::new(cancel.guard(image.source.blob(&layer.digest, layer.size)?));
+    let stream = image.source.blob(&layer.digest, layer.size)?;
+    let stream = Metered::new(cancel.guard(stream), &layer.digest, layer.size, events);
+    let stream: BlobStream<'_> = Box::new(stream);
     let blob = DigestWriter::new(sink.new_blob()?);
     let broken = |error: io::Error| TransferError::from_stream(error, &what);
     let (blob, compression) = match task {

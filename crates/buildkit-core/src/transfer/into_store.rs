@@ -11,6 +11,7 @@ use rootfs::Root;
 use store::{NewImage, NewLayer, StagedLayer, Store};
 
 use super::TransferError;
+use super::metered::Metered;
 use super::opened::OpenedImage;
 use super::workers::{self, Cancel};
 use crate::event::{Event, Events};
@@ -101,7 +102,8 @@ fn stage(
     }
     events(Event::CopyingBlob(layer.digest.clone()));
     let stream = image.source.blob(&layer.digest, layer.size)?;
-    let (staged, unpacked) = unpack(store, image, wanted, Box::new(cancel.guard(stream)))?;
+    let stream = Metered::new(cancel.guard(stream), &layer.digest, layer.size, events);
+    let (staged, unpacked) = unpack(store, image, wanted, Box::new(stream))?;
     let mut record = unpacked.record;
     if let Some(compression) = unpacked.compression.filter(|compression| *compression != Compression::None) {
         record.compressed_digest = layer.digest.clone();

@@ -4,6 +4,7 @@ mod error; // one line each
 mod gzip; // one member, several cores
 mod into_sink; // layers compressed, manifest rewritten
 mod into_store; // layers unpacked, records published
+mod metered; // how far a blob is
 mod opened; // an image at its source
 pub mod place; // a location's source or sink
 pub mod pull; // any transport → store

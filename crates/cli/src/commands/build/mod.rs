@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use buildkit_core::build::{BuildOptions, Keep, LayerStyle, RunDefaults, build};
+use buildkit_core::build::{BuildOptions, Keep, LayerStyle, RunDefaults, StepOutput, build};
 use buildkit_core::event::Event;
 use buildkit_core::image::store_name;
 use buildkit_core::plan::{PROXY_ARGS, PlanOptions};
@@ -236,7 +236,7 @@ fn options(args: &Args, session: &Session, context_dir: PathBuf) -> Result<Build
             shm_size: args.shm_size,
             mounts,
             host_env: host_env.collect(),
-            quiet: args.quiet,
+            output: if args.quiet { StepOutput::ErrorsOnly } else { StepOutput::Inherit },
             allow_host_network: args.allow.contains(&Entitlement::NetworkHost),
             ..RunDefaults::default()
         },

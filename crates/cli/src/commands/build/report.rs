@@ -14,10 +14,7 @@ pub(super) const INTERRUPTED: u8 = 130;
 pub(super) fn draw(event: Event, quiet: bool, others: &dyn Fn(Event)) {
     let line = match event {
         Event::Step { .. } | Event::StepDone { .. } | Event::Commit { .. } if quiet => return,
-        Event::Step { stage, number, total, text } => {
-            let stage = stage.map_or(String::new(), |(position, stages)| format!("[{position}/{stages}] "));
-            format!("{stage}STEP {number}/{total}: {text}")
-        }
+        Event::Step { id, text } => format!("{id}: {text}"),
         Event::StepDone { id } => format!("--> {}", id.get(..12).unwrap_or(&id)),
         Event::Commit { name } => ["COMMIT", &name.unwrap_or_default()].join(" ").trim_end().to_owned(),
         event => return others(event),
