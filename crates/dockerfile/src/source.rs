@@ -26,7 +26,9 @@ impl Source {
             } else {
                 "a byte that is not UTF-8 text"
             };
-            Diagnostic::error(message, Span::new(at, at + 1))
+            // What stands in the text for a byte that is none has more bytes.
+            let length = text.get(at..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);
+            Diagnostic::error(message, Span::new(at, at + length))
         });
         let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         Source { name: name.into(), text, line_starts, defect }
