@@ -10,10 +10,13 @@ use std::str::CharIndices;
 
 use regex_lite::Regex;
 
+use crate::diagnostic::Diagnostic;
+use crate::text::{Span, Word};
+
 /// How deep `${a:-${b:-…}}` may go.
 const MAX_DEPTH: usize = 100;
 /// Bytes that the variables of one word may give: `A=$A$A` a few dozen times is more than memory.
-const MAX_EXPANDED: usize = 16 << 20;
+const MAX_EXPANDED: usize = 1 << 20;
 
 /// Expands words with the variables that `lookup` knows.
 pub struct Expander<'a> {
@@ -42,6 +45,17 @@ pub struct WordError {
     pub at: usize,
     /// One line.
     pub message: String,
+}
+
+impl WordError {
+    /// The error at its place in the file. Of a word whose text is put together from pieces, that
+    /// is the whole word.
+    pub fn at_word(self, word: &Word) -> Diagnostic {
+        let Span { start, end } = word.span;
+        let is_one_piece = end - start == word.text.len();
+        let from = if is_one_piece && self.at < word.text.len() { start + self.at } else { start };
+        Diagnostic::error(self.message, Span::new(from, end))
+    }
 }
 
 impl<'a> Expander<'a> {
@@ -356,12 +370,12 @@ impl Scan<'_, '_, '_> {
     fn name(&mut self) -> String {
         let mut name = String::new();
         match self.peek() {
-            Some(c) if c.is_ascii_digit() && c != '0' => {
+            Some(c) if c.is_ascii_digit() => {
                 while let Some((_, c)) = self.chars.next_if(|&(_, c)| c.is_ascii_digit()) {
                     name.push(c);
                 }
             }
-            Some(c @ ('@' | '*' | '#' | '?' | '-' | '$' | '!' | '0')) => {
+            Some(c @ ('@' | '*' | '#' | '?' | '-' | '$' | '!')) => {
                 self.next();
                 name.push(c);
             }
@@ -526,13 +540,13 @@ mod tests {
 
     #[test]
     fn pure_words_that_double_are_refused_before_memory_is_full() {
-        let mut value = "x".repeat(1 << 20);
+        let mut value = "x".repeat(1 << 10);
         let doubled = (0..40).find_map(|_| {
             let lookup = |_: &str| Some(value.clone());
             let next = Expander::new(&lookup, '\\').expand("$A$A");
             next.map(|next| value = next).err()
         });
-        assert_eq!(doubled.expect("refused").message, "variables make this longer than 16 MiB");
+        assert_eq!(doubled.expect("refused").message, "variables make this longer than 1 MiB");
     }
 
     #[test]
