@@ -258,6 +258,26 @@ pub const PROXY_ARGS: [&str; 10] = [
     "all_proxy",
 ];
 
+/// Names of the arguments that tell the builder something and need no ARG. Those for a history of
+/// builds, for the frontend, for a cache inside the image and for indexes tell this one nothing.
+pub const BUILDER_ARGS: [&str; 9] = [
+    CACHE_MOUNT_NAMESPACE,
+    SANDBOX_HOSTNAME,
+    "BUILDKIT_BUILD_NAME",
+    "BUILDKIT_CONTEXT_KEEP_GIT_DIR",
+    "BUILDKIT_DOCKERFILE_CHECK",
+    "BUILDKIT_INLINE_CACHE",
+    "BUILDKIT_MULTI_PLATFORM",
+    "BUILDKIT_SYNTAX",
+    "SOURCE_DATE_EPOCH",
+];
+
+/// Argument that keeps the cache mounts of one build apart from those of others.
+pub const CACHE_MOUNT_NAMESPACE: &str = "BUILDKIT_CACHE_MOUNT_NS";
+
+/// Argument that names the host that commands see.
+pub const SANDBOX_HOSTNAME: &str = "BUILDKIT_SANDBOX_HOSTNAME";
+
 fn platform_args(options: &PlanOptions) -> BTreeMap<String, String> {
     let mut args = BTreeMap::new();
     for (prefix, platform) in [("TARGET", &options.platform), ("BUILD", &options.build_platform)] {
@@ -299,7 +319,7 @@ fn global_args(file: &Dockerfile, options: &PlanOptions, errors: &mut Vec<Diagno
 
 fn expand(word: &Word, args: &BTreeMap<String, String>, escape: char) -> Result<String, Diagnostic> {
     let lookup = |name: &str| args.get(name).cloned();
-    Expander::new(&lookup, escape).expand(&word.text).map_err(|error| Diagnostic::error(error.message, word.span))
+    Expander::new(&lookup, escape).expand(&word.text).map_err(|error| error.at_word(word))
 }
 
 fn base(

@@ -18,7 +18,7 @@ use dockerfile::{Diagnostic, Instruction, Span, Word};
 use oci::ImageConfig;
 use oci::config::Empty;
 
-use crate::plan::PROXY_ARGS;
+use crate::plan::{CACHE_MOUNT_NAMESPACE, PROXY_ARGS, SANDBOX_HOSTNAME};
 use crate::step::{Action, CopyStep, RunStep, SCRIPTS, Step, StepDevice, StepSource};
 
 /// What all stages of a build share.
@@ -43,14 +43,19 @@ pub struct StageState {
     /// ARGs in scope.
     declared: BTreeSet<String>,
     cmd_is_own: bool,
+    /// Ports that EXPOSE has named so far.
+    exposed: usize,
 }
+
+/// Ports that a stage can name: every port of every protocol, and some more.
+const MAX_EXPOSED: usize = 1 << 18;
 
 type Result<T> = std::result::Result<T, Diagnostic>;
 
 impl StageState {
     /// The state behind FROM; `config` is the base's.
     pub fn new(scope: Arc<Scope>, config: ImageConfig) -> StageState {
-        StageState { scope, config, args: BTreeMap::new(), declared: BTreeSet::new(), cmd_is_own: false }
+        StageState { scope, config, args: BTreeMap::new(), declared: BTreeSet::new(), cmd_is_own: false, exposed: 0 }
     }
 
     /// The state behind a FROM that names the stage which ended in `base`: its ARGs stay in scope.
@@ -113,6 +118,10 @@ impl StageState {
                 for word in words {
                     for port in self.words(word)? {
                         let ports = parse_ports(&port).map_err(|message| Diagnostic::error(message, word.span))?;
+                        self.exposed += ports.len();
+                        if self.exposed > MAX_EXPOSED {
+                            return Err(Diagnostic::error("EXPOSE names too many ports", word.span));
+                        }
                         self.config.config.exposed_ports.extend(ports.into_iter().map(|port| (port, Empty {})));
                     }
                 }
@@ -191,16 +200,12 @@ impl StageState {
 
     fn expand(&self, word: &Word) -> Result<String> {
         let lookup = |name: &str| self.lookup(name);
-        Expander::new(&lookup, self.scope.escape)
-            .expand(&word.text)
-            .map_err(|error| Diagnostic::error(error.message, word.span))
+        Expander::new(&lookup, self.scope.escape).expand(&word.text).map_err(|error| error.at_word(word))
     }
 
     fn words(&self, word: &Word) -> Result<Vec<String>> {
         let lookup = |name: &str| self.lookup(name);
-        Expander::new(&lookup, self.scope.escape)
-            .expand_to_words(&word.text)
-            .map_err(|error| Diagnostic::error(error.message, word.span))
+        Expander::new(&lookup, self.scope.escape).expand_to_words(&word.text).map_err(|error| error.at_word(word))
     }
 
     fn not_empty(&self, word: &Word, what: &str) -> Result<String> {
@@ -262,10 +267,14 @@ impl StageState {
         };
         let mut mounts = Vec::with_capacity(run.mounts.len());
         let mut agents = 0_usize;
+        let cache_namespace = self.builder_arg(CACHE_MOUNT_NAMESPACE);
         for mount in &run.mounts {
             let mut resolved = mount.resolve(&|word| self.expand(word))?;
             if let (MountKind::Ssh { .. }, true) = (&resolved.kind, resolved.target.is_empty()) {
                 resolved.target = format!("/run/buildkit/ssh_agent.{agents}");
+            }
+            if let (MountKind::Cache { id, .. }, Some(namespace)) = (&mut resolved.kind, &cache_namespace) {
+                *id = format!("{namespace}/{id}");
             }
             agents += usize::from(matches!(resolved.kind, MountKind::Ssh { .. }));
             if !resolved.target.is_empty() {
@@ -282,6 +291,7 @@ impl StageState {
             args_env: self.args_env(),
             mounts,
             network: run.network.as_ref().map(|(network, word)| (*network, word.span)),
+            hostname: self.builder_arg(SANDBOX_HOSTNAME),
             security: run.security.as_ref().map(|(security, word)| (*security, word.span)),
             devices: run.devices.iter().map(device).collect(),
         })
@@ -314,6 +324,12 @@ impl StageState {
             text.push_str(heredoc.content().trim());
         }
         text
+    }
+
+    /// An argument that is for the builder; no stage needs to declare it.
+    fn builder_arg(&self, name: &str) -> Option<String> {
+        let value = self.scope.build_args.get(name).or_else(|| self.scope.global_args.get(name));
+        value.filter(|value| !value.is_empty()).cloned()
     }
 
     fn copy(&self, copy: &Copy, is_add: bool) -> Result<CopyStep> {
@@ -545,6 +561,42 @@ mod tests {
         assert_eq!(step.script, Some(("EOF".into(), "#!/bin/x\nb\n".into())));
         let (step, _) = run("WORKDIR /w\nENV D=c\nRUN --mount=type=cache,target=$D/x y", &[]);
         assert_eq!(step.mounts[0].0.target, "/w/c/x");
+        assert!(matches!(&step.mounts[0].0.kind, MountKind::Cache { id, .. } if id == "c/x"));
+    }
+
+    #[test]
+    fn pure_run_flags_are_resolved() {
+        let text = "ARG V=v\nRUN --security=insecure --device=a/b=c,required --mount=type=ssh --mount=type=ssh,id=$V \\\n\
+            --mount=type=secret,id=s --mount=type=secret,id=s,env=S --mount=type=ssh,target=/s \\\n\
+            --mount=type=cache,target=/c,id=i x";
+        let args = [("BUILDKIT_SANDBOX_HOSTNAME", "h"), ("BUILDKIT_CACHE_MOUNT_NS", "n")];
+        let Action::Run(step) = apply(text, &args).expect("valid").1.action else { panic!("no RUN") };
+        let targets: Vec<&str> = step.mounts.iter().map(|(mount, ..)| mount.target.as_str()).collect();
+        let agent = "/run/buildkit/ssh_agent";
+        assert_eq!(targets, [&format!("{agent}.0"), &format!("{agent}.1"), "/run/secrets/s", "", "/s", "/c"]);
+        assert!(matches!(&step.mounts[1].0.kind, MountKind::Ssh { id, .. } if id == "v"));
+        assert!(matches!(&step.mounts[5].0.kind, MountKind::Cache { id, .. } if id == "n/i"));
+        assert_eq!(step.hostname.as_deref(), Some("h"));
+        assert_eq!(step.security.map(|(security, _)| security), Some(dockerfile::instruction::Security::Insecure));
+        assert_eq!((step.devices[0].name.as_str(), step.devices[0].required), ("a/b=c", true));
+        assert_eq!(step.args_env, ["V=v"]);
+    }
+
+    #[test]
+    fn pure_copy_flags_are_resolved() {
+        let text = "ENV X=a SUM=ABC1\nADD --link --unpack=false --keep-git-dir --exclude=$X --checksum=$SUM s /d";
+        let Action::Copy(step) = apply(text, &[]).expect("valid").1.action else { panic!("no ADD") };
+        assert!(step.link && !step.parents);
+        assert_eq!((step.unpack, step.keep_git_dir), (Some(false), Some(true)));
+        assert_eq!(step.checksum.map(|(checksum, _)| checksum), Some(Checksum::Commit("abc1".into())));
+        // Patterns hold no variables.
+        assert_eq!(step.exclude, ["$X"]);
+    }
+
+    #[test]
+    fn pure_exposed_ports_are_bounded() {
+        let text = "EXPOSE 0-65535 0-65535/udp 0-65535/sctp 0-65535\nEXPOSE 1";
+        assert_eq!(apply(text, &[]).expect_err("too many").message, "EXPOSE names too many ports");
     }
 
     #[test]
@@ -590,6 +642,13 @@ mod tests {
             ("COPY $none /a", "the source $none is empty once variables are put in", 5),
             ("LABEL a=${x", "missing } of a ${…}", 8),
             ("LABEL a=${x:?needed}", "x: needed", 8),
+            ("LABEL a=bc${x:?needed}", "x: needed", 10),
+            ("LABEL a=\"b\\\n  ${x?}\"", "x: is not allowed to be unset", 8),
+            (
+                "ADD --checksum=${x}1:2 a b",
+                "invalid checksum \"1:2\": expected sha256: and 64 hexadecimal digits, or the hash of a git commit",
+                15,
+            ),
             (
                 "RUN --mount=type=$T,target=/x y",
                 "unknown mount type \"\": expected bind, cache, tmpfs, secret or ssh",

@@ -43,6 +43,8 @@ pub struct RunStep {
     pub mounts: Vec<(Mount, Option<Word>, Span)>,
     /// The network, if the instruction names one.
     pub network: Option<(Network, Span)>,
+    /// The host name it sees, if the build says so.
+    pub hostname: Option<String>,
     /// How closely it is confined, if the instruction says so.
     pub security: Option<(Security, Span)>,
     /// Devices it sees.
