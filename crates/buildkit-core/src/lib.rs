@@ -7,8 +7,10 @@
 
 pub mod build; // Dockerfile → image
 pub mod cache; // what earlier builds did
+pub mod change; // edits of a config, written as Dockerfile instructions
 pub mod commit; // working container → image
 pub mod configure; // edits of the config to be
+pub mod context; // where COPY finds its files
 pub mod copy; // files into a working container
 pub mod destination; // where a new image goes
 pub mod event; // what the engine tells while it works
@@ -16,8 +18,11 @@ pub mod image; // an image of the store, read as a whole
 pub mod image_list; // all images: sizes, which was made from which
 pub mod image_removal; // names go, then images
 pub mod inspect; // working containers and images as Buildah shows them
+mod lock_file; // what is in use, and by nobody else
 pub mod plan; // the stages of a Dockerfile, those that are needed
+pub mod prune; // what takes room, and what of it may go
 pub mod run; // a command in a working container
+pub mod secret; // secrets of the command line
 pub mod stage_state; // config and arguments while a stage is built
 pub mod step; // an instruction, ready to be done
 pub mod transfer; // pull and push

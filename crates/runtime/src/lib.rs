@@ -16,6 +16,7 @@ mod bundle; // the directory of a run
 mod control_group; // where the process is counted; what is left of it
 mod failure; // what can go wrong, and what the runtime's log says of it
 mod hosts; // /etc/hosts and /etc/resolv.conf as text
+mod memory; // files that never touch a disk
 mod mounts; // what is mounted where
 mod network; // whose network the process sees; netavark
 mod process_spec; // arguments, environment, user, directory
@@ -34,6 +35,7 @@ mod terminal; // a terminal of its own
 mod users; // USER string → numbers
 
 pub use failure::RunError;
+pub use memory::Content;
 pub use mounts::{BindSource, Mount, MountError, MountKind, Propagation};
 pub use network::{Network, NetworkConfig, NetworkError, SharedNetwork};
 pub use process_spec::ProcessSpec;
