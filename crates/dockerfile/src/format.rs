@@ -166,8 +166,8 @@ impl Writer<'_> {
     /// The lines of an instruction as they are, without what means nothing.
     fn head(&mut self, node: &Node, understood: bool, head: &str, escape: char) {
         let mut rest = head;
-        let keyword_is_whole = node.keyword.span.end - node.keyword.span.start == node.keyword.text.len();
-        if understood && keyword_is_whole {
+        let is_whole = node.keyword.span.end - node.keyword.span.start == node.keyword.text.len();
+        if understood && is_whole && node.keyword.span.start == node.span.start {
             self.text.push_str(&node.keyword.text.to_ascii_uppercase());
             rest = head.get(node.keyword.text.len()..).unwrap_or_default();
             let arguments = rest.trim_start_matches([' ', '\t']);

@@ -178,6 +178,12 @@ pub(super) fn parse(text: &Text, span: Span, notes: &mut Vec<Diagnostic>) -> Res
         let key = field.word(0..at.unwrap_or(field.as_str().len()));
         let key = Word::new(option(&key.text), key.span);
         let value = at.map(|at| field.from(at + 1).to_word());
+        if field.is_empty() {
+            return Err(Diagnostic::error(
+                "an option of --mount is empty",
+                Span::new(field.full_span().start, span.end),
+            ));
+        }
         if REFUSED.contains(&key.text.as_str()) {
             return Err(Diagnostic::error(format!("the option {} of --mount is not supported", key.text), key.span));
         }

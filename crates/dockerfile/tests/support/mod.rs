@@ -1,7 +1,11 @@
 //! What the tests compare: instructions as one line each, errors with their places.
 #![allow(dead_code, reason = "not every test file needs all of it")]
 
+mod properties;
+
 use dockerfile::instruction::{Command, Copy, CopySource, Kind, Pairs, Script, Test};
+pub use properties::check_properties;
+
 use dockerfile::{Severity, Source, Word, parse, parse_instructions};
 
 fn words(words: &[Word]) -> String {
@@ -130,6 +134,7 @@ pub fn check(text: &str, expected: &[&str]) {
     assert!(errors.is_empty(), "{text:?}: {errors:?}");
     let found: Vec<_> = read.instructions.iter().map(|instruction| dump(&instruction.kind)).collect();
     assert_eq!(found, expected, "{text:?}");
+    check_properties(&source, &read, parse_instructions);
 }
 
 /// Errors as `line:column: message | hint`.
