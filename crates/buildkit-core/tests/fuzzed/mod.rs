@@ -2,6 +2,9 @@
 //! replays its corpus share it.
 #![allow(clippy::expect_used, reason = "tests")]
 
+#[path = "../../../dockerfile/tests/support/properties.rs"]
+mod properties;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -23,6 +26,7 @@ pub fn check(bytes: &[u8]) {
         let written = source.text().get(keyword.span.start..keyword.span.end).expect("between characters");
         assert!(written == keyword.text || written.contains('\n'), "{keyword:?} is {written:?}");
     }
+    properties::check_properties(&source, &file, dockerfile::parse);
     let platform = Platform::host();
     let build_args: BTreeMap<String, String> = [("A", "a value"), ("VERSION", "1.2.3"), ("HTTP_PROXY", "http://proxy")]
         .map(|(n, v)| (n.into(), v.into()))
