@@ -35,6 +35,14 @@ pub struct CommitOptions {
     pub omit_history: bool,
     /// Environment variables to leave out of the image.
     pub unset_env: Vec<String>,
+    /// The config of the image, apart from its layers and history; by default the container's.
+    pub config: Option<ImageConfig>,
+    /// Annotations of the manifest beside the container's.
+    pub annotations: Vec<(String, String)>,
+    /// Annotations of the container to leave out.
+    pub unset_annotations: Vec<String>,
+    /// Whether an annotation tells when the image was made.
+    pub created_annotation: bool,
     /// Label that names the builder, as (name, value); `None` adds none.
     pub identity_label: Option<(String, String)>,
     /// Paths in the rootfs that were made for a step's mounts only and are not part of the layer.
@@ -47,6 +55,8 @@ pub enum Times {
     /// The image's is now, the files' are as they are.
     #[default]
     Now,
+    /// The image's is this, the files' are as they are.
+    Image(Timestamp),
     /// The image's is this, and no file's is later.
     Clamp(Timestamp),
     /// The image's and all the files' are this.
@@ -58,14 +68,14 @@ impl Times {
     pub fn created(self) -> Timestamp {
         match self {
             Times::Now => Timestamp::now(),
-            Times::Clamp(time) | Times::Set(time) => time,
+            Times::Image(time) | Times::Clamp(time) | Times::Set(time) => time,
         }
     }
 
     fn of_files(self) -> Mtimes {
         let seconds = |time: Timestamp| Time::from_seconds(time.as_second());
         match self {
-            Times::Now => Mtimes::Keep,
+            Times::Now | Times::Image(_) => Mtimes::Keep,
             Times::Clamp(time) => Mtimes::Clamp(seconds(time)),
             Times::Set(time) => Mtimes::Set(seconds(time)),
         }
@@ -162,7 +172,7 @@ pub fn commit(
         }
     }
     let config = config.to_bytes(format);
-    let manifest = image_manifest(format, &config, &layers, &container.state().annotations)?;
+    let manifest = image_manifest(format, &config, &layers, &annotations(&container, options, created))?;
     let image_id = ImageId::of_config(&config);
     let top_layer = ready.as_ref().map(|(_, layer)| layer.id()).or(parent);
     let mut image = NewImage::new(config, manifest.bytes().to_vec(), top_layer);
@@ -199,7 +209,7 @@ pub fn commit_and_continue(
     let config = image_config(container, &options, created, diff_ids);
     let history = config.history.clone();
     let config = config.to_bytes(format);
-    let manifest = image_manifest(format, &config, &layers, &container.state().annotations)?;
+    let manifest = image_manifest(format, &config, &layers, &annotations(container, &options, created))?;
     let image_id = ImageId::of_config(&config);
     let top_layer = ready.1.id();
     let mut image = NewImage::new(config, manifest.bytes().to_vec(), Some(top_layer.clone()));
@@ -293,7 +303,7 @@ fn image_config(
     diff_ids: Vec<DiffId>,
 ) -> ImageConfig {
     let state = container.state();
-    let mut config = state.config.clone();
+    let mut config = options.config.as_ref().unwrap_or(&state.config).clone();
     config.created = Some(created);
     config.rootfs.diff_ids = diff_ids;
     // What an earlier builder said of its own last step is not true of this image.
@@ -332,6 +342,26 @@ fn image_config(
     config.history.extend(state.appended_empty_layers.iter().cloned().map(of_this_image));
     config
 }
+
+/// The annotations of the manifest.
+fn annotations(
+    container: &WorkingContainer<'_>,
+    options: &CommitOptions,
+    created: Timestamp,
+) -> BTreeMap<String, String> {
+    let mut annotations = container.state().annotations.clone();
+    for name in &options.unset_annotations {
+        annotations.remove(name);
+    }
+    annotations.extend(options.annotations.iter().cloned());
+    if options.created_annotation {
+        annotations.insert(CREATED.into(), created.to_string());
+    }
+    annotations
+}
+
+/// Annotation that says when the image was made, as the OCI specification defines it.
+const CREATED: &str = "org.opencontainers.image.created";
 
 fn created_by(container: &WorkingContainer<'_>) -> String {
     let state = container.state();

@@ -1,11 +1,10 @@
 //! Changes to the config of the image to be, as `gabion config` makes them: pure edits of a
-//! working container's [`State`], each with the history entry that tells of it.
+//! working container's [`State`].
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use oci::Format;
 use oci::config::{Empty, Healthcheck};
-use oci::{Format, History};
 
 use crate::working_container::State;
 
@@ -111,30 +110,21 @@ pub struct ConfigChanges {
     pub healthcheck: HealthcheckChanges,
 }
 
-/// Makes `changes` in `state`. With `history`, an entry of that time is added for each. Returns
-/// the names of fields set that the container's format has no room for.
-pub fn configure(state: &mut State, changes: &ConfigChanges, history: Option<Timestamp>) -> Vec<&'static str> {
+/// Makes `changes` in `state`. Returns the names of fields set that the container's format has no
+/// room for.
+pub fn configure(state: &mut State, changes: &ConfigChanges) -> Vec<&'static str> {
     let before = state.config.docker_only_fields();
-    let mut log = Vec::new();
-    set_texts(state, changes, &mut log);
-    set_commands(state, changes, &mut log);
-    edit_collections(state, changes, &mut log);
-    set_healthcheck(state, &changes.healthcheck, &mut log);
-    if let Some(created) = history {
-        state.prepended_empty_layers.extend(log.into_iter().map(|text| History {
-            created: Some(created),
-            created_by: format!("/bin/sh -c #(nop) {text}"),
-            empty_layer: true,
-            ..History::default()
-        }));
-    }
+    set_texts(state, changes);
+    set_commands(state, changes);
+    edit_collections(state, changes);
+    set_healthcheck(state, &changes.healthcheck);
     match state.format {
         Format::Docker => Vec::new(),
         Format::Oci => state.config.docker_only_fields().into_iter().filter(|name| !before.contains(name)).collect(),
     }
 }
 
-fn set_texts(state: &mut State, changes: &ConfigChanges, log: &mut Vec<String>) {
+fn set_texts(state: &mut State, changes: &ConfigChanges) {
     let optional = |text: &String| (!text.is_empty()).then(|| text.clone());
     if let Some(text) = &changes.created_by {
         state.created_by.clone_from(text);
@@ -150,49 +140,44 @@ fn set_texts(state: &mut State, changes: &ConfigChanges, log: &mut Vec<String>) 
         config.os_version = optional(text);
     }
     let run = &mut config.config;
-    for (change, target, instruction) in [
-        (&changes.author, &mut config.author, "MAINTAINER"),
-        (&changes.architecture, &mut config.architecture, "ARCH"),
-        (&changes.os, &mut config.os, "OS"),
-        (&changes.comment, &mut config.comment, "COMMENT"),
-        (&changes.user, &mut run.user, "USER"),
-        (&changes.working_dir, &mut run.working_dir, "WORKDIR"),
-        (&changes.domainname, &mut run.domainname, "DOMAINNAME"),
-        (&changes.hostname, &mut run.hostname, "HOSTNAME"),
-        (&changes.stop_signal, &mut run.stop_signal, "STOPSIGNAL"),
+    for (change, target) in [
+        (&changes.author, &mut config.author),
+        (&changes.architecture, &mut config.architecture),
+        (&changes.os, &mut config.os),
+        (&changes.comment, &mut config.comment),
+        (&changes.user, &mut run.user),
+        (&changes.working_dir, &mut run.working_dir),
+        (&changes.domainname, &mut run.domainname),
+        (&changes.hostname, &mut run.hostname),
+        (&changes.stop_signal, &mut run.stop_signal),
     ] {
         if let Some(text) = change {
             target.clone_from(text);
-            log.push(format!("{instruction} {text}"));
         }
     }
 }
 
-fn set_commands(state: &mut State, changes: &ConfigChanges, log: &mut Vec<String>) {
+fn set_commands(state: &mut State, changes: &ConfigChanges) {
     let run = &mut state.config.config;
     let some = |words: &Vec<String>| (!words.is_empty()).then(|| words.clone());
     if let Some(words) = &changes.entrypoint {
         run.entrypoint = some(words);
-        log.push(format!("ENTRYPOINT {}", words.join(" ")));
     }
     if let Some(words) = &changes.cmd {
         run.cmd = some(words);
-        log.push(format!("CMD {}", words.join(" ")));
     }
     if let Some(words) = &changes.shell {
         run.shell.clone_from(words);
-        log.push(format!("SHELL {}", words.join(" ")));
     }
     for trigger in &changes.on_build {
         match trigger.as_str() {
             "-" => run.on_build.clear(),
             _ => run.on_build.push(trigger.clone()),
         }
-        log.push(format!("ONBUILD {trigger}"));
     }
 }
 
-fn edit_collections(state: &mut State, changes: &ConfigChanges, log: &mut Vec<String>) {
+fn edit_collections(state: &mut State, changes: &ConfigChanges) {
     let config = &mut state.config;
     for edit in &changes.os_features {
         match edit {
@@ -210,39 +195,31 @@ fn edit_collections(state: &mut State, changes: &ConfigChanges, log: &mut Vec<St
             Edit::Set(name, value) => {
                 let value = expand(value.as_deref().unwrap_or_default(), |name| run.env(name));
                 run.set_env(name, &value);
-                log.push(format!("ENV {name}={value}"));
             }
         }
     }
-    edit_set(&mut run.exposed_ports, &changes.ports, "EXPOSE", log);
-    edit_set(&mut run.volumes, &changes.volumes, "VOLUME", log);
-    edit_map(&mut run.labels, &changes.labels, "LABEL", log);
-    edit_map(&mut state.annotations, &changes.annotations, "ANNOTATION", log);
+    edit_set(&mut run.exposed_ports, &changes.ports);
+    edit_set(&mut run.volumes, &changes.volumes);
+    edit_map(&mut run.labels, &changes.labels);
+    edit_map(&mut state.annotations, &changes.annotations);
 }
 
-fn edit_set(set: &mut BTreeMap<String, Empty>, edits: &[Edit], instruction: &str, log: &mut Vec<String>) {
+fn edit_set(set: &mut BTreeMap<String, Empty>, edits: &[Edit]) {
     for edit in edits {
         match edit {
             Edit::Clear => set.clear(),
             Edit::Remove(item) => _ = set.remove(item),
-            Edit::Set(item, _) => {
-                set.insert(item.clone(), Empty {});
-                log.push(format!("{instruction} {item}"));
-            }
+            Edit::Set(item, _) => _ = set.insert(item.clone(), Empty {}),
         }
     }
 }
 
-fn edit_map(map: &mut BTreeMap<String, String>, edits: &[Edit], instruction: &str, log: &mut Vec<String>) {
+fn edit_map(map: &mut BTreeMap<String, String>, edits: &[Edit]) {
     for edit in edits {
         match edit {
             Edit::Clear => map.clear(),
             Edit::Remove(name) => _ = map.remove(name),
-            Edit::Set(name, value) => {
-                let value = value.clone().unwrap_or_default();
-                log.push(format!("{instruction} {name}={value}"));
-                map.insert(name.clone(), value);
-            }
+            Edit::Set(name, value) => _ = map.insert(name.clone(), value.clone().unwrap_or_default()),
         }
     }
 }
@@ -251,13 +228,12 @@ fn edit_map(map: &mut BTreeMap<String, String>, edits: &[Edit], instruction: &st
 const HEALTHCHECK_DEFAULT: i64 = 30_000_000_000;
 const HEALTHCHECK_RETRIES: i64 = 3;
 
-fn set_healthcheck(state: &mut State, changes: &HealthcheckChanges, log: &mut Vec<String>) {
+fn set_healthcheck(state: &mut State, changes: &HealthcheckChanges) {
     if *changes == HealthcheckChanges::default() {
         return;
     }
     if changes.test.as_ref().is_some_and(Vec::is_empty) {
         state.config.config.healthcheck = None;
-        log.push("HEALTHCHECK NONE".into());
         return;
     }
     let check = state.config.config.healthcheck.get_or_insert_with(|| Healthcheck {
@@ -280,7 +256,6 @@ fn set_healthcheck(state: &mut State, changes: &HealthcheckChanges, log: &mut Ve
             *target = number;
         }
     }
-    log.push(format!("HEALTHCHECK {}", check.test.join(" ")));
 }
 
 /// `text` with `$NAME` and `${NAME}` replaced by the values of `lookup`; what is not set is empty.
@@ -342,29 +317,13 @@ mod tests {
             volumes: ["/v", "-"].map(Edit::of_set).to_vec(),
             ..ConfigChanges::default()
         };
-        assert!(configure(&mut state, &changes, None).is_empty());
+        assert!(configure(&mut state, &changes).is_empty());
         let run = &state.config.config;
         assert_eq!(run.env, ["PATH=/bin:1x$"]);
         assert_eq!(run.labels.iter().collect::<Vec<_>>(), [(&"c".to_string(), &String::new())]);
         assert_eq!(run.exposed_ports.keys().collect::<Vec<_>>(), ["81/udp"]);
         assert!(run.volumes.is_empty());
         assert_eq!(state.annotations.keys().collect::<Vec<_>>(), ["z"]);
-        assert!(state.prepended_empty_layers.is_empty());
-    }
-
-    #[test]
-    fn pure_history_tells_each_change() {
-        let mut state = state(Format::Oci);
-        let changes = ConfigChanges {
-            user: Some("1:2".into()),
-            cmd: Some(vec!["foo".into(), "bar".into()]),
-            env: maps(&["A=B"]),
-            ..ConfigChanges::default()
-        };
-        configure(&mut state, &changes, Some(Timestamp::UNIX_EPOCH));
-        let texts: Vec<_> = state.prepended_empty_layers.iter().map(|entry| entry.created_by.as_str()).collect();
-        assert_eq!(texts, ["/bin/sh -c #(nop) USER 1:2", "/bin/sh -c #(nop) CMD foo bar", "/bin/sh -c #(nop) ENV A=B"]);
-        assert!(state.prepended_empty_layers.iter().all(|entry| entry.empty_layer));
     }
 
     #[test]
@@ -372,9 +331,9 @@ mod tests {
         let mut oci = state(Format::Oci);
         let changes =
             ConfigChanges { hostname: Some("h".into()), shell: Some(vec!["sh".into()]), ..Default::default() };
-        assert_eq!(configure(&mut oci, &changes, None), ["hostname", "shell"]);
-        assert!(configure(&mut oci, &changes, None).is_empty());
-        assert!(configure(&mut state(Format::Docker), &changes, None).is_empty());
+        assert_eq!(configure(&mut oci, &changes), ["hostname", "shell"]);
+        assert!(configure(&mut oci, &changes).is_empty());
+        assert!(configure(&mut state(Format::Docker), &changes).is_empty());
     }
 
     #[test]
@@ -383,12 +342,12 @@ mod tests {
         let mut changes = ConfigChanges::default();
         changes.healthcheck.test = Some(vec!["CMD".into(), "x".into()]);
         changes.healthcheck.interval = Some(1);
-        configure(&mut state, &changes, None);
+        configure(&mut state, &changes);
         let check = state.config.config.healthcheck.clone().expect("set");
         assert_eq!((check.interval, check.timeout, check.retries), (1, HEALTHCHECK_DEFAULT, 3));
         changes = ConfigChanges::default();
         changes.healthcheck.test = Some(Vec::new());
-        configure(&mut state, &changes, None);
+        configure(&mut state, &changes);
         assert_eq!(state.config.config.healthcheck, None);
     }
 }

@@ -1,17 +1,54 @@
 //! What may precede the subcommand, named as Buildah names it.
 
+pub mod compression; // --compression-format, …
 pub mod platform; // --platform, --os, --arch, --variant
 pub mod pull; // --pull
+pub mod refused; // flags that are known and refused
 pub mod registry; // --authfile, --creds, --tls-verify, …
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use buildkit_core::transfer::pull::PullPolicy;
-use clap::{Args, Parser};
+use clap::{Args, CommandFactory, FromArgMatches, Parser};
 use oci::Format;
 
 use crate::commands::Command;
+use crate::complete::with_completers;
+use crate::session::BUILDAH_VERSION;
+use refused::with_refused;
+
+/// The command line: all commands, what completes their arguments, and the flags that are refused.
+pub fn command(called_as_buildah: bool) -> clap::Command {
+    let command = with_completers(with_refused(Cli::command()));
+    match called_as_buildah {
+        false => command,
+        true => command.name("buildah").bin_name("buildah").version(buildah_version()),
+    }
+}
+
+/// What `buildah --version` says behind the name.
+fn buildah_version() -> String {
+    let (image_spec, runtime_spec) = (IMAGE_SPEC, RUNTIME_SPEC);
+    format!(
+        "{BUILDAH_VERSION} (image-spec {image_spec}, runtime-spec {runtime_spec}, gabion {})",
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
+/// Version of the OCI image specification that gabion writes.
+pub const IMAGE_SPEC: &str = "1.1.1";
+/// Version of the OCI runtime specification that gabion writes.
+pub const RUNTIME_SPEC: &str = "1.0.2";
+
+impl Cli {
+    /// Parses the arguments of this process.
+    pub fn of_process(called_as_buildah: bool) -> Result<Cli, clap::Error> {
+        let mut command = command(called_as_buildah);
+        let matches = command.try_get_matches_from_mut(std::env::args_os())?;
+        Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+    }
+}
 
 /// Build container images step by step or from a Dockerfile, without a daemon
 #[derive(Parser)]
@@ -26,35 +63,65 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// Options of every subcommand.
+/// Options of every subcommand, before or behind its name.
 #[derive(Args)]
+#[command(next_help_heading = "Global options")]
 pub struct GlobalArgs {
+    /// How cgroups of commands are made: cgroupfs
+    #[arg(long, global = true, value_name = "NAME", value_parser = parse_cgroup_manager)]
+    pub cgroup_manager: Option<CgroupManager>,
+    /// The same as --log-level=debug
+    #[arg(long, hide = true)]
+    debug: bool,
     /// Directory of the store's images, layers and containers [default: storage.conf's graphroot]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR")]
     pub root: Option<PathBuf>,
     /// Directory of the store's state that a reboot ends [default: storage.conf's runroot]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR")]
     pub runroot: Option<PathBuf>,
+    /// File with the aliases of short names that were chosen by hand [default: in ~/.cache/containers]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub short_name_alias_conf: Option<PathBuf>,
     /// Storage driver; only overlay is supported
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, global = true, value_name = "NAME")]
     pub storage_driver: Option<String>,
     /// Storage driver option, such as overlay.mountopt=nodev (may be repeated; replaces those of storage.conf)
-    #[arg(long, value_name = "KEY=VALUE")]
+    #[arg(long, global = true, value_name = "KEY=VALUE")]
     pub storage_opt: Vec<String>,
     /// Registries configuration file
-    #[arg(long, value_name = "FILE", env = "CONTAINERS_REGISTRIES_CONF", hide_env = true)]
+    #[arg(long, global = true, value_name = "FILE", env = "CONTAINERS_REGISTRIES_CONF", hide_env = true)]
     pub registries_conf: Option<PathBuf>,
     /// Directory of registries configuration drop-ins
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR")]
     pub registries_conf_dir: Option<PathBuf>,
     /// Least severe messages to show: error, warn, info or debug
-    #[arg(long, value_name = "LEVEL", default_value = "warn")]
-    pub log_level: LogLevel,
+    #[arg(long, global = true, value_name = "LEVEL", default_value = "warn")]
+    log_level: LogLevel,
+}
+
+impl GlobalArgs {
+    /// Least severe messages to show.
+    pub fn log_level(&self) -> LogLevel {
+        if self.debug { LogLevel::Debug } else { self.log_level }
+    }
+}
+
+/// How cgroups are made.
+#[derive(Clone, Copy, Debug)]
+pub struct CgroupManager;
+
+fn parse_cgroup_manager(text: &str) -> Result<CgroupManager, String> {
+    match text {
+        "cgroupfs" => Ok(CgroupManager),
+        "systemd" => Err("cgroups are made without systemd: expected cgroupfs".to_owned()),
+        _ => Err("expected cgroupfs".to_owned()),
+    }
 }
 
 /// How much a command says of what it does, most severe first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum LogLevel {
+    #[value(aliases = ["fatal", "panic"])]
     Error,
     #[value(alias = "warning")]
     Warn,

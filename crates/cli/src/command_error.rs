@@ -2,9 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::CommandFactory;
-
-use crate::args::Cli;
+use crate::args;
 
 /// Exit code of gabion's own failures, as Buildah's.
 pub const FAILURE: u8 = 125;
@@ -69,7 +67,7 @@ pub fn for_each<T>(
 }
 
 /// Prints what the argument parser says: help and version to stdout, an error as one line.
-pub fn report_usage(error: &clap::Error) -> ExitCode {
+pub fn report_usage(error: &clap::Error, called_as_buildah: bool) -> ExitCode {
     use clap::error::ErrorKind;
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
@@ -77,7 +75,7 @@ pub fn report_usage(error: &clap::Error) -> ExitCode {
             ExitCode::SUCCESS
         }
         // Buildah, too, introduces itself to whoever asks for nothing.
-        ErrorKind::MissingSubcommand => match Cli::command().print_help() {
+        ErrorKind::MissingSubcommand => match args::command(called_as_buildah).print_help() {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => CommandError::from(error).report(),
         },

@@ -5,6 +5,7 @@
 mod args; // what precedes the subcommand
 mod command_error; // one line, an optional hint, an exit code
 mod commands; // a file per subcommand
+mod complete; // what shells may complete arguments with
 mod ignore_file; // what stays out of copies and builds
 mod output; // what several commands print alike
 mod session; // the store and the environment a command works with
@@ -14,20 +15,20 @@ mod template; // --format
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(command_error::report_fault));
     std::panic::catch_unwind(run).unwrap_or(ExitCode::from(command_error::FAILURE))
 }
 
 fn run() -> ExitCode {
-    match args::Cli::try_parse() {
-        Ok(cli) => match commands::run(cli.command, &session::Session::new(cli.global, called_as_buildah())) {
+    let called_as_buildah = called_as_buildah();
+    complete::answer_shell(called_as_buildah);
+    match args::Cli::of_process(called_as_buildah) {
+        Ok(cli) => match commands::run(cli.command, &session::Session::new(cli.global, called_as_buildah)) {
             Ok(code) => code,
             Err(error) => error.report(),
         },
-        Err(error) => command_error::report_usage(&error),
+        Err(error) => command_error::report_usage(&error, called_as_buildah),
     }
 }
 

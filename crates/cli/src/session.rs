@@ -105,21 +105,36 @@ impl Session {
 
     /// The times of what is written: `flag` (seconds) sets all, SOURCE_DATE_EPOCH those that are later.
     pub fn times(&self, flag: Option<i64>) -> Result<Times, CommandError> {
+        self.times_with(flag, None, None)
+    }
+
+    /// The times of what is written: `set` (seconds) is everything's; `epoch`, or else
+    /// SOURCE_DATE_EPOCH, is the image's and, with `rewrite`, that of files which are later.
+    /// Without a word on `rewrite` files are rewritten, but not by what is called Buildah.
+    pub fn times_with(
+        &self,
+        set: Option<i64>,
+        epoch: Option<i64>,
+        rewrite: Option<bool>,
+    ) -> Result<Times, CommandError> {
         let date = |source: &str, seconds: i64| {
             Timestamp::from_second(seconds).map_err(|_| {
                 CommandError::new(format!("invalid {source} {seconds}: expected seconds since 1970 of a possible date"))
             })
         };
-        match (flag, self.env("SOURCE_DATE_EPOCH")) {
-            (Some(seconds), _) => Ok(Times::Set(date("--timestamp", seconds)?)),
-            (None, Some(text)) => {
+        let time = match (set, epoch, self.env("SOURCE_DATE_EPOCH")) {
+            (Some(seconds), _, _) => return Ok(Times::Set(date("--timestamp", seconds)?)),
+            (None, Some(seconds), _) => date("--source-date-epoch", seconds)?,
+            (None, None, Some(text)) => {
                 let seconds = text.parse().map_err(|_| {
                     CommandError::new(format!("invalid SOURCE_DATE_EPOCH {text:?}: expected seconds since 1970"))
                 })?;
-                Ok(Times::Clamp(date("SOURCE_DATE_EPOCH", seconds)?))
+                date("SOURCE_DATE_EPOCH", seconds)?
             }
-            (None, None) => Ok(Times::Now),
-        }
+            (None, None, None) => return Ok(Times::Now),
+        };
+        let rewrite = rewrite.unwrap_or(!self.called_as_buildah);
+        Ok(if rewrite { Times::Clamp(time) } else { Times::Image(time) })
     }
 
     /// Writes the small file that a flag such as `--iidfile` asks for.

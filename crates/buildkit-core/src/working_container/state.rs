@@ -154,7 +154,9 @@ pub fn default_options() -> Map<String, Value> {
         "ConfigureNetwork": 0,
         "CNIPluginPath": "",
         "CNIConfigDir": "",
-        "IDMappingOptions": {"HostUIDMapping": true, "HostGIDMapping": true, "UIDMap": [], "GIDMap": []},
+        "IDMappingOptions": {"HostUIDMapping": true, "HostGIDMapping": true, "UIDMap": [], "GIDMap": [], "AutoUserNs": false,
+            "AutoUserNsOpts": {"Size": 0, "InitialSize": 0, "PasswdFile": "", "GroupFile": "",
+                "AdditionalUIDMappings": null, "AdditionalGIDMappings": null}},
         "Capabilities": [
             "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_NET_BIND_SERVICE",
             "CAP_SETFCAP", "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID", "CAP_SYS_CHROOT",

@@ -3,15 +3,21 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use buildkit_core::commit::{Afterwards, CommitOptions, Layers, commit};
+use buildkit_core::change;
+use buildkit_core::commit::{Afterwards, CommitOptions, Committed, Layers, Times, commit};
 use buildkit_core::destination::{Destination, commit_elsewhere};
-use buildkit_core::transfer::PushOptions;
-use buildkit_core::working_container::WorkingContainer;
-use oci::Format;
+use buildkit_core::transfer::{CopyOptions, PushOptions};
+use buildkit_core::working_container::{State, WorkingContainer};
+use jiff::Timestamp;
+use oci::config::RunConfig;
+use oci::{Format, ImageConfig};
+use serde_json::json;
 
+use crate::args::compression::CompressionArgs;
 use crate::args::parse_format;
 use crate::args::registry::RegistryArgs;
 use crate::command_error::CommandError;
+use crate::output::indented;
 use crate::session::{Progress, Session};
 
 /// Make an image from a working container
@@ -20,34 +26,65 @@ use crate::session::{Progress, Session};
 /// or oci:directory:tag; without it the image has no name.
 #[derive(clap::Args)]
 pub struct Args {
+    /// Annotation of the image's manifest
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_pair)]
+    annotation: Vec<(String, String)>,
+    /// Change the image's config by a Dockerfile instruction, such as "CMD /app"; the container's config stays
+    #[arg(short, long, value_name = "INSTRUCTION")]
+    change: Vec<String>,
+    /// JSON file whose members replace or join those of the image's config; the container's config stays
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Add an annotation that says when the image was made [default: false, but true for buildah]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    created_annotation: Option<bool>,
     /// Format of the image: oci or docker [default: that of `gabion from`]
-    #[arg(short, long, value_name = "FORMAT", value_parser = parse_format)]
+    #[arg(short, long, value_name = "FORMAT", env = "BUILDAH_FORMAT", hide_env = true, value_parser = parse_format)]
     format: Option<Format>,
-    /// Label the image with gabion's version
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
-          default_value_t = true, action = clap::ArgAction::Set)]
-    identity_label: bool,
+    /// Label the image with gabion's version [default: true, unless times are given]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    identity_label: Option<bool>,
     /// File to write the image's ID to
     #[arg(long, value_name = "FILE")]
     iidfile: Option<PathBuf>,
+    /// File to write the image's digests to, as JSON
+    #[arg(long, value_name = "FILE")]
+    metadata_file: Option<PathBuf>,
     /// Leave the history out of the image
     #[arg(long)]
     omit_history: bool,
+    /// The same as --timestamp=0
+    #[arg(long, hide = true, conflicts_with_all = ["timestamp", "reference_time", "source_date_epoch"])]
+    omit_timestamp: bool,
     /// Do not tell of the progress
     #[arg(short, long)]
     quiet: bool,
+    /// The same as --timestamp with the time of this file
+    #[arg(long, hide = true, value_name = "FILE", conflicts_with_all = ["timestamp", "source_date_epoch"])]
+    reference_time: Option<PathBuf>,
+    /// Give no file of the new layer a later time than --source-date-epoch [default: true, but false for buildah]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    rewrite_timestamp: Option<bool>,
     /// Remove the container afterwards
     #[arg(long)]
     rm: bool,
+    /// Time of the image, in seconds since 1970 [default: the variable SOURCE_DATE_EPOCH, or else now]
+    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true, conflicts_with = "timestamp")]
+    source_date_epoch: Option<i64>,
     /// Make one layer of everything, the base image's included
     #[arg(long)]
     squash: bool,
     /// Time of the image and of every file in its new layer, in seconds since 1970
     #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
     timestamp: Option<i64>,
+    /// Annotation of the base image to leave out
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    unsetannotation: Vec<String>,
     /// Environment variable to leave out of the image
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
     unsetenv: Vec<String>,
+    #[command(flatten)]
+    compression: CompressionArgs,
     #[command(flatten)]
     registry: RegistryArgs,
     /// Name or ID of the working container
@@ -57,35 +94,134 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
+    let destination = args.image.as_deref().map(Destination::parse).transpose()?;
+    // Buildah sends layers to registries as they are, unless it is told otherwise.
+    let compression = args.compression.resolve(!session.called_as_buildah()).map_err(CommandError::new)?;
+    let times = times(args, session)?;
     let store = session.store()?;
     let events = session.events(Progress::from_quiet(args.quiet));
-    let destination = args.image.as_deref().map(Destination::parse).transpose()?;
     let container = WorkingContainer::open(&store, &args.container)?;
+    let labels = args.identity_label.unwrap_or(times == Times::Now);
     let mut options = CommitOptions {
         names: Vec::new(),
-        format: args.format,
+        format: args.format.or(session.called_as_buildah().then_some(Format::Oci)),
         layers: if args.squash { Layers::Squash } else { Layers::Append },
-        times: session.times(args.timestamp)?,
+        times,
         afterwards: if args.rm { Afterwards::Remove } else { Afterwards::Keep },
         omit_history: args.omit_history,
         unset_env: args.unsetenv.clone(),
-        identity_label: args.identity_label.then(|| session.identity_label()),
-        stubs: Vec::new(),
+        config: changed_config(args, container.state())?,
+        annotations: args.annotation.clone(),
+        unset_annotations: args.unsetannotation.clone(),
+        created_annotation: args.created_annotation.unwrap_or(session.called_as_buildah()),
+        identity_label: labels.then(|| session.identity_label()),
+        ..CommitOptions::default()
     };
-    let committed = match destination {
+    let committed = match &destination {
         Some(Destination::Elsewhere(location)) => {
             let remotes = session.remotes(&args.registry)?;
-            commit_elsewhere(container, &options, &location, &remotes, &PushOptions::default(), &events)?
+            let push_options = PushOptions { copy: CopyOptions { format: None, compression } };
+            commit_elsewhere(container, &options, location, &remotes, &push_options, &events)?
         }
         Some(Destination::Store(name)) => {
-            options.names.push(name);
+            options.names.push(name.clone());
             commit(container, &options, &events)?
         }
         None => commit(container, &options, &events)?,
     };
+    if let Some(file) = &args.metadata_file {
+        session.write_file(file, &metadata(&committed, destination.as_ref())?)?;
+    }
     match &args.iidfile {
         Some(file) => session.write_file(file, &format!("sha256:{}", committed.image_id))?,
         None => println!("{}", committed.image_id),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn times(args: &Args, session: &Session) -> Result<Times, CommandError> {
+    let of_file = |path: &PathBuf| {
+        let modified = std::fs::metadata(path).and_then(|metadata| metadata.modified());
+        let modified = modified.and_then(|time| Timestamp::try_from(time).map_err(std::io::Error::other));
+        modified.map_err(|error| CommandError::new(format!("invalid --reference-time {:?}: {error}", path.display())))
+    };
+    match &args.reference_time {
+        Some(path) => Ok(Times::Set(of_file(path)?)),
+        None if args.omit_timestamp => Ok(Times::Set(Timestamp::UNIX_EPOCH)),
+        None => session.times_with(args.timestamp, args.source_date_epoch, args.rewrite_timestamp),
+    }
+}
+
+/// The config of the image, if it is not the container's.
+fn changed_config(args: &Args, state: &State) -> Result<Option<ImageConfig>, CommandError> {
+    if args.change.is_empty() && args.config.is_none() {
+        return Ok(None);
+    }
+    let mut config = state.config.clone();
+    if let Some(path) = &args.config {
+        let invalid = |reason: String| CommandError::new(format!("invalid --config {}: {reason}", path.display()));
+        let bytes = std::fs::read(path).map_err(|error| invalid(error.to_string()))?;
+        let given: RunConfig = serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
+        override_config(&mut config.config, given);
+    }
+    Ok(Some(change::apply(config, &args.change)?))
+}
+
+/// What is set in `given` replaces the same in `config`; lists of names are joined.
+fn override_config(config: &mut RunConfig, given: RunConfig) {
+    for (text, new) in [
+        (&mut config.hostname, given.hostname),
+        (&mut config.domainname, given.domainname),
+        (&mut config.user, given.user),
+        (&mut config.working_dir, given.working_dir),
+        (&mut config.stop_signal, given.stop_signal),
+    ] {
+        if !new.is_empty() {
+            *text = new;
+        }
+    }
+    for entry in &given.env {
+        let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
+        config.set_env(name, value);
+    }
+    config.exposed_ports.extend(given.exposed_ports);
+    config.volumes.extend(given.volumes);
+    config.labels.extend(given.labels);
+    if given.entrypoint.is_some() {
+        // The arguments belonged to the entrypoint that was.
+        config.cmd = None;
+        config.entrypoint = given.entrypoint;
+    }
+    config.cmd = given.cmd.or(config.cmd.take());
+    config.healthcheck = given.healthcheck.or(config.healthcheck.take());
+    for (list, new) in [(&mut config.on_build, given.on_build), (&mut config.shell, given.shell)] {
+        if !new.is_empty() {
+            *list = new;
+        }
+    }
+}
+
+/// What `--metadata-file` holds: the digests under BuildKit's names.
+fn metadata(committed: &Committed, destination: Option<&Destination>) -> Result<String, CommandError> {
+    let digest = committed.manifest.digest();
+    let mut value = json!({
+        "containerimage.config.digest": format!("sha256:{}", committed.image_id),
+        "containerimage.descriptor": {
+            "mediaType": committed.manifest.format().manifest(),
+            "digest": digest,
+            "size": committed.manifest.bytes().len(),
+        },
+        "containerimage.digest": digest,
+    });
+    if let Some(Destination::Store(name)) = destination {
+        value["image.name"] = name.to_string().into();
+    }
+    indented(&value)
+}
+
+fn parse_pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("expected NAME=VALUE".to_owned()),
+    }
 }

@@ -10,14 +10,16 @@ use clap_complete::Shell;
 use crate::args::Cli;
 use crate::command_error::CommandError;
 
-/// Print a script that makes a shell complete gabion's commands and flags
+/// Print a script that makes a shell complete gabion's commands, flags, and names of containers, images and stages
 #[derive(clap::Args)]
 pub struct Args {
+    /// The shell
     shell: Shell,
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
-    clap_complete::generate(args.shell, &mut Cli::command(), "gabion", &mut io::stdout());
+    crate::complete::write_script(&args.shell.to_string(), &mut io::stdout())
+        .map_err(|error| CommandError::new(format!("writing the script: {error}")))?;
     Ok(ExitCode::SUCCESS)
 }
 

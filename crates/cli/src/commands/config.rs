@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use buildkit_core::configure::{ConfigChanges, Edit, HealthcheckChanges, configure};
 use buildkit_core::working_container::WorkingContainer;
 use jiff::Timestamp;
+use oci::History;
 
 use crate::args::parse_duration;
 use crate::command_error::CommandError;
@@ -86,7 +87,7 @@ pub struct Args {
     #[arg(long, value_name = "VERSION")]
     os_version: Option<String>,
     /// Port that containers listen on, such as 80 or 53/udp
-    #[arg(short, long, value_name = "PORT", allow_hyphen_values = true)]
+    #[arg(short, long, value_name = "PORT", value_delimiter = ',', allow_hyphen_values = true)]
     port: Vec<String>,
     /// Shell of the shell form, in words (Docker format only)
     #[arg(long, value_name = "COMMAND")]
@@ -95,10 +96,10 @@ pub struct Args {
     #[arg(long, value_name = "SIGNAL")]
     stop_signal: Option<String>,
     /// Annotation to remove
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
     unsetannotation: Vec<String>,
     /// Label to remove
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
     unsetlabel: Vec<String>,
     /// User of containers' command: name or number, with a group after a colon
     #[arg(short, long)]
@@ -107,7 +108,7 @@ pub struct Args {
     #[arg(long)]
     variant: Option<String>,
     /// Path of a volume
-    #[arg(short, long, value_name = "PATH", allow_hyphen_values = true)]
+    #[arg(short, long, value_name = "PATH", value_delimiter = ',', allow_hyphen_values = true)]
     volume: Vec<String>,
     /// Directory that containers' command starts in
     #[arg(long, value_name = "DIR")]
@@ -120,9 +121,18 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     let changes = changes(args, session)?;
     let store = session.store()?;
     let mut container = WorkingContainer::open(&store, &args.container)?;
-    let history = args.add_history.then(Timestamp::now);
     let old_cmd = container.state().config.config.cmd.clone();
-    let lost = configure(container.state_mut(), &changes, history);
+    let lost = configure(container.state_mut(), &changes);
+    if args.add_history {
+        let created = Some(Timestamp::now());
+        let entry = |text| History {
+            created,
+            created_by: format!("/bin/sh -c #(nop) {text}"),
+            empty_layer: true,
+            ..History::default()
+        };
+        container.state_mut().prepended_empty_layers.extend(history_texts(args).into_iter().map(entry));
+    }
     container.save()?;
     if let (Some(entrypoint), Some(cmd), None) = (&changes.entrypoint, old_cmd, &args.cmd) {
         let fate = match entrypoint.as_slice() {
@@ -143,6 +153,62 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
         ));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the history tells of the changes, in Buildah's words and order: one entry for each flag
+/// that a Dockerfile has an instruction for, with the text as it was given.
+fn history_texts(args: &Args) -> Vec<String> {
+    let one = |instruction: &str, text: &Option<String>| text.as_ref().map(|text| format!("{instruction} {text}"));
+    let all =
+        |instruction: &str, texts: &[String]| (!texts.is_empty()).then(|| format!("{instruction} {}", texts.join(" ")));
+    let each = |instruction: &str, texts: &[String]| {
+        texts.iter().map(|text| format!("{instruction} {text}")).collect::<Vec<_>>()
+    };
+    let mut entries: Vec<String> = [
+        one("USER", &args.user),
+        one("SHELL", &args.shell),
+        one("STOPSIGNAL", &args.stop_signal),
+        all("EXPOSE", &args.port),
+        all("ENV", &args.env),
+        one("ENTRYPOINT", &args.entrypoint),
+        one("CMD", &args.cmd),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    entries.extend(each("VOLUME", &args.volume));
+    entries.extend(healthcheck_text(args));
+    entries.extend(all("LABEL", &args.label));
+    entries.extend(one("WORKDIR", &args.workingdir));
+    entries.extend(each("ONBUILD", &args.onbuild));
+    entries
+}
+
+fn healthcheck_text(args: &Args) -> Option<String> {
+    let flag = |name: &str, nanoseconds: Option<i64>| {
+        nanoseconds.map(|nanoseconds| format!("--{name}={} ", go_duration(nanoseconds)))
+    };
+    let flags = [
+        flag("interval", args.healthcheck_interval),
+        args.healthcheck_retries.map(|retries| format!("--retries={retries} ")),
+        flag("start-period", args.healthcheck_start_period),
+        flag("start-interval", args.healthcheck_start_interval),
+        flag("timeout", args.healthcheck_timeout),
+    ];
+    let flags: String = flags.into_iter().flatten().collect();
+    match args.healthcheck.as_deref() {
+        None if flags.is_empty() => None,
+        Some(text) if text.trim().is_empty() => Some("HEALTHCHECK NONE".to_owned()),
+        text => Some(format!("HEALTHCHECK {flags}{}", text.unwrap_or_default())),
+    }
+}
+
+/// Nanoseconds in Go's notation, in the largest unit that holds them whole.
+fn go_duration(nanoseconds: i64) -> String {
+    let units =
+        [("h", 3_600_000_000_000), ("m", 60_000_000_000), ("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1000)];
+    let whole = units.iter().find(|(_, unit)| nanoseconds != 0 && nanoseconds % unit == 0);
+    whole.map_or_else(|| format!("{nanoseconds}ns"), |(name, unit)| format!("{}{name}", nanoseconds / unit))
 }
 
 fn changes(args: &Args, session: &Session) -> Result<ConfigChanges, CommandError> {
@@ -214,4 +280,18 @@ fn entrypoint(text: &str) -> Vec<String> {
 fn duration(text: &str) -> Result<i64, String> {
     let duration = parse_duration(text)?;
     i64::try_from(duration.as_nanos()).map_err(|_| "expected a shorter time".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::go_duration;
+
+    #[test]
+    fn pure_durations_are_written_as_go_does() {
+        for (nanoseconds, expected) in
+            [(30_000_000_000, "30s"), (90_000_000_000, "90s"), (60_000_000_000, "1m"), (1500, "1500ns"), (0, "0ns")]
+        {
+            assert_eq!(go_duration(nanoseconds), expected);
+        }
+    }
 }

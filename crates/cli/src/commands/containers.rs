@@ -1,12 +1,14 @@
 //! `gabion containers`
 
+use std::collections::HashSet;
 use std::process::ExitCode;
 
+use oci::ContainerId;
 use serde_json::{Value, json};
 use store::Store;
 
 use crate::command_error::CommandError;
-use crate::output::indented;
+use crate::output::{indented, list_or_null};
 use crate::session::Session;
 use crate::tabular::print_rows;
 
@@ -18,7 +20,7 @@ pub struct Args {
     #[arg(short, long)]
     all: bool,
     /// List only those that match: id=, name= or ancestor=
-    #[arg(short, long, value_name = "FILTER")]
+    #[arg(short, long, value_name = "FILTER", value_delimiter = ',')]
     filter: Vec<String>,
     /// Print each with this Go template
     #[arg(long, value_name = "TEMPLATE", conflicts_with_all = ["json", "quiet"])]
@@ -55,7 +57,8 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
         .filter(|row| filters.iter().all(|filter| filter.accepts(row)))
         .collect();
     if args.json {
-        println!("{}", indented(&rows.iter().map(Row::to_json).collect::<Value>())?);
+        let list: Vec<Value> = rows.iter().map(Row::to_json).collect();
+        println!("{}", indented(&list_or_null(list))?);
     } else if let Some(format) = &args.format {
         let heading = json!({
             "ContainerID": "CONTAINER ID", "Builder": "BUILDER", "ImageID": "IMAGE ID",
@@ -69,20 +72,18 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
 }
 
 fn rows(store: &Store, session: &Session) -> Result<Vec<Row>, CommandError> {
-    let mut working = session.working_containers(store)?;
+    let working: HashSet<ContainerId> =
+        session.working_containers(store)?.iter().map(|container| container.id().clone()).collect();
     let images = store.images()?;
     let rows = store.containers()?.into_iter().map(|record| {
-        let state = working.iter().position(|container| container.id() == &record.id).map(|at| working.swap_remove(at));
-        let image_name = match (&record.image, &state) {
-            (_, Some(container)) if !container.state().image.is_empty() => container.state().image.clone(),
-            (None, _) => "scratch".to_owned(),
-            (Some(id), _) => {
-                images.iter().find(|i| &i.id == id).and_then(|i| i.names.first().cloned()).unwrap_or_default()
-            }
+        let image_name = match &record.image {
+            None => "scratch".to_owned(),
+            // The name that the image has now.
+            Some(id) => images.iter().find(|i| &i.id == id).and_then(|i| i.names.first().cloned()).unwrap_or_default(),
         };
         Row {
+            is_working: working.contains(&record.id),
             id: record.id.to_string(),
-            is_working: state.is_some(),
             image_id: record.image.map(|id| id.to_string()).unwrap_or_default(),
             image_name,
             name: record.names.first().cloned().unwrap_or_default(),
@@ -106,7 +107,11 @@ fn print_table(rows: &[Row], args: &Args) {
     for row in rows {
         let mark = if row.is_working { "*" } else { "" };
         let (id, image_id) = (shown(&row.id), shown(&row.image_id));
-        println!("{id:<width$}{gap}{mark:^7}  {image_id:<width$} {:<32} {}", row.image_name, row.name);
+        let image_name: String = match args.notruncate {
+            true => row.image_name.clone(),
+            false => row.image_name.chars().take(32).collect(),
+        };
+        println!("{id:<width$}{gap}{mark:^7}  {image_id:<width$} {image_name:<32} {}", row.name);
     }
 }
 
@@ -143,6 +148,16 @@ struct Filter {
     value: String,
 }
 
+/// Whether `name` ends in `end`: in its repository, and has the same tag if `end` has one.
+fn names_end_with(name: &str, end: &str) -> bool {
+    let split = |text: &str| match text.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => (repository.to_owned(), Some(tag.to_owned())),
+        _ => (text.to_owned(), None),
+    };
+    let ((repository, tag), (wanted, wanted_tag)) = (split(name), split(end));
+    repository.ends_with(&wanted) && (wanted_tag.is_none() || wanted_tag == tag)
+}
+
 enum FilterKey {
     Id,
     Name,
@@ -166,7 +181,9 @@ impl Filter {
         match self.key {
             FilterKey::Id => row.id.starts_with(&self.value),
             FilterKey::Name => row.name.contains(&self.value),
-            FilterKey::Ancestor => row.image_name.contains(&self.value) || row.image_id.starts_with(&self.value),
+            FilterKey::Ancestor => {
+                row.image_id.starts_with(&self.value) || names_end_with(&row.image_name, &self.value)
+            }
         }
     }
 }

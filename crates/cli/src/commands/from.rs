@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use buildkit_core::transfer::pull::{PullOptions, resolve_or_pull};
 use buildkit_core::working_container::{FromOptions, WorkingContainer};
+use jiff::Timestamp;
 use oci::Format;
 
 use crate::args::parse_format;
@@ -54,7 +55,12 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
         }
     };
     let options = FromOptions { name: args.name.clone(), format: args.format, platform };
-    let container = WorkingContainer::from(&store, image.as_ref(), &options)?;
+    let mut container = WorkingContainer::from(&store, image.as_ref(), &options)?;
+    // Not needed here, but Buildah's inspect shows them.
+    let config = &mut container.state_mut().config;
+    config.created.get_or_insert_with(Timestamp::now);
+    config.container_config.get_or_insert_with(|| config.config.clone());
+    container.save()?;
     if let Some(file) = &args.cidfile {
         session.write_file(file, container.id().as_str())?;
     }

@@ -8,9 +8,8 @@ use serde_json::{Map, Value, json};
 use store::Store;
 
 use crate::command_error::CommandError;
-use crate::output::indented;
+use crate::output::{print_one, template_of};
 use crate::session::Session;
-use crate::template::Template;
 
 /// Show the host and the store as gabion sees them
 #[derive(clap::Args)]
@@ -24,7 +23,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
-    let template = args.format.as_deref().map(Template::parse).transpose()?;
+    let template = template_of(args.format.as_deref())?;
     let store = session.store()?;
     let mut info = Map::new();
     if args.debug {
@@ -33,10 +32,7 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     info.insert("host".into(), host());
     info.insert("store".into(), describe(&store)?);
     let info = Value::Object(info);
-    match template {
-        Some(template) => println!("{}", template.render(&info)?),
-        None => println!("{}", indented(&info)?),
-    }
+    print_one(&info, template.as_ref())?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -8,9 +8,8 @@ use serde_json::Value;
 use store::Store;
 
 use crate::command_error::CommandError;
-use crate::output::indented;
+use crate::output::{print_one, template_of};
 use crate::session::Session;
-use crate::template::Template;
 
 /// Show what is known of a working container or an image
 #[derive(clap::Args)]
@@ -32,7 +31,7 @@ enum Kind {
 }
 
 pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
-    let template = args.format.as_deref().map(Template::parse).transpose()?;
+    let template = template_of(args.format.as_deref())?;
     let store = session.store()?;
     let value = match args.kind {
         Some(Kind::Image) => image(&store, &args.name)?,
@@ -44,10 +43,7 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
             Err(error) => return Err(error.into()),
         },
     };
-    match template {
-        Some(template) => println!("{}", template.render(&value)?),
-        None => println!("{}", indented(&value)?),
-    }
+    print_one(&value, template.as_ref())?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -15,6 +15,7 @@ mod config;
 mod containers;
 mod copy;
 mod from;
+mod help;
 mod history;
 mod images;
 mod info;
@@ -41,6 +42,7 @@ pub enum Command {
     Containers(containers::Args),
     Copy(copy::Args),
     From(from::Args),
+    Help(help::Args),
     History(history::Args),
     Images(images::Args),
     Info(info::Args),
@@ -71,6 +73,7 @@ pub fn run(command: Command, session: &Session) -> Result<ExitCode, CommandError
         Command::Containers(args) => containers::run(&args, session),
         Command::Copy(args) => copy::run(&args, session),
         Command::From(args) => from::run(&args, session),
+        Command::Help(args) => help::run(&args, session),
         Command::History(args) => history::run(&args, session),
         Command::Images(args) => images::run(&args, session),
         Command::Info(args) => info::run(&args, session),

@@ -3,11 +3,11 @@
 use std::process::ExitCode;
 
 use buildkit_core::working_container::WorkingContainer;
-use serde_json::{Value, json};
+use serde_json::json;
 use store::Store;
 
 use crate::command_error::{CommandError, for_each};
-use crate::output::indented;
+use crate::output::{indented, list_or_null};
 use crate::session::Session;
 
 /// Mount working containers and print where; without arguments, list those that are mounted
@@ -37,8 +37,13 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
         }),
     };
     if args.json {
-        let rows = mounted.iter().map(|(name, path)| json!({"container": name, "mountPoint": path}));
-        println!("{}", indented(&rows.collect::<Value>())?);
+        // Who names one container knows it already.
+        let with_name = args.container.len() != 1;
+        let rows = mounted.iter().map(|(name, path)| match with_name {
+            true => json!({"container": name, "mountPoint": path}),
+            false => json!({"mountPoint": path}),
+        });
+        println!("{}", indented(&list_or_null(rows.collect()))?);
     } else if args.container.len() == 1 {
         mounted.iter().for_each(|(_, path)| println!("{path}"));
     } else {

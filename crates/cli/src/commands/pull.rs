@@ -26,6 +26,9 @@ pub struct Args {
     /// Do not tell of the progress
     #[arg(short, long)]
     quiet: bool,
+    /// Leave signatures behind, as is always done
+    #[arg(long, hide = true)]
+    remove_signatures: bool,
     #[command(flatten)]
     platform: PlatformArgs,
     #[command(flatten)]

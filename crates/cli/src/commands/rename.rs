@@ -18,6 +18,10 @@ pub struct Args {
 
 pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     let store = session.store()?;
-    WorkingContainer::open(&store, &args.container)?.rename(&args.name)?;
+    let mut container = WorkingContainer::open(&store, &args.container)?;
+    if container.name() == args.name {
+        return Err(CommandError::new(format!("{:?} is the container's name already", args.name)));
+    }
+    container.rename(&args.name)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -32,7 +32,7 @@ impl Session {
                 https: self.either_case("https_proxy"),
                 none: self.either_case("no_proxy"),
             },
-            notices: Some(Arc::new(notice(self.global().log_level))),
+            notices: Some(Arc::new(notice(self.global().log_level()))),
             ..ClientOptions::default()
         };
         Ok(Remotes::new(client, self.registries_files()))
@@ -83,6 +83,7 @@ impl Session {
             }
         };
         let aliases = match self.env("XDG_CACHE_HOME") {
+            _ if global.short_name_alias_conf.is_some() => global.short_name_alias_conf.clone(),
             Some(dir) => Some(PathBuf::from(dir).join("containers/short-name-aliases.conf")),
             None => self.home_file(".cache/containers/short-name-aliases.conf"),
         };
