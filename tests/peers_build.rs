@@ -35,7 +35,7 @@ fn files(image: &Image) -> BTreeMap<String, String> {
     files
         .iter()
         .filter(|(path, _)| !stubs.contains(&path.as_str()))
-        .map(|(path, file)| (path.clone(), describe(file)))
+        .map(|(path, seen)| (path.clone(), describe(&seen.file)))
         .collect()
 }
 

@@ -111,7 +111,8 @@ pub fn write_layout(dir: &Path, tag: &str, layers: &[Vec<u8>], gzip: bool, run_c
     fs::write(dir.join("oci-layout"), r#"{"imageLayoutVersion": "1.0.0"}"#).expect("write the layout file");
 }
 
-fn compress(bytes: &[u8]) -> Vec<u8> {
+/// `bytes` as gzip.
+pub fn compress(bytes: &[u8]) -> Vec<u8> {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
     gzip.write_all(bytes).expect("compress");
     gzip.finish().expect("compress")
@@ -142,7 +143,7 @@ mod tests {
     fn tree_base_image_is_valid() {
         let image = crate::validate::oci_layout(super::layout(), "latest");
         let files = image.files();
-        assert_eq!(files["bin/sh"].link, "busybox");
-        assert_eq!(files["tmp"].mode, 0o1777);
+        assert_eq!(files["bin/sh"].file.link, "busybox");
+        assert_eq!(files["tmp"].file.mode, 0o1777);
     }
 }

@@ -6,6 +6,8 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a fixture that cannot work ends the test")]
 
 pub mod base_image; // a tiny image of the host's busybox, made on the spot
+pub mod case; // builds and what must come out, a text file each
+pub mod flatten; // what a container would see of an image
 pub mod registry; // Debian's docker-registry on a loopback port
 pub mod sandbox; // a store of the test's own
 pub mod store_check; // is a store whole? seen from outside

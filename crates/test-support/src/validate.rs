@@ -1,13 +1,16 @@
-//! Judges an image in an `oci:` layout or a `dir:` directory: recomputes every digest and size,
-//! and flattens the layers into what a container would see. It shares no code with gabion.
+//! Judges an image in an `oci:` layout or a `dir:` directory: recomputes every digest and size.
+//! It shares no code with gabion. What a container would see of the image: [`crate::flatten`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+
+/// How much of a file's content is kept.
+const START: usize = 4096;
 
 /// `sha256:<hex>` of `bytes`.
 pub fn sha256(bytes: &[u8]) -> String {
@@ -60,6 +63,8 @@ pub struct File {
     pub size: u64,
     /// Digest of the content.
     pub content: String,
+    /// The first 4 KiB of the content.
+    pub start: Vec<u8>,
     /// Target of a link.
     pub link: String,
     /// Extended attributes and other PAX records; values that are not UTF-8 have their other bytes replaced.
@@ -67,15 +72,6 @@ pub struct File {
 }
 
 impl Image {
-    /// What a container would see: paths without slashes at their ends, whiteouts applied.
-    pub fn files(&self) -> BTreeMap<String, File> {
-        let mut files = BTreeMap::new();
-        for layer in &self.layers {
-            layer.apply(&mut files);
-        }
-        files
-    }
-
     /// Asserts that each layer's media type says how it is compressed. Older Skopeos fail here: they
     /// copy a pulled gzip layer out of the store uncompressed under its old media type.
     #[track_caller]
@@ -98,26 +94,6 @@ impl Image {
 }
 
 impl Layer {
-    fn apply(&self, files: &mut BTreeMap<String, File>) {
-        let own: BTreeSet<&str> = self.entries.iter().map(|(path, _)| path.as_str()).collect();
-        let below =
-            |path: &str, dir: &str| dir.is_empty() || path.strip_prefix(dir).is_some_and(|rest| rest.starts_with('/'));
-        for (path, file) in &self.entries {
-            let (dir, name) = path.rsplit_once('/').unwrap_or(("", path));
-            if name == ".wh..wh..opq" {
-                files.retain(|path, _| !below(path, dir) || own.contains(path.as_str()));
-            } else if let Some(gone) = name.strip_prefix(".wh.") {
-                let gone = if dir.is_empty() { gone.to_owned() } else { format!("{dir}/{gone}") };
-                files.retain(|path, _| *path != gone && !below(path, &gone));
-            } else {
-                if file.kind != '5' {
-                    files.retain(|old, _| !below(old, path));
-                }
-                files.insert(path.clone(), file.clone());
-            }
-        }
-    }
-
     /// The entry at `path`.
     #[track_caller]
     pub fn entry(&self, path: &str) -> &File {
@@ -223,6 +199,7 @@ fn layer(descriptor: &Value, blob: Vec<u8>) -> Layer {
             mtime: number(header.mtime()),
             size: entry.size(),
             content: sha256(&content),
+            start: content.get(..START).unwrap_or(&content).to_vec(),
             link,
             pax,
         };
