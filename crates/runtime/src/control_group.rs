@@ -15,6 +15,14 @@ pub(crate) fn host_has_v2() -> bool {
     rustix::fs::statfs("/sys/fs/cgroup").is_ok_and(|stat| stat.f_type as u64 == CGROUP2_MAGIC)
 }
 
+/// Whether the hierarchy at `root` has the controller `name`.
+pub(crate) fn host_controls(root: &Path, name: &str) -> bool {
+    match std::fs::read_to_string(root.join("cgroup.controllers")) {
+        Ok(controllers) => controllers.split_whitespace().any(|controller| controller == name),
+        Err(_) => root.join(name).is_dir(),
+    }
+}
+
 /// Removes the groups of `id`. Those with processes in them stay, because the kernel keeps them.
 pub(crate) fn remove(id: &str) {
     let root = Path::new("/sys/fs/cgroup");
@@ -35,5 +43,19 @@ pub(crate) fn remove(id: &str) {
         for parent in [hierarchy.clone(), hierarchy.join(own.trim_start_matches('/'))] {
             let _ = std::fs::remove_dir(parent.join(&name));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tree_controllers_of_both_versions() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        std::fs::create_dir(dir.path().join("cpu")).expect("mkdir");
+        assert!(host_controls(dir.path(), "cpu") && !host_controls(dir.path(), "memory"));
+        std::fs::write(dir.path().join("cgroup.controllers"), "cpuset memory\n").expect("write");
+        assert!(host_controls(dir.path(), "memory") && !host_controls(dir.path(), "cpu"));
     }
 }

@@ -52,6 +52,12 @@ pub enum RunError {
     /// No such limit.
     #[error(transparent)]
     Limit(#[from] crate::UnknownLimit),
+    /// A device cannot be given.
+    #[error(transparent)]
+    Device(#[from] crate::DeviceError),
+    /// The host cannot keep a limit.
+    #[error(transparent)]
+    Resources(#[from] crate::NoController),
     /// The system call filter cannot be used.
     #[error(transparent)]
     Seccomp(#[from] crate::SeccompError),

@@ -14,6 +14,7 @@
 
 mod bundle; // the directory of a run
 mod control_group; // where the process is counted; what is left of it
+mod devices; // of the host
 mod failure; // what can go wrong, and what the runtime's log says of it
 mod hosts; // /etc/hosts and /etc/resolv.conf as text
 mod memory; // files that never touch a disk
@@ -22,6 +23,7 @@ mod network; // whose network the process sees; netavark
 mod process_spec; // arguments, environment, user, directory
 mod program; // look-up of programs, on the host and in the root
 mod relay; // standard streams
+mod resources; // limits of control groups
 mod run; // from options to exit code
 mod runner; // the thread that owns the runtime process
 mod seccomp; // system call filter
@@ -31,15 +33,20 @@ mod spec; // config.json
 mod streams; // standard streams of one run
 mod stubs; // mount points made and removed again
 mod sys; // the unsafe part
+mod tail; // the end of what a process wrote
 mod terminal; // a terminal of its own
 mod users; // USER string → numbers
 
+pub use devices::{Device, DeviceError};
 pub use failure::RunError;
 pub use memory::Content;
 pub use mounts::{BindSource, Mount, MountError, MountKind, Propagation};
 pub use network::{Network, NetworkConfig, NetworkError, SharedNetwork};
 pub use process_spec::ProcessSpec;
-pub use run::{Exit, GeneratedFile, HostFiles, Outcome, RunOptions, Stdio, clean_up_after_kill, run};
+pub use resources::{NoController, Resources};
+pub use run::{
+    Confinement, Exit, GeneratedFile, Hook, HostFiles, Outcome, RunOptions, Stdio, clean_up_after_kill, run,
+};
 pub use runner::StartError;
 pub use seccomp::{Seccomp, SeccompError};
 pub use security::{Capabilities, Rlimit, UnknownCapability, UnknownLimit};

@@ -10,11 +10,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Mount as SpecMount, MountBuilder};
-use rootfs::Root;
+use rootfs::{Owner, Root};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
 
+use crate::memory::{Content, Memory};
 use crate::stubs::{StubError, StubKind, Stubs};
 
 /// One mount of the process.
@@ -42,6 +43,17 @@ pub enum MountKind {
         /// Whether writes go to a scratch directory that is dropped with the process.
         discard_writes: bool,
         /// Further mount options by their names in mount(8): `nosuid`, `nodev`, `noexec`…
+        options: Vec<String>,
+    },
+    /// A file with this content, which is never on a disk.
+    File {
+        /// What is in it.
+        content: Content,
+        /// Its mode.
+        mode: u32,
+        /// Its owner.
+        owner: Owner,
+        /// Further mount options by their names in mount(8).
         options: Vec<String>,
     },
     /// An empty file system in memory.
@@ -146,6 +158,15 @@ pub(crate) struct Attachment {
     scratch: Option<PathBuf>,
 }
 
+/// Where what a run needs is written.
+#[derive(Clone, Copy)]
+pub(crate) struct Places<'a> {
+    /// The bundle.
+    pub bundle: &'a Path,
+    /// What is never on a disk.
+    pub memory: &'a Memory,
+}
+
 /// The mounts of a process as the runtime gets them, and what is to be done before.
 #[derive(Debug, Default)]
 pub(crate) struct Prepared {
@@ -182,7 +203,7 @@ const OPTIONS: [&str; 20] = [
 
 impl Prepared {
     /// Adds `mount`, with a mount point in `root`. Mounts must come outermost first.
-    pub fn add(&mut self, mount: Mount, root: &Root, stubs: &mut Stubs, bundle: &Path) -> Result<(), MountError> {
+    pub fn add(&mut self, mount: Mount, root: &Root, stubs: &mut Stubs, places: Places<'_>) -> Result<(), MountError> {
         let target = mount.target.clone();
         if !target.is_absolute()
             || target.as_os_str().as_encoded_bytes().contains(&0)
@@ -194,11 +215,19 @@ impl Prepared {
         let mut words: Vec<String> = Vec::new();
         let (kind, more) = match mount.kind {
             MountKind::Bind { source, propagation, recursive, discard_writes, options } => {
-                let (source, kind) = self.bind(source, recursive, discard_writes && !mount.read_only, bundle)?;
+                let (source, kind) = self.bind(source, recursive, discard_writes && !mount.read_only, places.bundle)?;
                 builder = builder.typ("bind").source(source);
                 words.push(if recursive { "rbind" } else { "bind" }.into());
                 words.push(propagation.name().into());
                 (kind, options)
+            }
+            MountKind::File { content, mode, owner, options } => {
+                let name = format!("mount-{}", self.spec.len());
+                let source = places.memory.write(&name, content.as_bytes(), mode, owner);
+                builder =
+                    builder.typ("bind").source(source.map_err(|error| MountError::Scratch(target.clone(), error))?);
+                words.extend(["bind", Propagation::RecursivePrivate.name()].map(String::from));
+                (StubKind::File, options)
             }
             MountKind::Tmpfs { size, mode, copy_up, options } => {
                 builder = builder.typ("tmpfs").source("tmpfs");
@@ -387,15 +416,18 @@ mod tests {
     }
 
     #[test]
-    fn tree_options_and_targets_are_checked() {
+    fn root_options_and_targets_are_checked() {
         let dir = tempfile::tempdir().expect("temp dir");
-        let root = Root::open(dir.path()).expect("root");
+        let rootfs = dir.path().join("rootfs");
+        std::fs::create_dir(&rootfs).expect("mkdir");
+        let root = Root::open(&rootfs).expect("root");
+        let memory = Memory::create(dir.path().join("memory")).expect("memory");
+        let places = Places { bundle: dir.path(), memory: &memory };
         let add = |target: &str, option: &str| {
             let kind = MountKind::Tmpfs { size: None, mode: None, copy_up: false, options: vec![option.into()] };
             let mount = Mount { target: target.into(), kind, read_only: false };
             let mut stubs = Stubs::default();
-            let result =
-                Prepared::default().add(mount, &root, &mut stubs, dir.path()).map_err(|error| error.to_string());
+            let result = Prepared::default().add(mount, &root, &mut stubs, places).map_err(|error| error.to_string());
             stubs.remove();
             result
         };
@@ -406,6 +438,6 @@ mod tests {
         for target in ["t", "/", "", "//"] {
             assert!(add(target, "nodev").expect_err(target).starts_with("invalid mount target"), "{target:?}");
         }
-        assert_eq!(std::fs::read_dir(dir.path()).expect("dir").count(), 0, "stubs are gone");
+        assert_eq!(std::fs::read_dir(&rootfs).expect("dir").count(), 0, "stubs are gone");
     }
 }

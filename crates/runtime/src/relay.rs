@@ -9,6 +9,8 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 
+use crate::tail::Tail;
+
 /// Whether a stream is better not handed over. The runtime gives the process's user what it
 /// inherits, which must not happen to a file or a terminal of someone else; and a process on the
 /// caller's terminal could type into it.
@@ -31,10 +33,10 @@ pub(crate) struct Relays {
 }
 
 impl Relays {
-    /// Gives the process a pipe whose content is copied to `stream`.
-    pub fn output(&mut self, stream: OwnedFd) -> std::io::Result<OwnedFd> {
+    /// Gives the process a pipe whose content is copied to `stream`; `tail` keeps its end.
+    pub fn output(&mut self, stream: OwnedFd, tail: Option<Tail>) -> std::io::Result<OwnedFd> {
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
-        self.copy_output(reader, stream)?;
+        self.copy_output(reader, stream, tail)?;
         Ok(writer)
     }
 
@@ -46,8 +48,8 @@ impl Relays {
     }
 
     /// Copies from one descriptor to the other until the first has ended.
-    pub fn copy_output(&mut self, from: OwnedFd, to: OwnedFd) -> std::io::Result<()> {
-        let copy = move || copy(&from, &to, None);
+    pub fn copy_output(&mut self, from: OwnedFd, to: OwnedFd, tail: Option<Tail>) -> std::io::Result<()> {
+        let copy = move || copy(&from, &to, None, tail.as_ref());
         self.outputs.push(std::thread::Builder::new().name("output".into()).spawn(copy)?);
         Ok(())
     }
@@ -57,7 +59,7 @@ impl Relays {
     pub fn copy_input(&mut self, from: OwnedFd, to: OwnedFd, last_words: &'static [u8]) -> std::io::Result<()> {
         let (stop, stopper) = pipe_with(PipeFlags::CLOEXEC)?;
         let copy = move || {
-            copy(&from, &to, Some(&stop));
+            copy(&from, &to, Some(&stop), None);
             let _ = rustix::io::write(&to, last_words);
             if !last_words.is_empty() {
                 // A terminal's master side is shared with the output: it stays open.
@@ -88,7 +90,7 @@ impl Drop for Relays {
 }
 
 /// Copies until `from` has ended, `to` takes no more, or `stop` is closed at its other end.
-fn copy(from: &OwnedFd, to: &OwnedFd, stop: Option<&OwnedFd>) {
+fn copy(from: &OwnedFd, to: &OwnedFd, stop: Option<&OwnedFd>, tail: Option<&Tail>) {
     let mut buffer = vec![0u8; 64 << 10];
     loop {
         if let Some(stop) = stop {
@@ -111,6 +113,9 @@ fn copy(from: &OwnedFd, to: &OwnedFd, stop: Option<&OwnedFd>) {
             Err(_) => return,
         };
         let mut rest = buffer.get(..length).unwrap_or_default();
+        if let Some(tail) = tail {
+            tail.push(rest);
+        }
         while !rest.is_empty() {
             match rustix::io::write(to, rest) {
                 Ok(written) => rest = rest.get(written..).unwrap_or_default(),

@@ -1,12 +1,13 @@
 //! From options to exit code.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
-use oci_spec::runtime::MountBuilder;
+use oci_spec::runtime::{Hooks, MountBuilder};
 use rootfs::{Owner, Root};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -15,7 +16,8 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use crate::bundle::Bundle;
 use crate::failure::RunError;
 use crate::hosts::{self, Names};
-use crate::mounts::Prepared;
+use crate::memory::Memory;
+use crate::mounts::{Places, Prepared};
 use crate::network::{Membership, SharedNetwork};
 use crate::program::{self, Lookup};
 use crate::runner::Runner;
@@ -23,7 +25,9 @@ use crate::seccomp::Architecture;
 use crate::signals::{Request, Signals, WATCH_INTERVAL};
 use crate::streams::Streams;
 use crate::stubs::{StubKind, Stubs};
-use crate::{Capabilities, Mount, Network, ProcessSpec, Rlimit, Seccomp, control_group, spec};
+use crate::{
+    Capabilities, Device, Mount, Network, ProcessSpec, Resources, Rlimit, Seccomp, control_group, devices, spec,
+};
 
 /// What to run, where, and how. [`RunOptions::new`] has the defaults.
 #[derive(Debug)]
@@ -51,6 +55,16 @@ pub struct RunOptions {
     pub capabilities: Capabilities,
     /// System call filter.
     pub seccomp: Seccomp,
+    /// AppArmor profile; the caller's own when absent.
+    pub apparmor: Option<String>,
+    /// How closely the process is confined.
+    pub confinement: Confinement,
+    /// Devices beside those of every process.
+    pub devices: Vec<Device>,
+    /// Programs of the host that the runtime starts on the way.
+    pub hooks: Vec<Hook>,
+    /// Limits of control groups.
+    pub resources: Resources,
     /// Limits to set; those not named are inherited.
     pub rlimits: Vec<Rlimit>,
     /// Size of `/dev/shm` in bytes.
@@ -63,6 +77,8 @@ pub struct RunOptions {
     pub search_path: String,
     /// The process's standard streams.
     pub stdio: Stdio,
+    /// Whether the end of what the process writes is kept for [`Outcome::output_end`].
+    pub keep_output_end: bool,
     /// Whether SIGINT, SIGTERM, SIGHUP… sent to the caller are passed on to the process.
     pub forward_signals: bool,
 }
@@ -86,15 +102,48 @@ impl RunOptions {
             host_files: HostFiles::default(),
             capabilities: Capabilities::default(),
             seccomp: Seccomp::default(),
+            apparmor: None,
+            confinement: Confinement::default(),
+            devices: Vec::new(),
+            hooks: Vec::new(),
+            resources: Resources::default(),
             rlimits: Vec::new(),
             shm_size: 64 << 20,
             runtime: "runc".into(),
             runtime_flags: Vec::new(),
             search_path: SEARCH_PATH.into(),
             stdio: Stdio::Inherit,
+            keep_output_end: false,
             forward_signals: true,
         }
     }
+}
+
+/// How closely a process is confined.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Confinement {
+    /// As the options say.
+    #[default]
+    Sandbox,
+    /// Hardly: it has every capability, may use every device, write to `/sys` and see all of
+    /// `/proc`, and its system calls are not filtered. Whatever the other options say.
+    Insecure,
+}
+
+/// A program of the host that the runtime starts on the way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hook {
+    /// When, by its name in the runtime specification: `createRuntime`, `createContainer`,
+    /// `startContainer`, `prestart`, `poststart` or `poststop`.
+    pub when: String,
+    /// The program.
+    pub path: PathBuf,
+    /// Its arguments, its own name first.
+    pub args: Vec<String>,
+    /// Its environment, `NAME=value`.
+    pub env: Vec<String>,
+    /// Seconds after which it is ended.
+    pub timeout: Option<i64>,
 }
 
 /// A file made for the process.
@@ -206,6 +255,8 @@ pub struct Outcome {
     /// Mount points made by the run that could not be removed again, by path in the root file
     /// system: a layer should leave them out.
     pub left_stubs: Vec<PathBuf>,
+    /// The last lines that the process wrote, 20 at most, if they are kept.
+    pub output_end: Vec<String>,
 }
 
 /// Runs `options.process` to its end.
@@ -227,12 +278,22 @@ pub fn run(mut options: RunOptions) -> Result<Outcome, RunError> {
             Lookup::NotExecutable => return Err(RunError::CommandNotExecutable(command())),
         }
     }
+    options.resources.check()?;
+    if options.confinement == Confinement::Insecure {
+        options.capabilities = Capabilities { add: vec!["all".into()], drop: Vec::new() };
+        options.seccomp = Seccomp::Unconfined;
+        options.apparmor = None;
+        options.devices.extend(devices::for_insecure());
+    }
     let signals = options.forward_signals.then(Signals::listen).transpose().map_err(RunError::Signals)?;
     let bundle_error = |dir: &Path| {
         let dir = dir.to_path_buf();
         move |error| RunError::Bundle(dir, error)
     };
     let bundle = Bundle::create(&options.bundle_dir).map_err(bundle_error(&options.bundle_dir))?;
+    // For whoever cleans up after a kill.
+    bundle.write(ID_NAME, options.id.as_bytes(), 0o600).map_err(bundle_error(bundle.path()))?;
+    let memory = Memory::create(bundle.path().join("memory")).map_err(bundle_error(bundle.path()))?;
 
     // Outlives the process: taken down after it.
     let private = match &options.network {
@@ -251,11 +312,13 @@ pub fn run(mut options: RunOptions) -> Result<Outcome, RunError> {
     make_working_dir(&root, &options)?;
     let mounts = std::mem::take(&mut options.mounts);
     let files = std::mem::take(&mut options.files);
-    let prepared = prepare_mounts(&root, mounts, files, options.shm_size, &mut stubs, &bundle)?;
+    let prepared = prepare_mounts(&root, mounts, files, &options, &mut stubs, &bundle, &memory)?;
 
-    let capabilities = options.capabilities.resolve(crate::security::last_known_capability())?;
+    let capabilities =
+        options.capabilities.resolve(crate::security::last_known_capability(), crate::security::own_capabilities())?;
     let rlimits = options.rlimits.iter().map(Rlimit::to_spec).collect::<Result<Vec<_>, _>>()?;
     let seccomp = options.seccomp.resolve(&capabilities, Architecture::host())?;
+    let (nodes, rules) = devices::describe(&options.devices, options.confinement == Confinement::Insecure)?;
     let mut streams = Streams::new(&options).map_err(RunError::Stdio)?;
     let config = spec::build(spec::Inputs {
         rootfs: &options.rootfs,
@@ -264,6 +327,11 @@ pub fn run(mut options: RunOptions) -> Result<Outcome, RunError> {
         capabilities: capabilities.to_spec(options.process.user.uid)?,
         rlimits,
         seccomp,
+        apparmor: options.apparmor.as_deref(),
+        confinement: options.confinement,
+        devices: nodes,
+        resources: options.resources.to_spec(rules)?,
+        hooks: hooks(&options.hooks).map_err(|error| RunError::Bundle(bundle.path().into(), error.into()))?,
         mounts: prepared.spec,
         hostname: &hostname,
         new_network: matches!(options.network, Network::None),
@@ -271,18 +339,18 @@ pub fn run(mut options: RunOptions) -> Result<Outcome, RunError> {
         id: &options.id,
     })?;
     let config = serde_json::to_vec(&config).map_err(|error| RunError::Bundle(bundle.path().into(), error.into()))?;
-    bundle.write("config.json", &config, 0o600).map_err(bundle_error(bundle.path()))?;
+    memory.write("config.json", &config, 0o600, Owner::ROOT).map_err(bundle_error(bundle.path()))?;
 
-    let call = RuntimeCall { program: &runtime, options: &options, bundle: &bundle };
-    let mut command = call.command(&["run", "--bundle", ".", &options.id]);
+    let mut command = runtime_command(&runtime, &options, &bundle, &memory);
     streams.give_to(&mut command);
 
-    let pid = runner.launch(command, prepared.attachments)?;
+    let pid = runner.launch(command, memory, prepared.attachments)?;
     streams.join_terminal().map_err(RunError::Stdio)?;
     let interrupted_by = supervise(pid, signals, &streams).map_err(RunError::Wait)?;
     let status = runner.wait();
-    streams.finish();
-    call.clean_up();
+    let output_end = streams.finish();
+    // A runtime that was killed leaves them.
+    control_group::remove(&options.id);
     drop((network, private));
     let left_stubs = stubs.remove();
     let status = status.ok_or_else(|| RunError::Wait(std::io::Error::other("its exit status is lost")))?;
@@ -293,22 +361,22 @@ pub fn run(mut options: RunOptions) -> Result<Outcome, RunError> {
     {
         return Err(error);
     }
-    Ok(Outcome { exit, interrupted_by, left_stubs })
+    Ok(Outcome { exit, interrupted_by, left_stubs, output_end })
 }
 
 /// Removes what a run left whose caller was killed: its bundle and control groups. Its process is
 /// gone by then, and so are its mounts and its network.
 pub fn clean_up_after_kill(bundle_dir: &Path) -> std::io::Result<()> {
-    for entry in std::fs::read_dir(bundle_dir.join("state")).into_iter().flatten().flatten() {
-        if let Some(id) = entry.file_name().to_str() {
-            control_group::remove(id);
-        }
+    if let Ok(id) = std::fs::read_to_string(bundle_dir.join(ID_NAME)) {
+        control_group::remove(&id);
     }
     std::fs::remove_dir_all(bundle_dir)
 }
 
 /// What the runtime says of its own doing.
 const LOG_NAME: &str = "runtime.log";
+/// Holds the name that the runtime knows the process by.
+const ID_NAME: &str = "id";
 
 /// Refuses what the runtime would take for something else.
 fn check(options: &RunOptions) -> Result<(), RunError> {
@@ -393,14 +461,15 @@ fn prepare_mounts(
     root: &Root,
     mut mounts: Vec<Mount>,
     files: Vec<GeneratedFile>,
-    shm_size: u64,
+    options: &RunOptions,
     stubs: &mut Stubs,
     bundle: &Bundle,
+    memory: &Memory,
 ) -> Result<Prepared, RunError> {
     let mut prepared = Prepared::default();
     let replaced =
         |target: &Path, mounts: &[Mount]| mounts.iter().any(|mount| mount.target.components().eq(target.components()));
-    for standard in spec::standard_mounts(shm_size)? {
+    for standard in spec::standard_mounts(options.shm_size, options.confinement)? {
         if replaced(standard.destination(), &mounts) {
             continue;
         }
@@ -432,36 +501,37 @@ fn prepare_mounts(
     }
     mounts.sort_by_key(|mount| mount.target.components().count());
     for mount in mounts {
-        prepared.add(mount, root, stubs, bundle.path())?;
+        prepared.add(mount, root, stubs, Places { bundle: bundle.path(), memory })?;
     }
     Ok(prepared)
 }
 
-/// Calls of the runtime with the same options.
-struct RuntimeCall<'a> {
-    program: &'a Path,
-    options: &'a RunOptions,
-    bundle: &'a Bundle,
+/// The runtime's call. It gets no environment but `PATH`. Its own records have the environment of
+/// the process too: they are never on a disk.
+fn runtime_command(program: &Path, options: &RunOptions, bundle: &Bundle, memory: &Memory) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().env("PATH", &options.search_path).current_dir(bundle.path());
+    command.args(&options.runtime_flags);
+    command.arg("--root").arg(memory.path().join("state"));
+    command.arg("--log").arg(bundle.path().join(LOG_NAME)).args(["--log-format", "json"]);
+    command.arg("run").arg("--bundle").arg(memory.path()).arg(&options.id);
+    command
 }
 
-impl RuntimeCall<'_> {
-    /// A call; paths are relative to the bundle. The runtime gets no environment but `PATH`.
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(self.program);
-        command.env_clear().env("PATH", &self.options.search_path).current_dir(self.bundle.path());
-        command.args(&self.options.runtime_flags);
-        command.arg("--root").arg(self.bundle.path().join("state"));
-        command.arg("--log").arg(self.bundle.path().join(LOG_NAME)).args(["--log-format", "json"]);
-        command.args(arguments);
-        command
-    }
-
-    /// Removes what a runtime that was killed left: its record goes with the bundle.
-    fn clean_up(&self) {
-        if self.bundle.path().join("state").join(&self.options.id).exists() {
-            control_group::remove(&self.options.id);
+/// As the runtime specification has them.
+fn hooks(hooks: &[Hook]) -> serde_json::Result<Option<Hooks>> {
+    let mut lists: BTreeMap<&str, Vec<serde_json::Value>> = BTreeMap::new();
+    for Hook { when, path, args, env, timeout } in hooks {
+        let mut hook = serde_json::json!({"path": path, "args": args, "env": env});
+        if let (Some(timeout), Some(members)) = (timeout, hook.as_object_mut()) {
+            members.insert("timeout".into(), (*timeout).into());
         }
+        lists.entry(when).or_default().push(hook);
     }
+    if lists.is_empty() {
+        return Ok(None);
+    }
+    serde_json::from_value(serde_json::to_value(lists)?).map(Some)
 }
 
 /// Waits for the runtime's end, doing meanwhile what is to be done. Gives the signal that asked the

@@ -17,6 +17,7 @@ use rustix::mount::MountPropagationFlags;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
 
+use crate::memory::Memory;
 use crate::mounts::{Attachment, MountError};
 
 /// The runtime that cannot be started.
@@ -37,6 +38,7 @@ pub enum StartError {
 /// What the thread is to start.
 struct Launch {
     command: Command,
+    memory: Memory,
     attachments: Vec<Attachment>,
 }
 
@@ -79,9 +81,9 @@ impl Runner {
     }
 
     /// Attaches mounts and starts the runtime; gives its process ID.
-    pub fn launch(&self, command: Command, attachments: Vec<Attachment>) -> Result<Pid, StartError> {
+    pub fn launch(&self, command: Command, memory: Memory, attachments: Vec<Attachment>) -> Result<Pid, StartError> {
         let gone = || StartError::Spawn(std::io::Error::other("the thread ended"));
-        self.launches.send(Launch { command, attachments }).map_err(|_| gone())?;
+        self.launches.send(Launch { command, memory, attachments }).map_err(|_| gone())?;
         self.started.recv().map_err(|_| gone())?
     }
 
@@ -118,8 +120,10 @@ fn hide_second_hierarchy(runtime: &OsStr) {
 
 /// Starts the runtime; it dies when the returned descriptor has no holder.
 fn spawn(launch: Launch) -> Result<(std::process::Child, Pid, OwnedFd), StartError> {
-    let Launch { mut command, attachments } = launch;
+    let Launch { mut command, memory, attachments } = launch;
     hide_second_hierarchy(command.get_program());
+    memory.attach().map_err(StartError::Namespaces)?;
+    drop(memory);
     for attachment in &attachments {
         attachment.attach()?;
     }

@@ -111,15 +111,17 @@ impl CapabilitySet {
 
 impl Capabilities {
     /// The default set, plus `add`, minus `drop`, minus those the host's kernel does not know:
-    /// `last_known` is the number of its last one.
-    pub(crate) fn resolve(&self, last_known: usize) -> Result<CapabilitySet, UnknownCapability> {
+    /// `last_known` is the number of its last one. `all` are those of `own`, a set of bits, because
+    /// nobody can give what it does not have.
+    pub(crate) fn resolve(&self, last_known: usize, own: u64) -> Result<CapabilitySet, UnknownCapability> {
         let known = ALL.get(..=last_known).unwrap_or(&ALL);
         let list = |names: &[String]| {
             let mut found: Vec<&'static str> = Vec::new();
             for name in names {
                 let upper = name.trim().to_ascii_uppercase();
                 if upper == "ALL" {
-                    return Ok(known.to_vec());
+                    let all = known.iter().enumerate().filter(|(number, _)| own & (1 << number) != 0);
+                    return Ok(all.map(|(_, name)| *name).collect());
                 }
                 let bare = upper.strip_prefix("CAP_").unwrap_or(&upper);
                 found.push(ALL.iter().find(|known| **known == bare).ok_or_else(|| UnknownCapability(name.clone()))?);
@@ -189,6 +191,13 @@ pub(crate) fn last_known_capability() -> usize {
     text.trim().parse().unwrap_or(ALL.len() - 1)
 }
 
+/// The capabilities that this process can give, a bit for each.
+pub(crate) fn own_capabilities() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let bounding = status.lines().find_map(|line| line.strip_prefix("CapBnd:"));
+    bounding.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,7 +205,7 @@ mod tests {
     fn resolve(add: &[&str], drop: &[&str]) -> Result<Vec<&'static str>, String> {
         let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let capabilities = Capabilities { add: list(add), drop: list(drop) };
-        capabilities.resolve(40).map(|set| set.0).map_err(|error| error.to_string())
+        capabilities.resolve(40, u64::MAX).map(|set| set.0).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -217,7 +226,7 @@ mod tests {
 
     #[test]
     fn pure_capabilities_of_the_specification() {
-        let set = Capabilities::default().resolve(40).expect("default");
+        let set = Capabilities::default().resolve(40, u64::MAX).expect("default");
         let root = set.to_spec(0).expect("spec");
         assert_eq!(root.bounding().as_ref().map(|set| set.len()), Some(11));
         assert_eq!((root.effective(), root.permitted()), (root.bounding(), root.bounding()));

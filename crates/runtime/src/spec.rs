@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{
-    BoxBuilder, LinuxBuilder, LinuxCapabilities, LinuxDeviceCgroupBuilder, LinuxNamespaceBuilder, LinuxNamespaceType,
-    LinuxResourcesBuilder, LinuxSeccomp, Mount, MountBuilder, PosixRlimit, ProcessBuilder, RootBuilder, Spec,
-    SpecBuilder, UserBuilder,
+    BoxBuilder, Hooks, LinuxBuilder, LinuxCapabilities, LinuxDevice, LinuxNamespaceBuilder, LinuxNamespaceType,
+    LinuxResources, LinuxSeccomp, Mount, MountBuilder, PosixRlimit, ProcessBuilder, RootBuilder, Spec, SpecBuilder,
+    UserBuilder,
 };
 
-use crate::{ProcessSpec, control_group};
+use crate::{Confinement, ProcessSpec, control_group};
 
 /// Version of the specification that is written.
 const VERSION: &str = "1.0.2";
@@ -44,6 +44,12 @@ pub(crate) struct Inputs<'a> {
     pub capabilities: LinuxCapabilities,
     pub rlimits: Vec<PosixRlimit>,
     pub seccomp: Option<LinuxSeccomp>,
+    /// AppArmor profile.
+    pub apparmor: Option<&'a str>,
+    pub confinement: Confinement,
+    pub devices: Vec<LinuxDevice>,
+    pub resources: LinuxResources,
+    pub hooks: Option<Hooks>,
     pub mounts: Vec<Mount>,
     pub hostname: &'a str,
     /// Whether the runtime makes a network namespace; else the process has the runtime's own.
@@ -83,24 +89,30 @@ pub(crate) fn build(inputs: Inputs<'_>) -> Result<Spec, OciSpecError> {
         .into_iter()
         .map(|kind| LinuxNamespaceBuilder::default().typ(kind).build())
         .collect::<Result<Vec<_>, _>>()?;
-    // The runtime adds the devices that every process may use.
-    let no_devices = LinuxDeviceCgroupBuilder::default().allow(false).access("rwm").build()?;
     let mut linux = LinuxBuilder::default()
         .namespaces(namespaces)
-        .resources(LinuxResourcesBuilder::default().devices(vec![no_devices]).build()?)
+        // The runtime adds the devices that every process may use.
+        .devices(inputs.devices)
+        .resources(inputs.resources)
         .cgroups_path(control_group::path(inputs.id, inputs.cgroup_v2))
-        .masked_paths(masked())
-        .readonly_paths(READ_ONLY.map(String::from).to_vec())
         .build()?;
     linux.set_seccomp(inputs.seccomp);
-    SpecBuilder::default()
+    linux_process.set_apparmor_profile(inputs.apparmor.map(str::to_owned));
+    let (masked, read_only) = match inputs.confinement {
+        Confinement::Sandbox => (masked(), READ_ONLY.map(String::from).to_vec()),
+        Confinement::Insecure => (Vec::new(), Vec::new()),
+    };
+    linux.set_masked_paths(Some(masked)).set_readonly_paths(Some(read_only));
+    let mut spec = SpecBuilder::default()
         .version(VERSION)
         .root(RootBuilder::default().path(inputs.rootfs).readonly(false).build()?)
         .process(linux_process)
         .hostname(inputs.hostname)
         .mounts(inputs.mounts)
         .linux(linux)
-        .build()
+        .build()?;
+    spec.set_hooks(inputs.hooks);
+    Ok(spec)
 }
 
 fn masked() -> Vec<String> {
@@ -114,7 +126,7 @@ fn masked() -> Vec<String> {
 }
 
 /// The file systems that every process has, outermost first.
-pub(crate) fn standard_mounts(shm_size: u64) -> Result<Vec<Mount>, OciSpecError> {
+pub(crate) fn standard_mounts(shm_size: u64, confinement: Confinement) -> Result<Vec<Mount>, OciSpecError> {
     let mount = |target: &str, kind: &str, options: &[&str]| {
         MountBuilder::default()
             .destination(target)
@@ -124,12 +136,13 @@ pub(crate) fn standard_mounts(shm_size: u64) -> Result<Vec<Mount>, OciSpecError>
             .build()
     };
     let shm = format!("size={shm_size}");
+    let sysfs_access = if confinement == Confinement::Insecure { "rw" } else { "ro" };
     Ok(vec![
         mount("/proc", "proc", &["nosuid", "noexec", "nodev"])?,
         mount("/dev", "tmpfs", &["nosuid", "noexec", "strictatime", "mode=755", "size=65536k"])?,
         mount("/dev/pts", "devpts", &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"])?,
         mount("/dev/shm", "tmpfs", &["nosuid", "noexec", "nodev", "mode=1777", &shm])?,
         mount("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"])?,
-        mount("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"])?,
+        mount("/sys", "sysfs", &["nosuid", "noexec", "nodev", sysfs_access])?,
     ])
 }

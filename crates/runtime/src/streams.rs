@@ -4,6 +4,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::process::Command;
 
 use crate::relay::{self, Relays};
+use crate::tail::Tail;
 use crate::terminal::{self, RawMode};
 use crate::{RunOptions, Stdio};
 
@@ -16,12 +17,14 @@ pub(crate) struct Streams {
     /// The terminal's master side.
     pub terminal: Option<OwnedFd>,
     raw_mode: Option<RawMode>,
+    /// The end of what the process writes, if that is wanted.
+    tail: Option<Tail>,
 }
 
 impl Streams {
     /// Streams for a run, as far as they can be joined before it begins.
     pub fn new(options: &RunOptions) -> std::io::Result<Streams> {
-        let mut streams = Streams::default();
+        let mut streams = Streams { tail: options.keep_output_end.then(Tail::default), ..Streams::default() };
         let own = |fd: std::os::fd::BorrowedFd<'_>| fd.try_clone_to_owned();
         let (stdin, stdout, stderr) = match &options.stdio {
             Stdio::Terminal => {
@@ -40,14 +43,15 @@ impl Streams {
             }
         };
         let uid = options.process.user.uid;
-        let relays = &mut streams.relays;
+        let (relays, tail) = (&mut streams.relays, streams.tail.clone());
+        let is_relayed = |stream: &OwnedFd| tail.is_some() || relay::needs_relay(stream, uid);
         let input = if relay::needs_relay(&stdin, uid) { relays.input(stdin)? } else { stdin };
         let same = relay::same_file(&stdout, &stderr);
-        let output = if relay::needs_relay(&stdout, uid) { relays.output(stdout)? } else { stdout };
-        let errors = match relay::needs_relay(&stderr, uid) {
+        let output = if is_relayed(&stdout) { relays.output(stdout, tail.clone())? } else { stdout };
+        let errors = match is_relayed(&stderr) {
             // One pipe for both keeps the lines in order.
             true if same => output.try_clone()?,
-            true => relays.output(stderr)?,
+            true => relays.output(stderr, tail)?,
             false => stderr,
         };
         streams.child = Some([input, output, errors]);
@@ -67,7 +71,7 @@ impl Streams {
         let stdin = std::io::stdin().as_fd().try_clone_to_owned()?;
         let stdout = std::io::stdout().as_fd().try_clone_to_owned()?;
         self.raw_mode = RawMode::set(stdin.try_clone()?);
-        self.relays.copy_output(master.try_clone()?, stdout)?;
+        self.relays.copy_output(master.try_clone()?, stdout, self.tail.clone())?;
         // End of input is Ctrl-D to a terminal.
         self.relays.copy_input(stdin, master.try_clone()?, b"\x04")
     }
@@ -79,10 +83,11 @@ impl Streams {
         }
     }
 
-    /// Waits for all output; the process has ended.
-    pub fn finish(&mut self) {
+    /// Waits for all output; the process has ended. Gives the end of it, if that is wanted.
+    pub fn finish(&mut self) -> Vec<String> {
         self.terminal = None;
         self.relays.finish();
         self.raw_mode = None;
+        self.tail.take().map(|tail| tail.lines()).unwrap_or_default()
     }
 }
