@@ -5,6 +5,8 @@
 //! end with `\n`. What means something stays: heredocs to the byte, comments, the lines in which a
 //! long instruction is written and their indentation, which the shell gets to see.
 
+use std::borrow::Cow;
+
 use crate::ast::{Ast, Node};
 use crate::instruction::{Command, Instruction, Kind};
 use crate::lexer::{continued, is_directive};
@@ -165,40 +167,63 @@ impl Writer<'_> {
 
     /// The lines of an instruction as they are, without what means nothing.
     fn head(&mut self, node: &Node, understood: bool, head: &str, escape: char) {
-        let mut rest = head;
-        let is_whole = node.keyword.span.end - node.keyword.span.start == node.keyword.text.len();
-        if understood && is_whole && node.keyword.span.start == node.span.start {
-            self.text.push_str(&node.keyword.text.to_ascii_uppercase());
-            rest = head.get(node.keyword.text.len()..).unwrap_or_default();
-            let arguments = rest.trim_start_matches([' ', '\t']);
-            if !arguments.trim_start_matches('\r').starts_with('\n') && !arguments.is_empty() {
-                self.text.push(' ');
-                rest = arguments;
-            }
-        }
-        let mut lines = rest.split_inclusive('\n').enumerate().peekable();
-        while let Some((index, written)) = lines.next() {
+        let mut lines: Vec<Cow<'_, str>> = Vec::new();
+        let mut goes_on = false;
+        for (index, written) in head.split_inclusive('\n').enumerate() {
             let line = written.trim_end_matches(['\n', '\r']);
             let trimmed = line.trim_end();
-            let is_comment = index > 0 && trimmed.trim_start().starts_with('#');
-            match continued(line, escape) {
-                _ if trimmed.is_empty() && index > 0 => {}
-                _ if is_comment => self.line(trimmed),
-                Some(kept) => {
-                    // At the end of the file there is nothing to go on with.
-                    let kept_trimmed = kept.trim_end();
-                    match lines.peek().is_none() && !kept_trimmed.ends_with(escape) {
-                        true => self.line(kept_trimmed),
-                        false => self.line(line.trim_end_matches([' ', '\t'])),
-                    }
-                }
-                // Without the blanks it would go on with the next line.
-                None if trimmed.ends_with(escape) && trimmed.len() < line.len() => self.text.push_str(written),
-                None => self.line(trimmed),
+            if trimmed.is_empty() && index > 0 {
+                continue;
             }
+            if index > 0 && is_comment(trimmed) {
+                lines.push(trimmed.into());
+                continue;
+            }
+            goes_on = continued(line, escape).is_some();
+            lines.push(match goes_on {
+                true => line.trim_end_matches([' ', '\t']).into(),
+                // Without the blanks it would go on with the next line.
+                false if trimmed.ends_with(escape) && trimmed.len() < line.len() => {
+                    written.strip_suffix('\n').unwrap_or(written).into()
+                }
+                false => trimmed.into(),
+            });
         }
-        if !self.text.ends_with('\n') {
-            self.text.push('\n');
+        if goes_on {
+            drop_continuation(&mut lines, escape);
         }
+        let keyword = &node.keyword;
+        let is_whole = keyword.span.end - keyword.span.start == keyword.text.len();
+        if let (Some(first), true) =
+            (lines.first_mut(), understood && is_whole && keyword.span.start == node.span.start)
+        {
+            let arguments = first.get(keyword.text.len()..).unwrap_or_default().trim_start_matches([' ', '\t']);
+            let gap = if arguments.is_empty() { "" } else { " " };
+            *first = format!("{}{gap}{arguments}", keyword.text.to_ascii_uppercase()).into();
+        }
+        for line in lines {
+            self.line(&line);
+        }
+    }
+}
+
+fn is_comment(line: &str) -> bool {
+    line.trim_start().starts_with('#')
+}
+
+/// Takes the continuation from the last line that is no comment: the file ends, and there is
+/// nothing to go on with. Lines that were nothing else go.
+fn drop_continuation(lines: &mut Vec<Cow<'_, str>>, escape: char) {
+    while let Some(last) = (0..lines.len()).rev().find(|&index| index == 0 || !is_comment(&lines[index])) {
+        let Some(kept) = continued(&lines[last], escape).map(|kept| kept.trim_end().to_owned()) else { return };
+        if kept.ends_with(escape) {
+            return;
+        }
+        if last > 0 && kept.is_empty() {
+            lines.remove(last);
+            continue;
+        }
+        lines[last] = kept.into();
+        return;
     }
 }
