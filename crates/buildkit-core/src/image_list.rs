@@ -26,7 +26,7 @@ impl ListedImage {
     }
 
     /// Whether `self` was made by further steps on `parent`.
-    fn is_child_of(&self, parent: &ListedImage) -> bool {
+    pub(crate) fn is_child_of(&self, parent: &ListedImage) -> bool {
         let (Some(child), Some(config)) = (&self.config, &parent.config) else { return false };
         self.record.id != parent.record.id
             && child.history.len() > config.history.len()

@@ -74,6 +74,16 @@ impl<'s> WorkingContainer<'s> {
         image: Option<&Image>,
         options: &FromOptions,
     ) -> Result<WorkingContainer<'s>, WorkingContainerError> {
+        WorkingContainer::with_metadata(store, image, options, String::new())
+    }
+
+    /// The same with a text for the record, which says whose container it is.
+    pub(crate) fn with_metadata(
+        store: &'s Store,
+        image: Option<&Image>,
+        options: &FromOptions,
+        metadata: String,
+    ) -> Result<WorkingContainer<'s>, WorkingContainerError> {
         let base = image.map_or("scratch", |image| image.name());
         let mut attempt = 0;
         let record = loop {
@@ -81,7 +91,9 @@ impl<'s> WorkingContainer<'s> {
                 Some(name) => name.clone(),
                 None => naming::default_name(base, attempt),
             };
-            match store.create_container(NewContainer::new(name, image.map(|image| image.id().clone()))) {
+            let mut new = NewContainer::new(name, image.map(|image| image.id().clone()));
+            new.metadata.clone_from(&metadata);
+            match store.create_container(new) {
                 Err(store::Error::NameTaken { .. }) if options.name.is_none() => attempt += 1,
                 result => break result?,
             }

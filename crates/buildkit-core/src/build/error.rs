@@ -69,6 +69,14 @@ pub enum BuildError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// That a build is under way could not be noted.
+    #[error("noting the build in {}: {error}", .dir.display())]
+    Record {
+        /// The store's private directory.
+        dir: std::path::PathBuf,
+        /// What failed.
+        error: std::io::Error,
+    },
 }
 
 /// A step that could not be done.

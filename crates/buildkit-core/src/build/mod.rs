@@ -17,6 +17,7 @@ mod copy_step; // COPY, ADD
 mod error; // one line each, with the place in the file
 mod options; // what to build, and how
 mod origin; // --from, from=
+pub(crate) mod record; // which builds are under way
 mod run_step; // RUN
 mod stage; // one stage, from FROM to its result
 mod step_output; // what a step's program writes, as events
@@ -38,6 +39,7 @@ use crate::working_container::WorkingContainer;
 
 pub use error::{BuildError, Place, StepError};
 pub use options::{BuildOptions, Keep, LayerStyle, RunDefaults, StepOutput};
+use record::BuildRecord;
 use stage::StageBuild;
 
 /// What all stages of a build share.
@@ -47,6 +49,7 @@ pub(crate) struct Build<'b, 's> {
     source: &'b Source,
     options: &'b BuildOptions,
     events: Events<'b>,
+    record: BuildRecord,
     plan: Plan,
     scope: Arc<Scope>,
     /// Results of the stages that are done, by their number in the file.
@@ -97,12 +100,15 @@ pub fn build(
         escape: plan.escape,
     };
     let before = store.images()?.into_iter().map(|image| image.id).collect();
+    let private = store.private_directory()?;
+    let record = BuildRecord::begin(&private).map_err(|error| BuildError::Record { dir: private, error })?;
     let mut build = Build {
         store,
         remotes,
         source,
         options,
         events,
+        record,
         plan,
         scope: Arc::new(scope),
         done: BTreeMap::new(),

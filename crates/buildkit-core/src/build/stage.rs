@@ -75,7 +75,8 @@ impl<'a, 'b, 's> StageBuild<'a, 'b, 's> {
         let options =
             FromOptions { name: None, format: build.options.format, platform: build.options.plan.platform.clone() };
         let mut container =
-            WorkingContainer::from(build.store, image.as_ref(), &options).map_err(|error| failed(error.into()))?;
+            WorkingContainer::with_metadata(build.store, image.as_ref(), &options, build.record.metadata())
+                .map_err(|error| failed(error.into()))?;
         build.containers.push(container.id().clone());
         if let (Base::Stage(index), Some(image)) = (&stage.base, &image) {
             // The base that counts for the result is the image that the first stage began with.

@@ -4,25 +4,44 @@
 //! <graphroot>/gabion/cache-mounts/
 //!   <hash>        the directory: a hash of ID and owner, so that no ID is ever a path
 //!   <hash>-2, …   further ones, for private use at the same time
-//!   <hash>.lock   held shared or alone while a step uses it
+//!   <hash>.lock   held shared or alone while a step uses it; its time is that of the last use
+//!   <hash>.json   what the hash stands for
+//!   <hash>.new-…  being made
 //! ```
 
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use rustix::fs::FlockOperation;
-use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::Sharing;
+use crate::lock_file;
 
 /// A cache in use; locked as long as it lives.
 #[derive(Debug)]
 pub(super) struct Cache {
     /// Where it is.
     pub path: PathBuf,
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for Cache {
+    fn drop(&mut self) {
+        let _ = mark_used(&self.lock);
+    }
+}
+
+/// What the name of a cache stands for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    pub id: String,
+    pub uid: u32,
+    pub gid: u32,
+    pub created: Timestamp,
 }
 
 /// Which cache, and how a new one is made.
@@ -33,6 +52,11 @@ pub(super) struct CacheOptions<'a> {
     pub mode: u32,
     pub uid: u32,
     pub gid: u32,
+}
+
+/// Where caches are, below a store's private directory.
+pub(crate) fn directory(private_directory: &Path) -> PathBuf {
+    private_directory.join("cache-mounts")
 }
 
 /// A name for the cache that is safe as a file's.
@@ -50,35 +74,30 @@ pub(super) fn open(dir: &Path, options: &CacheOptions<'_>) -> std::io::Result<Ca
     let mut number = 1;
     loop {
         let name = if number == 1 { key.clone() } else { format!("{key}-{number}") };
-        let lock = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(dir.join(format!("{name}.lock")))?;
         let wanted = match options.sharing {
             Sharing::Shared => FlockOperation::LockShared,
             Sharing::Locked => FlockOperation::LockExclusive,
             Sharing::Private => FlockOperation::NonBlockingLockExclusive,
         };
-        match rustix::io::retry_on_intr(|| rustix::fs::flock(&lock, wanted)) {
-            Err(Errno::WOULDBLOCK) => number += 1,
-            result => {
-                result?;
-                let path = dir.join(name);
-                make(dir, &path, options)?;
-                return Ok(Cache { path, _lock: lock });
-            }
-        }
+        let Some(lock) = lock_file::acquire(&dir.join(format!("{name}.lock")), wanted)? else {
+            number += 1;
+            continue;
+        };
+        let path = dir.join(&name);
+        make(dir, &name, options)?;
+        write_record(dir, &name, options)?;
+        mark_used(&lock)?;
+        return Ok(Cache { path, lock });
     }
 }
 
 /// Makes the directory with its owner and mode at once, so that nobody sees it without.
-fn make(dir: &Path, path: &Path, options: &CacheOptions<'_>) -> std::io::Result<()> {
+fn make(dir: &Path, name: &str, options: &CacheOptions<'_>) -> std::io::Result<()> {
+    let path = &dir.join(name);
     if path.is_dir() {
         return Ok(());
     }
-    let new = tempfile::Builder::new().prefix("new-").tempdir_in(dir)?;
+    let new = tempfile::Builder::new().prefix(&format!("{name}.new-")).tempdir_in(dir)?;
     std::os::unix::fs::chown(new.path(), Some(options.uid), Some(options.gid))?;
     std::fs::set_permissions(new.path(), std::fs::Permissions::from_mode(options.mode))?;
     match std::fs::rename(new.path(), path) {
@@ -92,9 +111,26 @@ fn make(dir: &Path, path: &Path, options: &CacheOptions<'_>) -> std::io::Result<
     }
 }
 
+fn write_record(dir: &Path, name: &str, options: &CacheOptions<'_>) -> std::io::Result<()> {
+    let path = dir.join(format!("{name}.json"));
+    if path.exists() {
+        return Ok(());
+    }
+    let record = Record { id: options.id.to_owned(), uid: options.uid, gid: options.gid, created: Timestamp::now() };
+    let mut file = tempfile::Builder::new().prefix(&format!("{name}.new-")).tempfile_in(dir)?;
+    serde_json::to_writer(&mut file, &record)?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+fn mark_used(lock: &File) -> std::io::Result<()> {
+    lock.set_modified(std::time::SystemTime::now())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::io::Errno;
     use std::os::unix::fs::MetadataExt as _;
 
     fn options(id: &str, sharing: Sharing) -> CacheOptions<'_> {
@@ -110,9 +146,11 @@ mod tests {
             let cache = open(&caches, &options(id, Sharing::Shared)).expect(id);
             assert_eq!(cache.path.parent(), Some(caches.as_path()));
             assert_eq!(std::fs::metadata(&cache.path).expect("stat").mode() & 0o7777, 0o1750);
-            names.insert(cache.path);
+            names.insert(cache.path.clone());
         }
-        names.insert(open(&caches, &CacheOptions { uid: 7, ..options("x", Sharing::Shared) }).expect("owned").path);
+        names.insert(
+            open(&caches, &CacheOptions { uid: 7, ..options("x", Sharing::Shared) }).expect("owned").path.clone(),
+        );
         assert_eq!(names.len(), 7);
         assert_eq!(std::fs::read_dir(dir.path()).expect("dir").count(), 1);
     }

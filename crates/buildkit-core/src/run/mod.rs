@@ -4,7 +4,7 @@
 //! on top, in the container's own root file system. What it writes stays in the container; what is
 //! mounted for it does not.
 
-mod cache; // directories that outlive a step
+pub(crate) mod cache; // directories that outlive a step
 mod mount_request; // --mount and --volume
 mod sources; // what a mount's source is
 

@@ -73,7 +73,7 @@ impl<'s> Held<'s> {
         if wanted.is_empty() {
             return Ok(());
         }
-        let dir = store.private_directory()?.join("cache-mounts");
+        let dir = cache::directory(&store.private_directory()?);
         for (key, options, target) in wanted {
             let cache = cache::open(&dir, &options).map_err(|error| SourceError::Cache(target.to_owned(), error))?;
             self.caches.push((key, cache));

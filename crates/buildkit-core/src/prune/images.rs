@@ -1,0 +1,132 @@
+//! Which images may go, and what that frees.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use jiff::Timestamp;
+use oci::{ImageId, LayerId};
+use store::{Layer, Store};
+
+use super::{Candidate, Kind, PruneError, PruneOptions, leftovers};
+use crate::image_list::{ImageList, ListedImage};
+
+/// Images that may go once `gone` is, those first that others were made from last.
+pub(super) fn choose(
+    store: &Store,
+    list: &ImageList,
+    options: &PruneOptions,
+    gone: &[Candidate],
+) -> Result<Vec<Candidate>, PruneError> {
+    let needed: HashSet<ImageId> = match options.force {
+        true => HashSet::new(),
+        false => staying_containers(store, gone)?.into_iter().filter_map(|container| container.image).collect(),
+    };
+    let may_go = |image: &ListedImage| {
+        !image.record.read_only
+            && !needed.contains(&image.record.id)
+            && options.until.is_none_or(|until| image.record.created < until)
+            && (options.all || image.is_nameless())
+    };
+    let mut rest: Vec<&ListedImage> = list.iter().collect();
+    let mut chosen: Vec<(&ListedImage, Timestamp)> = Vec::new();
+    // Each round takes the images without children, which may leave others without.
+    loop {
+        let has_children = |image: &ListedImage| rest.iter().any(|other| other.is_child_of(image));
+        let round: Vec<&ListedImage> =
+            rest.iter().filter(|image| may_go(image) && (options.all || !has_children(image))).copied().collect();
+        if round.is_empty() {
+            break;
+        }
+        rest.retain(|image| !round.iter().any(|gone| gone.record.id == image.record.id));
+        for image in round {
+            // Whoever uses a child uses what it was made from.
+            let children = chosen.iter().filter(|(child, _)| child.is_child_of(image)).map(|(_, used)| *used);
+            let used = children.chain([image.record.created]).max().unwrap_or(image.record.created);
+            chosen.push((image, used));
+        }
+    }
+    let candidate = |(image, last_used): (&ListedImage, Timestamp)| Candidate {
+        kind: Kind::Image,
+        id: image.record.id.to_string(),
+        names: image.record.names.clone(),
+        frees: 0,
+        last_used,
+    };
+    Ok(chosen.into_iter().map(candidate).collect())
+}
+
+/// Sets what each image in `candidates` frees after those before it; `gone` is gone already.
+pub(super) fn fill_in_bytes(
+    store: &Store,
+    list: &ImageList,
+    gone: &[Candidate],
+    candidates: &mut [Candidate],
+) -> Result<(), PruneError> {
+    let layers: HashMap<LayerId, Layer> = store.layers()?.into_iter().map(|layer| (layer.id.clone(), layer)).collect();
+    let mut users: HashMap<LayerId, usize> = HashMap::new();
+    for container in staying_containers(store, gone)?.iter().filter(|container| !goes_with_image(container, candidates))
+    {
+        for id in chain(&layers, Some(&container.layer)) {
+            *users.entry(id).or_default() += 1;
+        }
+    }
+    for image in list.iter() {
+        for id in layers_of(&layers, image) {
+            *users.entry(id).or_default() += 1;
+        }
+    }
+    for candidate in candidates.iter_mut().filter(|candidate| candidate.kind == Kind::Image) {
+        let Some(image) = list.iter().find(|image| image.record.id.as_str() == candidate.id) else { continue };
+        candidate.frees = image.record.big_data.sizes.values().map(|size| u64::try_from(*size).unwrap_or(0)).sum();
+        for id in layers_of(&layers, image) {
+            let Some(count) = users.get_mut(&id) else { continue };
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                let size = layers.get(&id).map_or(0, |layer| layer.diff_size);
+                candidate.frees += u64::try_from(size).unwrap_or(0);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// With force, the containers based on images that go.
+pub(super) fn containers_in_the_way(
+    store: &Store,
+    options: &PruneOptions,
+    candidates: &[Candidate],
+) -> Result<Vec<Candidate>, PruneError> {
+    if !options.force {
+        return Ok(Vec::new());
+    }
+    let in_the_way = store.containers()?.into_iter().filter(|container| goes_with_image(container, candidates));
+    in_the_way.map(|container| leftovers::candidate(store, Kind::Container, container)).collect()
+}
+
+fn goes_with_image(container: &store::Container, candidates: &[Candidate]) -> bool {
+    let image = container.image.as_ref().map(ImageId::as_str);
+    image.is_some_and(|id| candidates.iter().any(|candidate| candidate.kind == Kind::Image && candidate.id == id))
+}
+
+fn staying_containers(store: &Store, gone: &[Candidate]) -> Result<Vec<store::Container>, PruneError> {
+    let mut containers = store.containers()?;
+    containers.retain(|container| !gone.iter().any(|gone| gone.id == container.id.as_str()));
+    Ok(containers)
+}
+
+/// The layers of an image, each once.
+pub(super) fn layers_of(layers: &HashMap<LayerId, Layer>, image: &ListedImage) -> BTreeSet<LayerId> {
+    let tops = image.record.layer.iter().chain(&image.record.mapped_layers);
+    tops.flat_map(|top| chain(layers, Some(top))).collect()
+}
+
+/// A layer and those below it.
+fn chain(layers: &HashMap<LayerId, Layer>, top: Option<&LayerId>) -> Vec<LayerId> {
+    let mut next = top;
+    // A chain can't be longer than there are layers, unless it is a ring.
+    let ids = (0..layers.len()).map_while(|_| {
+        let layer = layers.get(next?)?;
+        next = layer.parent.as_ref();
+        Some(layer.id.clone())
+    });
+    ids.collect()
+}
