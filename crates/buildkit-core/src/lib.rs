@@ -19,9 +19,8 @@ pub mod image_list; // all images: sizes, which was made from which
 pub mod image_removal; // names go, then images
 pub mod inspect; // working containers and images as Buildah shows them
 mod lock_file; // what is in use, and by nobody else
-mod lock_file; // what is in use, and by nobody else
+pub mod output; // where a build's result goes besides the store
 pub mod plan; // the stages of a Dockerfile, those that are needed
-pub mod prune; // what takes room, and what of it may go
 pub mod prune; // what takes room, and what of it may go
 pub mod run; // a command in a working container
 pub mod secret; // secrets of the command line

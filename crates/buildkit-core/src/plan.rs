@@ -18,6 +18,9 @@ pub struct PlanOptions {
     pub target: Option<String>,
     /// `--build-arg`.
     pub build_args: BTreeMap<String, String>,
+    /// Names of the contexts that stand in for stages and images, as
+    /// [`crate::context::context_name`] has them.
+    pub contexts: BTreeSet<String>,
     /// Platform of the image.
     pub platform: Platform,
     /// Platform of this machine.
@@ -45,6 +48,7 @@ pub struct StageNames {
     count: usize,
     /// Numbers of the stages with a name, ascending.
     by_name: BTreeMap<String, Vec<usize>>,
+    contexts: BTreeSet<String>,
 }
 
 impl StageNames {
@@ -65,6 +69,15 @@ impl StageNames {
     fn at_or_after(&self, index: usize, name: &str) -> Option<usize> {
         let numbers = self.by_name.get(&name.to_lowercase())?;
         numbers.get(numbers.partition_point(|number| *number < index)).copied()
+    }
+
+    /// The named context that stands in for `name`, which is no stage.
+    fn context(&self, name: &str) -> Option<String> {
+        if self.contexts.is_empty() {
+            return None;
+        }
+        let name = crate::context::context_name(name);
+        self.contexts.contains(&name).then_some(name)
     }
 
     /// All names.
@@ -99,6 +112,8 @@ pub enum Base {
     Scratch,
     /// An earlier stage.
     Stage(usize),
+    /// A named context.
+    Context(String),
     /// An image.
     Image(String),
 }
@@ -108,6 +123,8 @@ pub enum Base {
 pub enum Origin {
     /// An earlier stage, by its number in the file.
     Stage(usize),
+    /// A named context.
+    Context(String),
     /// An image.
     Image(String),
 }
@@ -127,11 +144,16 @@ pub fn plan(file: &Dockerfile, options: &PlanOptions) -> Result<Plan, PlanError>
     let escape = file.ast.escape;
     let global = global_args(file, options, &mut errors);
     let mut stages: Vec<Stage> = Vec::new();
-    let mut names = StageNames::default();
+    let mut names = StageNames { contexts: options.contexts.clone(), ..StageNames::default() };
+    let mut is_replaced = false;
     for instruction in &file.instructions {
         match &instruction.kind {
             Kind::From(from) => {
-                let base = match base(from, &names, &global, escape, options) {
+                let own_context = from.name.as_ref().and_then(|name| names.context(&name.text));
+                is_replaced = own_context.is_some();
+                let base = match own_context
+                    .map_or_else(|| base(from, &names, &global, escape, options), |name| Ok(Base::Context(name)))
+                {
                     Ok(base) => base,
                     Err(error) => {
                         errors.push(error);
@@ -150,6 +172,8 @@ pub fn plan(file: &Dockerfile, options: &PlanOptions) -> Result<Plan, PlanError>
                     last_reader: None,
                 });
             }
+            // A context in place of a stage is all of it.
+            _ if is_replaced => {}
             _ => {
                 if let Some(stage) = stages.last_mut() {
                     stage.instructions.push(instruction.clone());
@@ -163,10 +187,10 @@ pub fn plan(file: &Dockerfile, options: &PlanOptions) -> Result<Plan, PlanError>
             for from in origins(instruction) {
                 match origin(from, stage.index, &names) {
                     Ok(Origin::Stage(read)) => readers.push((stage.index, read)),
-                    Ok(Origin::Image(name)) if matches!(instruction.kind, Kind::From(_)) => {
+                    Ok(Origin::Image(name) | Origin::Context(name)) if matches!(instruction.kind, Kind::From(_)) => {
                         errors.push(no_stage(&name, from.span, &names));
                     }
-                    Ok(Origin::Image(_)) => {}
+                    Ok(Origin::Image(_) | Origin::Context(_)) => {}
                     Err(error) => errors.push(error),
                 }
             }
@@ -223,7 +247,10 @@ pub fn origin(word: &Word, index: usize, names: &StageNames) -> Result<Origin, D
             let error = Diagnostic::error(format!("stage {} comes later in the file", word.text), word.span);
             Err(error.hint("a stage can use earlier stages only"))
         }
-        None => Ok(Origin::Image(word.text.clone())),
+        None => Ok(match names.context(&word.text) {
+            Some(name) => Origin::Context(name),
+            None => Origin::Image(word.text.clone()),
+        }),
     }
 }
 
@@ -352,7 +379,10 @@ fn base(
     }
     Ok(match names.before(names.count, &name) {
         Some(index) => Base::Stage(index),
-        None => Base::Image(name),
+        None => match names.context(&name) {
+            Some(name) => Base::Context(name),
+            None => Base::Image(name),
+        },
     })
 }
 
@@ -400,7 +430,13 @@ mod tests {
 
     fn options() -> PlanOptions {
         let platform: Platform = "linux/amd64".parse().expect("valid");
-        PlanOptions { target: None, build_args: BTreeMap::new(), platform: platform.clone(), build_platform: platform }
+        PlanOptions {
+            target: None,
+            build_args: BTreeMap::new(),
+            contexts: BTreeSet::new(),
+            platform: platform.clone(),
+            build_platform: platform,
+        }
     }
 
     fn make(text: &str, options: &PlanOptions) -> Result<String, String> {
@@ -414,6 +450,7 @@ mod tests {
                         Base::Scratch => "scratch".to_owned(),
                         Base::Stage(index) => format!("#{index}"),
                         Base::Image(name) => name.clone(),
+                        Base::Context(name) => format!("={name}"),
                     };
                     let reader = stage.last_reader.map_or(String::new(), |reader| format!("<{reader}"));
                     format!(
@@ -455,6 +492,26 @@ mod tests {
             ("FROM --platform=$BUILDPLATFORM a", "0:a+0"),
         ] {
             assert_eq!(make(text, &options()).as_deref(), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn pure_named_contexts_stand_in_for_stages_and_images() {
+        let contexts = BTreeSet::from(["a".to_owned(), "s".to_owned(), "quay.io/x:1".to_owned()]);
+        let options = PlanOptions { contexts, ..options() };
+        for (text, expected) in [
+            ("FROM a", "0:=a+0"),
+            ("FROM docker.io/library/a:latest", "0:=a+0"),
+            ("FROM a:1", "0:a:1+0"),
+            ("FROM quay.io/x:1\nRUN x", "0:=quay.io/x:1+1"),
+            // The stage of that name is the context, whatever it says.
+            ("FROM $nothing AS s\nRUN x\nFROM b\nCOPY --from=s x y", "0:=s+0<1 1:b+1"),
+            ("FROM b AS S\nRUN x\nFROM s", "0:=s+0b 1:#0+0"),
+            ("FROM b\nCOPY --from=s x y\nRUN --mount=from=a,target=/x y", "0:b+2"),
+            // Another stage's name comes before a context's.
+            ("FROM b AS c\nFROM c", "0:b+0b 1:#0+0"),
+        ] {
+            assert_eq!(make(text, &options).as_deref(), Ok(expected), "{text}");
         }
     }
 

@@ -96,7 +96,16 @@ pub fn apply(
 /// are ordinary ones. An entry for the top sets the owner and mode of `into` itself. Returns the digest and number of the bytes read.
 pub fn unpack(tar: impl Read + Send, into: &Root) -> Result<(Digest, u64), ApplyError> {
     let (result, digest, size) = with_read_ahead(tar, None, |input| {
-        Applier::new(into, Rules::Archive).run(TarReader::<_, io::Sink>::new(input, None))
+        Applier::new(into, Rules::Archive { devices: true }).run(TarReader::<_, io::Sink>::new(input, None))
+    });
+    result.map(|_| (digest, size))
+}
+
+/// The same for an archive that may only bring files: devices are refused, and so is a tar longer
+/// than `max_size` bytes.
+pub fn unpack_untrusted(tar: impl Read + Send, into: &Root, max_size: u64) -> Result<(Digest, u64), ApplyError> {
+    let (result, digest, size) = with_read_ahead(tar, Some(max_size), |input| {
+        Applier::new(into, Rules::Archive { devices: false }).run(TarReader::<_, io::Sink>::new(input, None))
     });
     result.map(|_| (digest, size))
 }
@@ -104,7 +113,7 @@ pub fn unpack(tar: impl Read + Send, into: &Root) -> Result<(Digest, u64), Apply
 #[derive(Clone, Copy)]
 enum Rules {
     Layer { userxattr: bool },
-    Archive,
+    Archive { devices: bool },
 }
 
 struct Applier<'a> {
@@ -145,7 +154,7 @@ impl<'a> Applier<'a> {
             let path = clean(&entry.name).ok_or_else(|| reader.invalid("its name leaves the root"))?;
             if path.as_os_str().is_empty() {
                 // A layer's top is the store's; an archive's is where it is unpacked.
-                if matches!(self.rules, Rules::Archive) && entry.kind == EntryType::Directory {
+                if matches!(self.rules, Rules::Archive { .. }) && entry.kind == EntryType::Directory {
                     self.finish(self.root.top(), OsStr::new("."), &entry, None)?;
                     self.dir_times.push((path, entry.mtime));
                 }
@@ -189,6 +198,11 @@ impl<'a> Applier<'a> {
             if entry.kind == EntryType::Char && entry.device == Device::default() {
                 return Err(reader.invalid("a character device 0:0, which overlay takes for a deletion").into());
             }
+        }
+        if matches!(self.rules, Rules::Archive { devices: false })
+            && matches!(entry.kind, EntryType::Char | EntryType::Block)
+        {
+            return Err(reader.invalid("a device, which is not allowed here").into());
         }
         let dir = match self.parent(path)? {
             Some(dir) => dir,
@@ -379,7 +393,7 @@ impl<'a> Applier<'a> {
     fn parent_mode(&self) -> u32 {
         match self.rules {
             Rules::Layer { .. } => PARENT_MODE,
-            Rules::Archive => 0o755,
+            Rules::Archive { .. } => 0o755,
         }
     }
 

@@ -5,7 +5,7 @@ use dockerfile::instruction::Checksum;
 use dockerfile::{Source, Span};
 
 use super::error::{BuildError, StepError};
-use super::origin::resolve;
+use super::origin::{Found, resolve};
 use super::stage::StageBuild;
 use crate::copy::{self, Chmod, CopyOptions, Tree};
 use crate::step::{CopyStep, StepSource};
@@ -31,11 +31,17 @@ pub(super) fn copy(
     }
     let from = match &step.from {
         Some(word) => {
-            let name = resolve(stage, word).map_err(|error| BuildError::step(source, word.span, error))?;
-            Tree::Named(name)
+            match resolve(stage, word).map_err(|error| BuildError::step(source, word.span, error))? {
+                Found::Named(name) => (Tree::Named(name), None),
+                Found::Directory(dir, ignore) => (Tree::Directory(dir), Some(ignore)),
+            }
         }
-        None => Tree::Directory(stage.build.options.context_dir.clone()),
+        None => {
+            let options = stage.build.options;
+            (Tree::Directory(options.context_dir.clone()), Some(options.ignore.clone()))
+        }
     };
+    let (from, ignore) = from;
     let mut sources = Vec::with_capacity(step.sources.len());
     for item in &step.sources {
         sources.push(match item {
@@ -53,7 +59,8 @@ pub(super) fn copy(
     let mut options = CopyOptions::new(sources, from, &step.destination);
     options.unpack = step.is_add;
     options.chown.clone_from(&step.chown);
-    options.preserve_owner = step.from.is_some();
+    // What is on the host is root's in the image.
+    options.preserve_owner = ignore.is_none();
     if let Some((text, span)) = &step.chmod {
         options.chmod = Some(Chmod::parse(text).map_err(|error| wrong(*span, error.to_string()))?);
     }
@@ -66,9 +73,7 @@ pub(super) fn copy(
         }
         None => None,
     };
-    if step.from.is_none() {
-        options.ignore = stage.build.options.ignore.clone();
-    }
+    options.ignore = ignore.unwrap_or_default();
     options.exclude = Ignore::from_patterns(step.exclude.iter().map(String::as_str))
         .map_err(|error| wrong(span, format!("--exclude: {error}")))?;
     options.remotes = Some(stage.build.remotes);

@@ -63,6 +63,9 @@ pub enum BuildError {
         /// Why not.
         source: Box<StepError>,
     },
+    /// The image was built, but could not be delivered.
+    #[error(transparent)]
+    Output(#[from] crate::output::OutputError),
     /// Somebody wanted the build to end.
     #[error("interrupted")]
     Interrupted,

@@ -32,9 +32,13 @@ use store::Store;
 
 use crate::commit::Committed;
 use crate::event::{Event, Events};
+use crate::image::Image;
+use crate::output::{self, Output};
 use crate::plan::{Plan, PlanError, Stage, plan};
 use crate::stage_state::{Scope, StageState};
-use crate::transfer::Remotes;
+use crate::transfer::place::Places;
+use crate::transfer::pull::{PullOptions, resolve_or_pull_nameless};
+use crate::transfer::{Remotes, TransferError};
 use crate::working_container::WorkingContainer;
 
 pub use error::{BuildError, Place, StepError};
@@ -60,6 +64,8 @@ pub(crate) struct Build<'b, 's> {
     unfinished: BTreeMap<usize, ImageId>,
     /// Images that were there before: none of them is ever removed.
     before: HashSet<ImageId>,
+    /// Nameless images that were only pulled for this build.
+    borrowed: Vec<ImageId>,
     /// Build arguments that an ARG asked for.
     consumed: BTreeSet<String>,
 }
@@ -115,14 +121,30 @@ pub fn build(
         containers: Vec::new(),
         unfinished: BTreeMap::new(),
         before,
+        borrowed: Vec::new(),
         consumed: BTreeSet::new(),
     };
-    let result = build.run();
-    let cleaned = build.clean_up(result.as_ref().ok().map(|committed| &committed.image_id));
+    let result = build.run().and_then(|committed| build.deliver(committed));
+    build.clean_up(result.as_ref().ok().filter(|_| keeps_image(options)).map(|committed| &committed.image_id), result.is_ok());
     let committed = result?;
-    cleaned?;
     build.warn_of_unused_arguments(&file);
     Ok(committed)
+}
+
+/// Whether the image itself is wanted, and not only what is made of it.
+fn keeps_image(options: &BuildOptions) -> bool {
+    options.outputs.is_empty() || options.keep_image || !options.names.is_empty()
+}
+
+/// The image of a named context. One that is no registry's has no name in the store, and goes when
+/// the build ends.
+fn pull_borrowed(build: &mut Build<'_, '_>, name: &str) -> Result<Image, TransferError> {
+    let options = PullOptions { policy: build.options.pull, platform: build.options.plan.platform.clone() };
+    let image = resolve_or_pull_nameless(build.store, build.remotes, name, &options, build.events)?;
+    if image.record().names.is_empty() {
+        build.borrowed.push(image.id().clone());
+    }
+    Ok(image)
 }
 
 impl<'s> Build<'_, 's> {
@@ -150,41 +172,62 @@ impl<'s> Build<'_, 's> {
         }
     }
 
-    /// Removes what is in the way: containers, and images of stages that were only built upon.
-    fn clean_up(&mut self, result: Option<&ImageId>) -> Result<(), BuildError> {
-        let keep = match self.options.keep {
-            Keep::Nothing => false,
-            Keep::OnFailure => result.is_none(),
-            Keep::Always => true,
-        };
-        let mut first_error = None;
-        if !keep {
-            for id in std::mem::take(&mut self.containers) {
-                match self.store.delete_container(&id) {
-                    Err(error) if !error.is_not_found() => _ = first_error.get_or_insert(error),
-                    _ => {}
-                }
-            }
+    /// Writes the outputs; the image gets its names when that went well.
+    fn deliver(&mut self, committed: Committed) -> Result<Committed, BuildError> {
+        let options = self.options;
+        if options.outputs.is_empty() {
+            return Ok(committed);
         }
-        let unfinished = std::mem::take(&mut self.unfinished).into_values();
-        let images: Vec<ImageId> = unfinished.chain(self.done.values().filter_map(|done| done.image.clone())).collect();
-        for image in images.iter().filter(|image| !keep && Some(*image) != result) {
-            if let Err(error) = self.remove_image(image) {
-                first_error.get_or_insert(error);
-            }
+        let id = &committed.image_id;
+        if !self.before.contains(id) {
+            self.borrowed.push(id.clone());
         }
-        self.done.clear();
-        first_error.map_or(Ok(()), |error| Err(error.into()))
+        let places = Places { store: self.store, remotes: self.remotes, events: self.events };
+        for output in &options.outputs {
+            output::write(places, id, output, &options.names, options.stdout.as_ref())?;
+        }
+        let mut names: Vec<String> = options.names.iter().map(ToString::to_string).collect();
+        names.extend(options.outputs.iter().flat_map(Output::store_names));
+        if !names.is_empty() {
+            self.store.add_image_names(id, &names)?;
+        }
+        Ok(committed)
     }
 
-    /// Removes a nameless image of this build; one that was there before, or got a name, stays.
+    /// Removes what is in the way: containers, and images that nobody asked for. What cannot be
+    /// removed is told.
+    fn clean_up(&mut self, result: Option<&ImageId>, succeeded: bool) {
+        let keep = match self.options.keep {
+            Keep::Nothing => false,
+            Keep::OnFailure => !succeeded,
+            Keep::Always => true,
+        };
+        let told = |what: &str, outcome: store::Result<()>| match outcome {
+            Err(error) if !error.is_not_found() => (self.events)(Event::Warning(format!("{what} stays: {error}"))),
+            _ => {}
+        };
+        if !keep {
+            for id in &self.containers {
+                told(&format!("working container {id}"), self.store.delete_container(id));
+            }
+        }
+        let stages = self.unfinished.values().chain(self.done.values().filter_map(|done| done.image.as_ref()));
+        for image in stages.filter(|_| !keep).chain(&self.borrowed).filter(|image| Some(*image) != result) {
+            told(&format!("image {image}"), self.remove_image(image));
+        }
+        self.containers.clear();
+        self.unfinished.clear();
+        self.borrowed.clear();
+        self.done.clear();
+    }
+
+    /// Removes a nameless image of this build; one that was there before, got a name, or is another
+    /// build's too, stays.
     fn remove_image(&self, image: &ImageId) -> store::Result<()> {
-        let is_ours =
-            !self.before.contains(image) && self.store.image_by_id(image).is_ok_and(|record| record.names.is_empty());
-        if !is_ours {
+        if self.before.contains(image) {
             return Ok(());
         }
-        match self.store.delete_image(image) {
+        match self.store.delete_nameless_image(image) {
             Err(error) if !error.is_not_found() => Err(error),
             _ => Ok(()),
         }

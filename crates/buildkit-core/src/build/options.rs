@@ -1,5 +1,7 @@
 //! What to build, and how.
 
+use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -8,6 +10,8 @@ use dockerfile::ignore::Ignore;
 use oci::{Format, Reference};
 
 use crate::commit::Times;
+use crate::context::NamedContext;
+use crate::output::Output;
 use crate::plan::PlanOptions;
 use crate::run::{Capabilities, HostFiles, MountRequest, Network, Rlimit, Seccomp};
 use crate::transfer::pull::PullPolicy;
@@ -21,8 +25,16 @@ pub struct BuildOptions {
     pub context_dir: PathBuf,
     /// What of the context stays out.
     pub ignore: Ignore,
-    /// Names that the image gets.
+    /// The contexts that [`PlanOptions::contexts`] names.
+    pub contexts: BTreeMap<String, NamedContext>,
+    /// Names that the image gets, when all outputs are written.
     pub names: Vec<Reference>,
+    /// Where the result goes besides.
+    pub outputs: Vec<Output>,
+    /// Whether the store keeps an image without a name though there are outputs.
+    pub keep_image: bool,
+    /// Where an output goes that is for standard output.
+    pub stdout: Option<File>,
     /// Format of the image.
     pub format: Format,
     /// What becomes a layer.
@@ -41,6 +53,16 @@ pub struct BuildOptions {
     pub unset_labels: Vec<String>,
     /// Annotations of the image.
     pub annotations: Vec<(String, String)>,
+    /// Annotations to leave out of the image.
+    pub unset_annotations: Vec<String>,
+    /// Whether the image has the base image's labels.
+    pub inherit_labels: bool,
+    /// Whether the image has the base image's annotations.
+    pub inherit_annotations: bool,
+    /// Whether an annotation tells when the image was made.
+    pub created_annotation: bool,
+    /// Whether to leave all history out of the image.
+    pub omit_history: bool,
     /// Label that names the builder; `None` adds none.
     pub identity_label: Option<(String, String)>,
     /// How RUN is run.

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::error::{BuildError, Place, StepError, shorten};
 use super::options::StepOutput;
-use super::origin::resolve;
+use super::origin::{Found, resolve};
 use super::stage::StageBuild;
 use super::step_output::with_lines;
 use crate::run::{self, Exit, MountRequest, MountRequestKind, MountSource, Network, RunOptions, Stdio};
@@ -130,7 +130,10 @@ fn mount_request(
     from: Option<&Word>,
 ) -> Result<MountRequest, StepError> {
     let tree = match from {
-        Some(word) => MountSource::Named(resolve(stage, word)?),
+        Some(word) => match resolve(stage, word)? {
+            Found::Named(name) => MountSource::Named(name),
+            Found::Directory(dir, _) => MountSource::Tree(dir),
+        },
         None => MountSource::Tree(stage.build.options.context_dir.clone()),
     };
     let kind = match &mount.kind {

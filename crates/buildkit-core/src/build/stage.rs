@@ -9,9 +9,11 @@ use oci::{Format, History};
 
 use super::error::{BuildError, StepError};
 use super::options::{Keep, LayerStyle};
-use super::{Build, Done};
-use super::{copy_step, run_step, workdir_step};
+use super::{Build, Done, pull_borrowed};
+use super::{copy_step, origin, run_step, workdir_step};
 use crate::commit::{Afterwards, CommitOptions, Committed, Layers, commit, commit_and_continue};
+use crate::context::NamedContext;
+use crate::copy::{self, CopyOptions, Tree};
 use crate::event::{Event, RunningStep, StepId, StepOutcome};
 use crate::image::Image;
 use crate::plan::{Base, Stage};
@@ -99,6 +101,14 @@ impl<'a, 'b, 's> StageBuild<'a, 'b, 's> {
             Some(base) => StageState::on_stage(&base.state, config),
             None => StageState::new(build.scope.clone(), config),
         };
+        if matches!(stage.base, Base::Image(_) | Base::Context(_)) {
+            if !build.options.inherit_labels {
+                state.config.config.labels.clear();
+            }
+            if !build.options.inherit_annotations {
+                container.state_mut().annotations.clear();
+            }
+        }
         for (name, value) in &build.options.env {
             state.config.config.set_env(name, value);
         }
@@ -107,8 +117,23 @@ impl<'a, 'b, 's> StageBuild<'a, 'b, 's> {
 
     /// All instructions, then the result; gives the image if this is the target.
     pub fn run(mut self) -> Result<Option<Committed>, BuildError> {
+        let span = self.stage.from.span;
+        self.copy_context().map_err(|error| BuildError::step(self.build.source, span, error))?;
         self.run_instructions()?;
         self.finish()
+    }
+
+    /// FROM a named context that is a directory: its files are what the stage begins with.
+    fn copy_context(&mut self) -> Result<(), StepError> {
+        let Base::Context(name) = &self.stage.base else { return Ok(()) };
+        let NamedContext::Directory { dir, ignore } = origin::context(self.build, name)? else { return Ok(()) };
+        let everything = vec![copy::Source::Path(".".to_owned())];
+        let mut options = CopyOptions::new(everything, Tree::Directory(dir.clone()), "/");
+        options.ignore = ignore.clone();
+        let digest = copy::copy(&self.container, &options)?;
+        let created_by = format!("/bin/sh -c #(nop) COPY {digest} in / ");
+        self.pending = Some(Pending { created_by, stubs: Vec::new() });
+        Ok(())
     }
 
     fn run_instructions(&mut self) -> Result<(), BuildError> {
@@ -317,15 +342,18 @@ impl<'a, 'b, 's> StageBuild<'a, 'b, 's> {
             state.created_by.clone_from(&pending.created_by);
         }
         let commit_options = CommitOptions {
-            names: if is_target { options.names.clone() } else { Vec::new() },
+            // With outputs, the names come when those are written.
+            names: if is_target && options.outputs.is_empty() { options.names.clone() } else { Vec::new() },
             format: Some(options.format),
             layers,
             times: options.times,
             afterwards: if options.keep == Keep::Always { Afterwards::Keep } else { Afterwards::Remove },
-            omit_history: false,
+            omit_history: is_target && options.omit_history,
+            created_annotation: is_target && options.created_annotation,
             unset_env: if is_target { options.unset_env.clone() } else { Vec::new() },
             identity_label: options.identity_label.clone().filter(|_| is_target),
             stubs: pending.map(|pending| pending.stubs).unwrap_or_default(),
+            ..CommitOptions::default()
         };
         let base_name = self.container.state().image.clone();
         let committed = commit(self.container, &commit_options, self.build.events)?;
@@ -360,7 +388,9 @@ impl<'a, 'b, 's> StageBuild<'a, 'b, 's> {
                 None => state.config.history.push(entry),
             }
         }
-        self.container.state_mut().annotations.extend(options.annotations.iter().cloned());
+        let annotations = &mut self.container.state_mut().annotations;
+        annotations.retain(|name, _| !options.unset_annotations.contains(name));
+        annotations.extend(options.annotations.iter().cloned());
     }
 
     /// The base image, if it is also the result.
@@ -371,6 +401,10 @@ impl<'a, 'b, 's> StageBuild<'a, 'b, 's> {
             || !options.labels.is_empty()
             || !options.unset_labels.is_empty()
             || !options.annotations.is_empty()
+            || !options.unset_annotations.is_empty()
+            || !options.inherit_labels
+            || !options.inherit_annotations
+            || options.omit_history
             || options.layers == LayerStyle::WithBase;
         let is_plain = self.stage.instructions.is_empty() && self.pending.is_none() && !adds;
         self.image.clone().filter(|_| is_plain && matches!(self.stage.base, Base::Image(_)))
@@ -378,7 +412,7 @@ impl<'a, 'b, 's> StageBuild<'a, 'b, 's> {
 
     fn tag(self, image: &Image) -> Result<Committed, StepError> {
         let names: Vec<String> = self.build.options.names.iter().map(ToString::to_string).collect();
-        if !names.is_empty() {
+        if !names.is_empty() && self.build.options.outputs.is_empty() {
             self.build.store.add_image_names(image.id(), &names)?;
         }
         (self.build.events)(Event::StepDone { id: image.id().to_string() });
@@ -386,13 +420,17 @@ impl<'a, 'b, 's> StageBuild<'a, 'b, 's> {
     }
 }
 
-fn base_image(build: &Build<'_, '_>, stage: &Stage) -> Result<Option<Image>, StepError> {
+fn base_image(build: &mut Build<'_, '_>, stage: &Stage) -> Result<Option<Image>, StepError> {
     match &stage.base {
         Base::Scratch => Ok(None),
         Base::Image(name) => {
             let options = PullOptions { policy: build.options.pull, platform: build.options.plan.platform.clone() };
             Ok(Some(resolve_or_pull(build.store, build.remotes, name, &options, build.events)?))
         }
+        Base::Context(name) => match origin::context(build, name)?.clone() {
+            NamedContext::Directory { .. } => Ok(None),
+            NamedContext::Image(image) => Ok(Some(pull_borrowed(build, &image)?)),
+        },
         Base::Stage(index) => {
             let id = build.done.get(index).and_then(|done| done.image.as_ref());
             let id = id.ok_or_else(|| StepError::Value(format!("stage {index} has not been built")))?;

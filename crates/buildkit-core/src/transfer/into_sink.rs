@@ -46,7 +46,7 @@ impl Default for LayerCompression {
 }
 
 /// How to write an image.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CopyOptions {
     /// The manifest's format; by default the image's own, if the place can hold it.
     pub format: Option<Format>,

@@ -59,6 +59,26 @@ pub fn resolve_or_pull(
     }
 }
 
+/// The same, but what comes from a layout, archive or directory gets no name in the store.
+pub fn resolve_or_pull_nameless(
+    store: &Store,
+    remotes: &Remotes,
+    name: &str,
+    options: &PullOptions,
+    events: Events<'_>,
+) -> Result<Image, TransferError> {
+    match Location::parse(name)? {
+        None | Some(Location::Docker(_) | Location::Storage { .. }) => {
+            resolve_or_pull(store, remotes, name, options, events)
+        }
+        Some(location) => Places { store, remotes, events }.with_source(&location, |source| {
+            let opened = OpenedImage::open(source, &options.platform)?;
+            let id = into_store(store, &opened, &[], events)?;
+            Ok(Image::read(store, name, store.image_by_id(&id)?)?)
+        }),
+    }
+}
+
 /// Pulls every tag of `name`'s repository and gives the images in the registry's order.
 pub fn pull_all_tags(
     store: &Store,

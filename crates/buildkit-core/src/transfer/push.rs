@@ -18,6 +18,8 @@ use crate::transport::{Location, TransportError};
 pub struct PushOptions {
     /// Format and compression.
     pub copy: CopyOptions,
+    /// Names that an archive gives the image beside those that the image has.
+    pub names: Vec<Reference>,
 }
 
 /// What was pushed.
@@ -49,7 +51,9 @@ pub fn push(
     events: Events<'_>,
 ) -> Result<Pushed, TransferError> {
     let places = Places { store, remotes, events };
-    let names = references(&image);
+    let mut names = options.names.clone();
+    names.extend(references(&image));
+    let names = names;
     let platform = image.config().platform();
     let source = StorageSource::of(store, image)?;
     let opened = OpenedImage::open(&source, &platform)?;

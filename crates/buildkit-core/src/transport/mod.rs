@@ -12,7 +12,7 @@ pub mod location; // the text forms of all of them
 mod made_blobs; // what layers were compressed to before
 pub mod oci_archive; // oci-archive:PATH[:NAME]
 pub mod oci_layout; // oci:PATH[:NAME]
-mod spool; // blobs being written to a directory
+pub(crate) mod spool; // blobs being written to a directory
 pub mod storage; // containers-storage:NAME
 mod verified; // a stream checked against digest and size
 

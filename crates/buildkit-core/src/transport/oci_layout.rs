@@ -48,7 +48,8 @@ pub struct OciSource {
 }
 
 impl OciSource {
-    /// The image `name` of the layout in the directory `path`; without a name its only one.
+    /// The image `name` of the layout in the directory `path`; without a name its only one. A name
+    /// such as `@sha256:…` is a digest that its index.json has.
     pub fn open(path: &Path, name: Option<&str>) -> Result<OciSource, TransportError> {
         OciSource::choose(LayoutFiles::Directory(path.to_owned()), "oci", name)
     }
@@ -65,11 +66,17 @@ impl OciSource {
             .map_err(|error| invalid(format!("its index.json cannot be read: {error}")))?;
         let available: Vec<String> =
             index.manifests().iter().filter_map(|entry| ref_name(entry).map(str::to_owned)).collect();
-        let entry = match name {
-            Some(name) => index.manifests().iter().find(|entry| ref_name(entry) == Some(name)).ok_or_else(|| {
+        let by_digest = name.and_then(|name| name.strip_prefix('@'));
+        let entry = match (by_digest, name) {
+            (Some(digest), _) => index
+                .manifests()
+                .iter()
+                .find(|entry| entry.digest().as_ref() == digest)
+                .ok_or_else(|| invalid(format!("its index.json does not name {digest}")))?,
+            (None, Some(name)) => index.manifests().iter().find(|entry| ref_name(entry) == Some(name)).ok_or_else(|| {
                 TransportError::NoSuchImage { path: path.clone(), name: name.to_owned(), available: available.clone() }
             })?,
-            None => match index.manifests().as_slice() {
+            (None, None) => match index.manifests().as_slice() {
                 [] => return Err(invalid("it has no image".into())),
                 [only] => only,
                 _ => return Err(TransportError::SeveralImages { path, available }),

@@ -98,12 +98,12 @@ pub(super) fn open_regular(path: &Path) -> Result<File, TransportError> {
 }
 
 /// An archive being written: under a temporary name until it is complete.
-pub(super) struct Archive {
+pub(crate) struct Archive {
     file: BufWriter<NamedTempFile>,
 }
 
 impl Archive {
-    pub(super) fn create(path: &Path) -> Result<Archive, TransportError> {
+    pub(crate) fn create(path: &Path) -> Result<Archive, TransportError> {
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let file = tempfile::Builder::new()
             .prefix(".gabion-archive-")
@@ -112,7 +112,7 @@ impl Archive {
         Ok(Archive { file: BufWriter::with_capacity(128 * 1024, file) })
     }
 
-    pub(super) fn keep(self, path: &Path) -> Result<(), TransportError> {
+    pub(crate) fn keep(self, path: &Path) -> Result<(), TransportError> {
         let file = self.file.into_inner().map_err(|error| TransportError::write(path, error.error()))?;
         keep(file, path)
     }

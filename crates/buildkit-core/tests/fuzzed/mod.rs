@@ -32,7 +32,7 @@ pub fn check(bytes: &[u8]) {
         .map(|(n, v)| (n.into(), v.into()))
         .into();
     let options =
-        PlanOptions { target: None, build_args, platform: platform.clone(), build_platform: platform.clone() };
+        PlanOptions { target: None, build_args, contexts: Default::default(), platform: platform.clone(), build_platform: platform.clone() };
     let plan = match plan(&file, &options) {
         Ok(plan) => plan,
         Err(PlanError::File(errors)) => {

@@ -11,7 +11,8 @@ use oci::Format;
 use crate::args::compression::CompressionArgs;
 use crate::args::registry::RegistryArgs;
 use crate::command_error::CommandError;
-use crate::session::{Progress, Session};
+use crate::progress::{Display, ProgressArgs, Work};
+use crate::session::Session;
 
 /// Send an image of the store to a registry or another place
 ///
@@ -35,6 +36,8 @@ pub struct Args {
     #[arg(long, hide = true)]
     remove_signatures: bool,
     #[command(flatten)]
+    progress: ProgressArgs,
+    #[command(flatten)]
     registry: RegistryArgs,
     /// Name or ID of the image
     image: String,
@@ -45,11 +48,12 @@ pub struct Args {
 pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     let compression = args.compression.resolve(true).map_err(CommandError::new)?;
     let store = session.store()?;
-    let events = session.events(Progress::from_quiet(args.quiet));
+    let display = Display::new(session, &args.progress, args.quiet, Work::Other)?;
+    let events = |event| display.event(event);
     let remotes = session.remotes(&args.registry)?;
     let image = Image::find(&store, &args.image)?;
     let to = destination(args.destination.as_deref().unwrap_or(&args.image))?;
-    let options = PushOptions { copy: CopyOptions { format: args.format, compression } };
+    let options = PushOptions { copy: CopyOptions { format: args.format, compression }, ..PushOptions::default() };
     let pushed = push(&store, &remotes, image, &to, &options, &events)?;
     if let Some(file) = &args.digestfile {
         session.write_file(file, &pushed.digest.to_string())?;
