@@ -2,12 +2,13 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use dockerfile::ignore::Ignore;
 use rootfs::Root;
 
 use crate::command_error::CommandError;
+use crate::commands::build::file::Beside;
 
 /// Names that it is looked for by in a context; the first one there counts.
 const NAMES: [&str; 2] = [".containerignore", ".dockerignore"];
@@ -32,6 +33,40 @@ pub fn read(context: &Path, named: Option<&Path>) -> Result<Ignore, CommandError
         }
     }
     Ok(Ignore::default())
+}
+
+/// As [`read`], but one that stands beside the Dockerfile under its name comes before the context's.
+pub fn read_for_build(context: &Path, named: Option<&Path>, beside: &Beside) -> Result<Ignore, CommandError> {
+    if named.is_some() {
+        return read(context, named);
+    }
+    let with_ending = |path: &Path, ending: &str| {
+        let mut path = path.as_os_str().to_owned();
+        path.push(ending);
+        PathBuf::from(path)
+    };
+    for ending in NAMES {
+        match beside {
+            Beside::Nothing => {}
+            Beside::Host(path) => {
+                let path = with_ending(path, ending);
+                match File::open(&path) {
+                    Ok(file) => return parse(&path, file),
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(failed(&path, error)),
+                }
+            }
+            Beside::Context(path) => {
+                let path = with_ending(path, ending);
+                match Root::open(context)?.open_file_following(&path) {
+                    Ok(file) => return parse(&path, file),
+                    Err(error) if error.is_not_found() => {}
+                    Err(error) => return Err(failed(&path, error)),
+                }
+            }
+        }
+    }
+    read(context, None)
 }
 
 fn parse(path: &Path, file: File) -> Result<Ignore, CommandError> {

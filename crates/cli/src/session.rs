@@ -2,7 +2,6 @@
 
 mod remotes; // how registries are reached
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use buildkit_core::commit::Times;
@@ -12,7 +11,8 @@ use jiff::Timestamp;
 use store::{ConfigFile, Store, StoreOptions};
 
 use crate::args::{GlobalArgs, LogLevel};
-use crate::command_error::{CommandError, printable};
+use crate::command_error::CommandError;
+use crate::progress::{lines, print_on_stderr};
 
 const DEFAULT_GRAPH_ROOT: &str = "/var/lib/containers/storage";
 const DEFAULT_RUN_ROOT: &str = "/run/containers/storage";
@@ -103,15 +103,10 @@ impl Session {
         Ok(options)
     }
 
-    /// The times of what is written: `flag` (seconds) sets all, SOURCE_DATE_EPOCH those that are later.
-    pub fn times(&self, flag: Option<i64>) -> Result<Times, CommandError> {
-        self.times_with(flag, None, None)
-    }
-
     /// The times of what is written: `set` (seconds) is everything's; `epoch`, or else
     /// SOURCE_DATE_EPOCH, is the image's and, with `rewrite`, that of files which are later.
     /// Without a word on `rewrite` files are rewritten, but not by what is called Buildah.
-    pub fn times_with(
+    pub fn times(
         &self,
         set: Option<i64>,
         epoch: Option<i64>,
@@ -145,23 +140,15 @@ impl Session {
     /// Draws events; those below the log level are dropped.
     pub fn events(&self, progress: Progress) -> impl Fn(Event) + Sync + '_ {
         move |event| {
-            let line = match event {
-                Event::Warning(text) => return self.warn(&text),
-                Event::Info(text) => return self.log(LogLevel::Info, &text),
-                Event::Debug(text) => return self.log(LogLevel::Debug, &text),
-                _ if progress == Progress::Quiet => return,
-                Event::CopyingBlob(digest) => format!("Copying blob {digest}"),
-                Event::BlobExists(digest) => format!("Copying blob {digest} skipped: already exists"),
-                Event::CopyingConfig(digest) => format!("Copying config {digest}"),
-                Event::WritingManifest => "Writing manifest to image destination".into(),
-                Event::Step { id, text } => format!("{id}: {text}"),
-                Event::StepEnded { .. } | Event::BlobProgress { .. } | Event::BlobCopied { .. } => return,
-                Event::Output { line, .. } => line,
-                Event::StepDone { id } => format!("--> {}", id.get(..12).unwrap_or(&id)),
-                Event::Commit { name } => ["COMMIT", &name.unwrap_or_default()].join(" ").trim_end().to_owned(),
-            };
-            // A closed stderr must not end the work.
-            let _ = writeln!(std::io::stderr(), "{}", printable(&line));
+            match event {
+                Event::Warning(text) => self.warn(&text),
+                Event::Info(text) => self.log(LogLevel::Info, &text),
+                Event::Debug(text) => self.log(LogLevel::Debug, &text),
+                event => {
+                    let line = lines::of_event(event).filter(|_| progress == Progress::Lines);
+                    line.iter().for_each(|line| print_on_stderr(line));
+                }
+            }
         }
     }
 
@@ -177,7 +164,8 @@ impl Session {
         self.log(LogLevel::Warn, text);
     }
 
-    fn log(&self, severity: LogLevel, text: &str) {
+    /// Prints a message unless the log level keeps it back.
+    pub fn log(&self, severity: LogLevel, text: &str) {
         log(self.global.log_level(), severity, text);
     }
 
@@ -204,8 +192,7 @@ fn log(level: LogLevel, severity: LogLevel, text: &str) {
         LogLevel::Debug => "debug",
     };
     if severity <= level {
-        // A closed stderr must not end the work.
-        let _ = writeln!(std::io::stderr(), "{label}: {}", printable(text));
+        print_on_stderr(&format!("{label}: {text}"));
     }
 }
 

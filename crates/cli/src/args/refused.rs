@@ -30,6 +30,7 @@ pub enum Takes {
 const NO_ENCRYPTION: &str = "encrypted images are not supported";
 const NO_SIGNATURES: &str = "signatures are not supported yet: sign the pushed image with another tool, such as cosign";
 const NO_POLICY: &str = "signature policies are not supported yet, so no image would be checked against it";
+const NO_PLATFORMS: &str = "a build makes the image of one platform, this machine's";
 const NO_LISTS: &str = "manifest lists are not supported yet";
 const NO_SBOM: &str = "images are not scanned for their parts: run a scanner on the rootfs that `gabion mount` prints";
 const NO_BLOB_CACHE: &str = "blobs are not kept in a directory of their own: the store has the layers";
@@ -107,6 +108,15 @@ pub const REFUSED: &[Refused] = &[
     Refused { commands: &["build", "from"], flag: "userns-gid-map", takes: VALUE, reason: NO_USERNS },
     Refused { commands: &["build", "from"], flag: "userns-uid-map-user", takes: VALUE, reason: NO_USERNS },
     Refused { commands: &["build", "from"], flag: "userns-gid-map-group", takes: VALUE, reason: NO_USERNS },
+    Refused { commands: &["build"], flag: "all-platforms", takes: Takes::Switch, reason: NO_PLATFORMS },
+    Refused { commands: &["build"], flag: "layer-label", takes: VALUE, reason: "images of single layers are not kept" },
+    Refused {
+        commands: &["build"],
+        flag: "logfile",
+        takes: VALUE,
+        reason: "redirect standard output and standard error",
+    },
+    Refused { commands: &["build"], flag: "save-stages", takes: Takes::Switch, reason: "use --target to keep a stage" },
     Refused { commands: &["from"], flag: "suffix", takes: VALUE, reason: "use --name" },
 ];
 

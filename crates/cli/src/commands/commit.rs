@@ -18,7 +18,8 @@ use crate::args::parse_format;
 use crate::args::registry::RegistryArgs;
 use crate::command_error::CommandError;
 use crate::output::indented;
-use crate::session::{Progress, Session};
+use crate::progress::{Display, ProgressArgs, Work};
+use crate::session::Session;
 
 /// Make an image from a working container
 ///
@@ -86,6 +87,8 @@ pub struct Args {
     #[command(flatten)]
     compression: CompressionArgs,
     #[command(flatten)]
+    progress: ProgressArgs,
+    #[command(flatten)]
     registry: RegistryArgs,
     /// Name or ID of the working container
     container: String,
@@ -99,7 +102,8 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     let compression = args.compression.resolve(!session.called_as_buildah()).map_err(CommandError::new)?;
     let times = times(args, session)?;
     let store = session.store()?;
-    let events = session.events(Progress::from_quiet(args.quiet));
+    let display = Display::new(session, &args.progress, args.quiet, Work::Other)?;
+    let events = |event| display.event(event);
     let container = WorkingContainer::open(&store, &args.container)?;
     let labels = args.identity_label.unwrap_or(times == Times::Now);
     let mut options = CommitOptions {
@@ -120,7 +124,7 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     let committed = match &destination {
         Some(Destination::Elsewhere(location)) => {
             let remotes = session.remotes(&args.registry)?;
-            let push_options = PushOptions { copy: CopyOptions { format: None, compression } };
+            let push_options = PushOptions { copy: CopyOptions { format: None, compression }, ..PushOptions::default() };
             commit_elsewhere(container, &options, location, &remotes, &push_options, &events)?
         }
         Some(Destination::Store(name)) => {
@@ -130,7 +134,11 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
         None => commit(container, &options, &events)?,
     };
     if let Some(file) = &args.metadata_file {
-        session.write_file(file, &metadata(&committed, destination.as_ref())?)?;
+        let names = destination.iter().filter_map(|destination| match destination {
+            Destination::Store(name) => Some(name.to_string()),
+            Destination::Elsewhere(_) => None,
+        });
+        session.write_file(file, &metadata(&committed, &names.collect::<Vec<_>>())?)?;
     }
     match &args.iidfile {
         Some(file) => session.write_file(file, &format!("sha256:{}", committed.image_id))?,
@@ -148,7 +156,7 @@ fn times(args: &Args, session: &Session) -> Result<Times, CommandError> {
     match &args.reference_time {
         Some(path) => Ok(Times::Set(of_file(path)?)),
         None if args.omit_timestamp => Ok(Times::Set(Timestamp::UNIX_EPOCH)),
-        None => session.times_with(args.timestamp, args.source_date_epoch, args.rewrite_timestamp),
+        None => session.times(args.timestamp, args.source_date_epoch, args.rewrite_timestamp),
     }
 }
 
@@ -202,7 +210,7 @@ fn override_config(config: &mut RunConfig, given: RunConfig) {
 }
 
 /// What `--metadata-file` holds: the digests under BuildKit's names.
-fn metadata(committed: &Committed, destination: Option<&Destination>) -> Result<String, CommandError> {
+pub(super) fn metadata(committed: &Committed, names: &[String]) -> Result<String, CommandError> {
     let digest = committed.manifest.digest();
     let mut value = json!({
         "containerimage.config.digest": format!("sha256:{}", committed.image_id),
@@ -213,8 +221,8 @@ fn metadata(committed: &Committed, destination: Option<&Destination>) -> Result<
         },
         "containerimage.digest": digest,
     });
-    if let Some(Destination::Store(name)) = destination {
-        value["image.name"] = name.to_string().into();
+    if !names.is_empty() {
+        value["image.name"] = names.join(",").into();
     }
     indented(&value)
 }

@@ -1,8 +1,9 @@
 //! The Dockerfile is found and read.
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use buildkit_core::context::FILE_LIMIT;
 use dockerfile::Source;
 use rootfs::Root;
 
@@ -10,50 +11,70 @@ use crate::command_error::CommandError;
 
 /// Names that a Dockerfile is looked for by, in this order.
 const FILE_NAMES: [&str; 2] = ["Containerfile", "Dockerfile"];
-/// A Dockerfile is no longer than this many bytes.
-const FILE_LIMIT: u64 = 64 << 20;
 
-/// Reads the Dockerfile that `-f` names, or that the context brings along.
-pub(super) fn read_dockerfile(file: Option<&Path>, context_dir: &Path) -> Result<Source, CommandError> {
-    let failed =
-        |path: &Path, error: std::io::Error| CommandError::new(format!("Dockerfile {}: {error}", path.display()));
-    if file == Some(Path::new("-")) {
-        let bytes = read_limited(std::io::stdin().lock()).map_err(|error| failed(Path::new("-"), error))?;
-        return Ok(Source::new("-", &bytes));
+/// Where the Dockerfile's own ignore file would be: at this path with an ending more.
+#[derive(Debug)]
+pub(crate) enum Beside {
+    /// Nowhere: it came as a stream.
+    Nothing,
+    /// A path of the user's.
+    Host(PathBuf),
+    /// A path in the context, which nothing leads out of.
+    Context(PathBuf),
+}
+
+/// Reads the Dockerfile that `-f` names, or that the context brings along. In a context that came
+/// as a stream, `-f` names a file of the context.
+pub(super) fn read_dockerfile(
+    file: Option<&Path>,
+    context_dir: &Path,
+    is_private: bool,
+) -> Result<(Source, Beside), CommandError> {
+    let Some(file) = file else { return read_in_context(&FILE_NAMES.map(PathBuf::from), context_dir) };
+    if file == Path::new("-") {
+        let bytes = read_limited(std::io::stdin().lock()).map_err(|error| failed(file, &error))?;
+        return Ok((Source::new("-", &bytes), Beside::Nothing));
     }
-    let path = match file {
-        // As it is typed, or else inside the context.
-        Some(file) if file.exists() => file.to_owned(),
-        Some(file) if context_dir.join(file).exists() => context_dir.join(file),
-        Some(file) => return Err(CommandError::new(format!("Dockerfile {} is not there", file.display()))),
-        None => return read_default_dockerfile(context_dir),
+    if is_private {
+        return read_in_context(&[file.to_owned()], context_dir);
+    }
+    // As it is typed, or else inside the context.
+    let path = match (file.exists(), context_dir.join(file)) {
+        (true, _) => file.to_owned(),
+        (false, inside) if inside.exists() => inside,
+        _ => return Err(CommandError::new(format!("Dockerfile {} is not there", file.display()))),
     };
     // A directory can hold the file, as Buildah has it.
     let path = match path.is_dir() {
         true => FILE_NAMES.iter().map(|name| path.join(name)).find(|file| file.is_file()).unwrap_or(path),
         false => path,
     };
-    let open = std::fs::File::open(&path).map_err(|error| failed(&path, error))?;
-    let bytes = read_limited(open).map_err(|error| failed(&path, error))?;
-    Ok(Source::new(path.display().to_string(), &bytes))
+    let open = std::fs::File::open(&path).map_err(|error| failed(&path, &error))?;
+    let bytes = read_limited(open).map_err(|error| failed(&path, &error))?;
+    Ok((Source::new(path.display().to_string(), &bytes), Beside::Host(path)))
 }
 
-/// The Dockerfile that a context brings along. The context may be somebody else's: a symlink in it
-/// cannot lead out.
-fn read_default_dockerfile(context_dir: &Path) -> Result<Source, CommandError> {
+/// The first of `names` that is a file of the context. The context may be somebody else's: a
+/// symlink in it cannot lead out. A directory of that name is none.
+fn read_in_context(names: &[PathBuf], context_dir: &Path) -> Result<(Source, Beside), CommandError> {
     let root = Root::open(context_dir)?;
-    for name in FILE_NAMES {
-        let failed = |error: &dyn std::fmt::Display| {
-            CommandError::new(format!("Dockerfile {}: {error}", context_dir.join(name).display()))
-        };
-        match root.open_file_following(name) {
-            Ok(file) => return Ok(Source::new(name, &read_limited(file).map_err(|error| failed(&error))?)),
-            Err(error) if error.is_not_found() => {}
-            Err(error) => return Err(failed(&error)),
+    for name in names {
+        match root.metadata_following(name) {
+            Ok(metadata) if metadata.is_dir() => continue,
+            Err(error) if error.is_not_found() => continue,
+            _ => {}
         }
+        let file = root.open_file_following(name).map_err(|error| failed(name, &error))?;
+        let bytes = read_limited(file).map_err(|error| failed(name, &error))?;
+        return Ok((Source::new(name.display().to_string(), &bytes), Beside::Context(name.clone())));
     }
-    let message = format!("no {} in {}", FILE_NAMES.join(" or "), context_dir.display());
+    let names: Vec<String> = names.iter().map(|name| name.display().to_string()).collect();
+    let message = format!("no {} in {}", names.join(" or "), context_dir.display());
     Err(CommandError::new(message).hint("name the file with -f"))
+}
+
+fn failed(path: &Path, error: &dyn std::fmt::Display) -> CommandError {
+    CommandError::new(format!("Dockerfile {}: {error}", path.display()))
 }
 
 fn read_limited(reader: impl Read) -> std::io::Result<Vec<u8>> {

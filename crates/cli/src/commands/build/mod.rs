@@ -1,10 +1,11 @@
 //! `gabion build`, alias `bud`
 
 mod context; // what COPY copies from
-mod file; // the Dockerfile is found
+pub(crate) mod file; // the Dockerfile is found
+mod image; // what the image says of itself
+mod output; // where the result goes
 mod report; // what a build tells
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,7 +14,7 @@ use std::sync::atomic::AtomicBool;
 
 use buildkit_core::build::{BuildOptions, Keep, LayerStyle, RunDefaults, StepOutput, build};
 use buildkit_core::event::Event;
-use buildkit_core::image::store_name;
+use buildkit_core::output::Output;
 use buildkit_core::plan::{PROXY_ARGS, PlanOptions};
 use buildkit_core::run::{Capabilities, HostFiles, MountRequest, parse_size};
 use oci::{Format, Platform};
@@ -24,11 +25,12 @@ use crate::args::pull::PullArgs;
 use crate::args::registry::RegistryArgs;
 use crate::command_error::CommandError;
 use crate::commands::run::{default_runtime, network};
-use crate::ignore_file;
-use crate::session::{Progress, Session};
-use context::context_dir;
-use file::read_dockerfile;
-use report::{INTERRUPTED, draw, print_line, report};
+use crate::progress::{Display, ProgressArgs, Work};
+use crate::session::Session;
+use context::{ContextArgs, Contexts};
+use image::ImageArgs;
+use output::{OutputArgs, Outputs};
+use report::{INTERRUPTED, report};
 
 /// Build an image from a Dockerfile
 ///
@@ -42,24 +44,12 @@ pub struct Args {
     /// What a Dockerfile may ask for beyond the default: network.host
     #[arg(long, value_name = "ENTITLEMENT")]
     allow: Vec<Entitlement>,
-    /// Annotation of the image
-    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_pair)]
-    annotation: Vec<(String, String)>,
-    /// Value of an ARG; without a value, that of gabion's own environment
-    #[arg(long, value_name = "NAME[=VALUE]")]
-    build_arg: Vec<String>,
     /// Capability that RUN steps have beside the default ones
     #[arg(long, value_name = "CAPABILITY", value_delimiter = ',')]
     cap_add: Vec<String>,
     /// Capability that RUN steps do not have
     #[arg(long, value_name = "CAPABILITY", value_delimiter = ',')]
     cap_drop: Vec<String>,
-    /// Environment variable of the image; without a value, that of gabion's own environment
-    #[arg(long, value_name = "NAME[=VALUE]")]
-    env: Vec<String>,
-    /// Dockerfile; - for standard input [default: Containerfile or Dockerfile in the context]
-    #[arg(short, long, value_name = "FILE")]
-    file: Option<PathBuf>,
     /// Remove working containers of a failed build too
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           default_value_t = true, action = clap::ArgAction::Set)]
@@ -72,19 +62,6 @@ pub struct Args {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           default_value_t = true, action = clap::ArgAction::Set)]
     http_proxy: bool,
-    /// Label the image with gabion's version
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
-          default_value_t = true, action = clap::ArgAction::Set)]
-    identity_label: bool,
-    /// Ignore file [default: .containerignore or .dockerignore in the context]
-    #[arg(long, value_name = "FILE")]
-    ignorefile: Option<PathBuf>,
-    /// File to write the image's ID to
-    #[arg(long, value_name = "FILE")]
-    iidfile: Option<PathBuf>,
-    /// Label of the image
-    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_pair)]
-    label: Vec<(String, String)>,
     /// Make a layer of each RUN, COPY and ADD; otherwise one of all of them
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           default_value_t = true, env = "BUILDAH_LAYERS", hide_env = true, action = clap::ArgAction::Set)]
@@ -123,33 +100,26 @@ pub struct Args {
     /// Make one layer of everything, the base image's included
     #[arg(long)]
     squash_all: bool,
-    /// Name of the image (may be repeated)
-    #[arg(short, long, value_name = "NAME")]
-    tag: Vec<String>,
     /// Stage to build, by name or number [default: the last one]
     #[arg(long, value_name = "STAGE")]
     target: Option<String>,
-    /// Time of the image and of every file in its new layers, in seconds since 1970
-    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
-    timestamp: Option<i64>,
-    /// Environment variable to leave out of the image
-    #[arg(long, value_name = "NAME")]
-    unsetenv: Vec<String>,
-    /// Label to leave out of the image
-    #[arg(long, value_name = "NAME")]
-    unsetlabel: Vec<String>,
     /// Directory of the host that RUN steps see
     #[arg(short, long, value_name = "HOST-DIR:CONTAINER-DIR[:OPTIONS]")]
     volume: Vec<String>,
+    #[command(flatten)]
+    context: ContextArgs,
+    #[command(flatten)]
+    image: ImageArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    progress: ProgressArgs,
     #[command(flatten)]
     pull: PullArgs,
     #[command(flatten)]
     platform: PlatformArgs,
     #[command(flatten)]
     registry: RegistryArgs,
-    /// Directory with the files that COPY and ADD copy
-    #[arg(default_value = ".")]
-    context: PathBuf,
 }
 
 /// What a Dockerfile may ask for on the user's word only.
@@ -161,39 +131,42 @@ enum Entitlement {
 }
 
 pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
-    let context_dir = context_dir(&args.context)?;
-    let source = read_dockerfile(args.file.as_deref(), &context_dir)?;
-    let options = options(args, session, context_dir)?;
+    let outputs = args.output.resolve(session)?;
     let store = session.store()?;
     let remotes = session.remotes(&args.registry)?;
+    let contexts = args.context.open(&store, &remotes)?;
+    let mut options = options(args, session, &contexts, outputs)?;
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
         // A second one does not wait for the step to end.
         signal_hook::flag::register_conditional_shutdown(signal, INTERRUPTED.into(), options.cancelled.clone())?;
         signal_hook::flag::register(signal, options.cancelled.clone())?;
     }
-    let others = session.events(Progress::from_quiet(args.quiet));
-    let events = |event: Event| draw(event, args.quiet, &others);
-    let committed = build(&store, &remotes, &source, &options, &events).map_err(|error| report(&error))?;
-    if !args.quiet {
-        for name in &options.names {
-            print_line(&format!("Successfully tagged {name}"));
-        }
-    }
-    match &args.iidfile {
-        Some(file) => session.write_file(file, &format!("sha256:{}", committed.image_id))?,
-        None => print_line(committed.image_id.as_str()),
-    }
+    // What goes to standard output is the result alone.
+    let is_silent = options.stdout.is_some();
+    let display = Display::new(session, &args.progress, args.quiet || is_silent, Work::Build)?;
+    options.run.output = match () {
+        _ if display.is_quiet() => StepOutput::ErrorsOnly,
+        _ if display.takes_output() => StepOutput::Events,
+        _ => StepOutput::Inherit,
+    };
+    let events = |event: Event| display.event(event);
+    let committed = build(&store, &remotes, &contexts.dockerfile, &options, &events).map_err(|error| {
+        let (details, error) = report(&error);
+        display.fail(&details, error)
+    })?;
+    let of_outputs = options.outputs.iter().flat_map(Output::store_names);
+    let names: Vec<String> = options.names.iter().map(ToString::to_string).chain(of_outputs).collect();
+    display.finish_build(&store, &committed.image_id, &names);
+    args.output.tell(session, &committed, &names, is_silent)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn options(args: &Args, session: &Session, context_dir: PathBuf) -> Result<BuildOptions, CommandError> {
-    let ignore = ignore_file::read(&context_dir, args.ignorefile.as_deref())?;
-    let names = args.tag.iter().map(|name| store_name(name)).collect::<Result<_, _>>()?;
-    let own_value = |text: &str| match text.split_once('=') {
-        Some((name, value)) => Some((name.to_owned(), value.to_owned())),
-        None => session.env(text).map(|value| (text.to_owned(), value)),
-    };
-    let build_args: BTreeMap<String, String> = args.build_arg.iter().filter_map(|text| own_value(text)).collect();
+fn options(
+    args: &Args,
+    session: &Session,
+    contexts: &Contexts,
+    outputs: Outputs,
+) -> Result<BuildOptions, CommandError> {
     let host_env = PROXY_ARGS.iter().filter(|_| args.http_proxy);
     let host_env = host_env.filter_map(|name| Some(format!("{name}={}", session.env(name)?)));
     let mut host_files = HostFiles { hosts: !args.no_hosts, hostname: !args.no_hostname, ..HostFiles::default() };
@@ -208,24 +181,39 @@ fn options(args: &Args, session: &Session, context_dir: PathBuf) -> Result<Build
         )));
     }
     Ok(BuildOptions {
-        plan: PlanOptions { target: args.target.clone(), build_args, platform, build_platform: host },
-        context_dir,
-        ignore,
-        names,
+        plan: PlanOptions {
+            target: args.target.clone(),
+            build_args: args.image.build_args(session)?,
+            contexts: contexts.named.keys().cloned().collect(),
+            platform,
+            build_platform: host,
+        },
+        context_dir: contexts.dir.clone(),
+        ignore: contexts.ignore.clone(),
+        contexts: contexts.named.clone(),
+        names: outputs.names,
+        outputs: outputs.outputs,
+        keep_image: outputs.keep_image,
+        stdout: outputs.stdout,
         format: args.format,
         layers: match args {
             Args { squash_all: true, .. } => LayerStyle::WithBase,
             Args { squash: false, layers: true, .. } => LayerStyle::PerStep,
             _ => LayerStyle::PerStage,
         },
-        times: session.times(args.timestamp)?,
+        times: args.image.times(session)?,
         pull: args.pull.policy(),
-        env: args.env.iter().filter_map(|text| own_value(text)).collect(),
-        unset_env: args.unsetenv.clone(),
-        labels: args.label.clone(),
-        unset_labels: args.unsetlabel.clone(),
-        annotations: args.annotation.clone(),
-        identity_label: args.identity_label.then(|| session.identity_label()),
+        env: args.image.env(session),
+        unset_env: args.image.unsetenv.clone(),
+        labels: args.image.label.clone(),
+        unset_labels: args.image.unsetlabel.clone(),
+        annotations: args.image.annotation.clone(),
+        unset_annotations: args.image.unsetannotation.clone(),
+        inherit_labels: args.image.inherit_labels,
+        inherit_annotations: args.image.inherit_annotations,
+        created_annotation: args.image.created_annotation(session),
+        omit_history: args.image.omit_history,
+        identity_label: args.image.identity_label.then(|| session.identity_label()),
         run: RunDefaults {
             runtime: args.runtime.clone().unwrap_or_else(|| default_runtime(search_path.as_deref())),
             runtime_flags: args.runtime_flag.iter().map(|flag| format!("--{flag}")).collect(),
@@ -236,7 +224,6 @@ fn options(args: &Args, session: &Session, context_dir: PathBuf) -> Result<Build
             shm_size: args.shm_size,
             mounts,
             host_env: host_env.collect(),
-            output: if args.quiet { StepOutput::ErrorsOnly } else { StepOutput::Inherit },
             allow_host_network: args.allow.contains(&Entitlement::NetworkHost),
             ..RunDefaults::default()
         },

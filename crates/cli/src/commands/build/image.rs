@@ -1,0 +1,103 @@
+//! What the image says of itself beside what the Dockerfile states.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use buildkit_core::commit::Times;
+use clap::Args;
+
+use super::parse_pair;
+use crate::command_error::CommandError;
+use crate::session::Session;
+
+/// The image's config, and the arguments that the Dockerfile gets.
+#[derive(Args)]
+pub(super) struct ImageArgs {
+    /// Annotation of the image
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_pair)]
+    pub annotation: Vec<(String, String)>,
+    /// Value of an ARG; without a value, that of gabion's own environment
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    build_arg: Vec<String>,
+    /// File with a NAME=VALUE of --build-arg in each line; # begins a comment
+    #[arg(long, value_name = "FILE")]
+    build_arg_file: Vec<PathBuf>,
+    /// Add an annotation that says when the image was made [default: false, but true for buildah]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    created_annotation: Option<bool>,
+    /// Environment variable of the image; without a value, that of gabion's own environment
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    env: Vec<String>,
+    /// Label the image with gabion's version
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          default_value_t = true, action = clap::ArgAction::Set)]
+    pub identity_label: bool,
+    /// Take over the base image's annotations
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          default_value_t = true, action = clap::ArgAction::Set)]
+    pub inherit_annotations: bool,
+    /// Take over the base image's labels
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          default_value_t = true, action = clap::ArgAction::Set)]
+    pub inherit_labels: bool,
+    /// Label of the image
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_pair)]
+    pub label: Vec<(String, String)>,
+    /// Leave the history out of the image
+    #[arg(long)]
+    pub omit_history: bool,
+    /// Give no file of the new layers a later time than --source-date-epoch [default: true, but false for buildah]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    rewrite_timestamp: Option<bool>,
+    /// Time of the image, in seconds since 1970 [default: the variable SOURCE_DATE_EPOCH, or else now]
+    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true, conflicts_with = "timestamp")]
+    source_date_epoch: Option<i64>,
+    /// Time of the image and of every file in its new layers, in seconds since 1970
+    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
+    timestamp: Option<i64>,
+    /// Annotation of the base image to leave out
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub unsetannotation: Vec<String>,
+    /// Environment variable to leave out of the image
+    #[arg(long, value_name = "NAME")]
+    pub unsetenv: Vec<String>,
+    /// Label to leave out of the image
+    #[arg(long, value_name = "NAME")]
+    pub unsetlabel: Vec<String>,
+}
+
+impl ImageArgs {
+    pub fn times(&self, session: &Session) -> Result<Times, CommandError> {
+        session.times(self.timestamp, self.source_date_epoch, self.rewrite_timestamp)
+    }
+
+    pub fn created_annotation(&self, session: &Session) -> bool {
+        self.created_annotation.unwrap_or(session.called_as_buildah())
+    }
+
+    /// `--env`, those without a value from the environment.
+    pub fn env(&self, session: &Session) -> Vec<(String, String)> {
+        self.env.iter().filter_map(|text| own_value(text, session)).collect()
+    }
+
+    /// The arguments of the files, then those of the command line, which count more.
+    pub fn build_args(&self, session: &Session) -> Result<BTreeMap<String, String>, CommandError> {
+        let mut args = BTreeMap::new();
+        for path in &self.build_arg_file {
+            let failed =
+                |error: std::io::Error| CommandError::new(format!("--build-arg-file {}: {error}", path.display()));
+            let text = std::fs::read_to_string(path).map_err(failed)?;
+            let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+            args.extend(lines.filter_map(|line| own_value(line, session)));
+        }
+        args.extend(self.build_arg.iter().filter_map(|text| own_value(text, session)));
+        Ok(args)
+    }
+}
+
+fn own_value(text: &str, session: &Session) -> Option<(String, String)> {
+    match text.split_once('=') {
+        Some((name, value)) => Some((name.to_owned(), value.to_owned())),
+        None => session.env(text).map(|value| (text.to_owned(), value)),
+    }
+}
