@@ -13,12 +13,13 @@ pub struct CommandError {
     message: String,
     hint: Option<String>,
     exit_code: u8,
+    is_told: bool,
 }
 
 impl CommandError {
     /// A failure of gabion's own.
     pub fn new(message: impl Into<String>) -> CommandError {
-        CommandError { message: message.into(), hint: None, exit_code: FAILURE }
+        CommandError { message: message.into(), hint: None, exit_code: FAILURE, is_told: false }
     }
 
     /// The same failure, saying on a second line what to try.
@@ -33,8 +34,32 @@ impl CommandError {
         self
     }
 
-    /// Prints the failure and gives its exit code.
+    /// The same failure, which the user has been told of.
+    pub fn told(mut self) -> CommandError {
+        self.is_told = true;
+        self
+    }
+
+    /// What failed, in one line.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What to try.
+    pub fn advice(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    /// The exit code.
+    pub fn code(&self) -> u8 {
+        self.exit_code
+    }
+
+    /// Prints the failure, unless the user has been told, and gives its exit code.
     pub fn report(&self) -> ExitCode {
+        if self.is_told {
+            return ExitCode::from(self.exit_code);
+        }
         eprintln!("Error: {}", printable(&self.message));
         if let Some(hint) = &self.hint {
             eprintln!("Hint: {}", printable(hint));

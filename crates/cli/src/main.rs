@@ -8,6 +8,7 @@ mod commands; // a file per subcommand
 mod complete; // what shells may complete arguments with
 mod ignore_file; // what stays out of copies and builds
 mod output; // what several commands print alike
+mod progress; // what the library tells, drawn
 mod session; // the store and the environment a command works with
 mod tabular; // lists: columns, times, sizes
 mod template; // --format

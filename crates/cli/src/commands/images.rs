@@ -1,6 +1,6 @@
 //! `gabion images`
 
-mod filter; // --filter
+pub mod filter; // --filter
 
 use std::process::ExitCode;
 

@@ -8,12 +8,13 @@ use crate::command_error::CommandError;
 use crate::session::Session;
 
 mod add;
-mod build;
+pub(crate) mod build;
 mod commit;
 mod completion;
 mod config;
 mod containers;
 mod copy;
+mod du;
 mod from;
 mod help;
 mod history;
@@ -21,6 +22,7 @@ mod images;
 mod info;
 mod inspect;
 mod mount;
+mod prune;
 mod pull;
 mod push;
 mod rename;
@@ -41,6 +43,7 @@ pub enum Command {
     Config(Box<config::Args>),
     Containers(containers::Args),
     Copy(copy::Args),
+    Du(du::Args),
     From(from::Args),
     Help(help::Args),
     History(history::Args),
@@ -50,6 +53,7 @@ pub enum Command {
     #[command(hide = true)]
     ManPages(completion::ManPagesArgs),
     Mount(mount::Args),
+    Prune(prune::Args),
     Pull(pull::Args),
     Push(push::Args),
     Rename(rename::Args),
@@ -72,6 +76,7 @@ pub fn run(command: Command, session: &Session) -> Result<ExitCode, CommandError
         Command::Config(args) => config::run(&args, session),
         Command::Containers(args) => containers::run(&args, session),
         Command::Copy(args) => copy::run(&args, session),
+        Command::Du(args) => du::run(&args, session),
         Command::From(args) => from::run(&args, session),
         Command::Help(args) => help::run(&args, session),
         Command::History(args) => history::run(&args, session),
@@ -80,6 +85,7 @@ pub fn run(command: Command, session: &Session) -> Result<ExitCode, CommandError
         Command::Inspect(args) => inspect::run(&args, session),
         Command::ManPages(args) => completion::write_man_pages(&args),
         Command::Mount(args) => mount::run(&args, session),
+        Command::Prune(args) => prune::run(&args, session),
         Command::Pull(args) => pull::run(&args, session),
         Command::Push(args) => push::run(&args, session),
         Command::Rename(args) => rename::run(&args, session),

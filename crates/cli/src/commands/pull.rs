@@ -1,5 +1,6 @@
 //! `gabion pull`
 
+use std::collections::HashSet;
 use std::process::ExitCode;
 
 use buildkit_core::transfer::pull::{PullOptions, PullPolicy, pull_all_tags, resolve_or_pull};
@@ -8,7 +9,8 @@ use crate::args::parse_pull_policy;
 use crate::args::platform::PlatformArgs;
 use crate::args::registry::RegistryArgs;
 use crate::command_error::CommandError;
-use crate::session::{Progress, Session};
+use crate::progress::{Display, ProgressArgs, Work};
+use crate::session::Session;
 
 /// Fetch an image into the store
 ///
@@ -32,6 +34,8 @@ pub struct Args {
     #[command(flatten)]
     platform: PlatformArgs,
     #[command(flatten)]
+    progress: ProgressArgs,
+    #[command(flatten)]
     registry: RegistryArgs,
     /// What to fetch
     image: String,
@@ -39,7 +43,8 @@ pub struct Args {
 
 pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     let store = session.store()?;
-    let events = session.events(Progress::from_quiet(args.quiet));
+    let display = Display::new(session, &args.progress, args.quiet, Work::Other)?;
+    let events = |event| display.event(event);
     let remotes = session.remotes(&args.registry)?;
     let options = PullOptions { policy: args.policy, platform: args.platform.resolve()? };
     let images = if args.all_tags {
@@ -47,7 +52,9 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     } else {
         vec![resolve_or_pull(&store, &remotes, &args.image, &options, &events)?]
     };
-    for image in images {
+    // Several tags may be of one image.
+    let mut printed = HashSet::new();
+    for image in images.iter().filter(|image| printed.insert(image.id().clone())) {
         println!("{}", image.id());
     }
     Ok(ExitCode::SUCCESS)

@@ -103,8 +103,8 @@ impl RecordTime for store::Image {
     }
 }
 
-/// A time stamp, seconds since 1970, or a time span before now.
-fn parse_time(filter: &str, text: &str, now: Timestamp) -> Result<Timestamp, CommandError> {
+/// A time stamp, seconds since 1970, or a time span before now; `filter` is the whole text.
+pub fn parse_time(filter: &str, text: &str, now: Timestamp) -> Result<Timestamp, CommandError> {
     let span = || {
         let span = crate::args::parse_duration(text).ok()?;
         now.checked_sub(jiff::SignedDuration::try_from(span).ok()?).ok()
@@ -112,7 +112,7 @@ fn parse_time(filter: &str, text: &str, now: Timestamp) -> Result<Timestamp, Com
     let seconds = || text.parse().ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
     text.parse().ok().or_else(seconds).or_else(span).ok_or_else(|| {
         CommandError::new(format!(
-            "invalid image filter {filter:?}: expected a time such as 2h or 2026-01-31T00:00:00Z"
+            "invalid filter {filter:?}: expected a time such as 2h or 2026-01-31T00:00:00Z"
         ))
     })
 }

@@ -1,0 +1,19 @@
+//! Events as the lines that Buildah prints.
+
+use buildkit_core::event::Event;
+
+/// The line of an event; none of one that only a live view shows. Messages are no progress.
+pub fn of_event(event: Event) -> Option<String> {
+    Some(match event {
+        Event::Step { id, text } => format!("{id}: {text}"),
+        Event::StepDone { id } => format!("--> {}", id.get(..12).unwrap_or(&id)),
+        Event::Commit { name } => ["COMMIT", &name.unwrap_or_default()].join(" ").trim_end().to_owned(),
+        Event::CopyingBlob(digest) => format!("Copying blob {digest}"),
+        Event::BlobExists(digest) => format!("Copying blob {digest} skipped: already exists"),
+        Event::CopyingConfig(digest) => format!("Copying config {digest}"),
+        Event::WritingManifest => "Writing manifest to image destination".to_owned(),
+        Event::Output { line, .. } => line,
+        Event::StepEnded { .. } | Event::BlobProgress { .. } | Event::BlobCopied { .. } => return None,
+        Event::Warning(_) | Event::Info(_) | Event::Debug(_) => return None,
+    })
+}
