@@ -224,6 +224,8 @@ fn drop_continuation(lines: &mut Vec<Cow<'_, str>>, escape: char) {
             continue;
         }
         lines[last] = kept.into();
+        // The comments behind it are no part of the instruction any more.
+        lines.iter_mut().skip(last + 1).for_each(|line| *line = line.trim_start().to_owned().into());
         return;
     }
 }

@@ -103,6 +103,14 @@ fn pure_continuations() {
 }
 
 #[test]
+fn pure_continuations_that_the_file_ends() {
+    check("RUN a \\  \n \\", &["RUN shell(a)"]);
+    check("RUN a \\\n  # b\n \\\n # c", &["RUN shell(a)"]);
+    check("RUN a\\ \\", &["RUN shell(a\\)"]);
+    check("RUN a \\\u{b}", &["RUN shell(a \\)"]);
+}
+
+#[test]
 fn pure_keywords_in_any_case() {
     check("from a AS b\nRuN c\nenV d=e\ncoPY f g", &["FROM a as=b", "RUN shell(c)", "ENV [d=e]", "COPY [f]→g"]);
     check("healthcheck none\nonbuild run x", &["HEALTHCHECK NONE [0, 0, 0, 0, 0]", "ONBUILD {RUN shell(x)} \"run x\""]);
