@@ -28,7 +28,7 @@ fn root_corpus() {
     if let Ok(part) = std::env::var("CASES") {
         cases.retain(|case| case.name.contains(&part));
     } else {
-        assert!(cases.len() >= 90, "{} cases", cases.len());
+        assert!(cases.len() >= 200, "{} cases", cases.len());
     }
     let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_gabion"));
     sandbox.import_base();
