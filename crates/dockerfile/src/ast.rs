@@ -39,6 +39,8 @@ pub struct Node {
     pub heredocs: Vec<Heredoc>,
     /// From the keyword to the end of the last line, heredocs included.
     pub span: Span,
+    /// The first blank line inside.
+    pub blank: Option<Span>,
 }
 
 /// A flag of an instruction.

@@ -81,6 +81,17 @@ impl Ignore {
         self.patterns.is_empty()
     }
 
+    /// Whether a pattern takes something back in.
+    pub fn has_exceptions(&self) -> bool {
+        self.patterns.iter().any(|pattern| pattern.exception)
+    }
+
+    /// Whether a pattern by itself keeps out everything that is directly in the context.
+    pub fn is_everything(&self) -> bool {
+        let everything = |pattern: &Pattern| matches!(pattern.text.as_str(), "*" | "**" | "**/*");
+        self.patterns.iter().any(|pattern| !pattern.exception && everything(pattern))
+    }
+
     /// Whether `path`, relative to the context's root and written with `/`, stays out, be it by
     /// itself or through a directory above it.
     pub fn matches(&self, path: &str) -> bool {

@@ -67,6 +67,7 @@ mod format; // its canonical text
 pub mod ignore; // ignore files of build contexts
 pub mod instruction; // what it means
 mod lexer; // lines
+pub mod lint; // what can be written better
 mod parser; // lines → tree → instructions
 mod source; // the text and its places
 pub mod text; // spans

@@ -68,10 +68,6 @@ pub fn parse_instructions(source: &Source) -> Dockerfile {
         check.and_then(|directive| Check::parse(&directive.value).map_err(|error| diagnostics.push(error)).ok());
     let mut errors = 0;
     for line in lines.logical {
-        if let Some(span) = line.blank_inside {
-            let warning = Diagnostic::warning("a blank line inside an instruction", span);
-            diagnostics.push(warning.hint("join the lines or remove the last \\"));
-        }
         let node = node(line);
         if errors < MAX_ERRORS {
             match Instruction::parse(&node, lines.escape, &mut diagnostics) {
@@ -118,15 +114,15 @@ pub(crate) fn split(text: &Text, escape: char) -> Parts {
 }
 
 fn node(line: LogicalLine) -> Node {
-    let LogicalLine { text, parts: Parts { keyword, flags, arguments }, heredocs, span, .. } = line;
-    Node { keyword, flags, arguments, text: text.trim(), heredocs, span }
+    let LogicalLine { text, parts: Parts { keyword, flags, arguments }, heredocs, span, blank_inside: blank } = line;
+    Node { keyword, flags, arguments, text: text.trim(), heredocs, span, blank }
 }
 
 /// The instruction inside an ONBUILD.
 pub(crate) fn inner_node(outer: &Node, escape: char) -> Node {
     let Parts { keyword, flags, arguments } = split(&outer.arguments, escape);
     let text = outer.arguments.trim();
-    Node { keyword, flags, arguments, text, heredocs: outer.heredocs.clone(), span: outer.span }
+    Node { keyword, flags, arguments, text, heredocs: outer.heredocs.clone(), span: outer.span, blank: None }
 }
 
 fn split_keyword(text: &Text) -> (Word, Text) {
