@@ -20,8 +20,11 @@ test:
 	scripts/install-packages test
 	$(CARGO) test --workspace --locked --no-fail-fast --config 'target."cfg(unix)".runner = "$(CURDIR)/scripts/as-root"'
 
+# The link named buildah takes no other Buildah's place: put its directory first in PATH to use it.
 install: build
 	install -D -m 0755 target/release/gabion $(DESTDIR)$(PREFIX)/bin/gabion
+	mkdir -p $(DESTDIR)$(PREFIX)/lib/gabion/bin
+	ln -sf ../../../bin/gabion $(DESTDIR)$(PREFIX)/lib/gabion/bin/buildah
 	target/release/gabion man-pages $(DESTDIR)$(PREFIX)/share/man/man1
 	mkdir -p $(addprefix $(DESTDIR)$(PREFIX)/share/,bash-completion/completions zsh/site-functions fish/vendor_completions.d)
 	target/release/gabion completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/gabion

@@ -194,7 +194,9 @@ fn edit_collections(state: &mut State, changes: &ConfigChanges) {
             Edit::Remove(name) => run.unset_env(name),
             Edit::Set(name, value) => {
                 let value = expand(value.as_deref().unwrap_or_default(), |name| run.env(name));
-                run.set_env(name, &value);
+                // The newest stands last, as with Buildah; a Dockerfile's ENV keeps the place.
+                run.unset_env(name);
+                run.env.push(format!("{name}={value}"));
             }
         }
     }

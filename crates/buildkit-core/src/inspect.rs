@@ -21,6 +21,8 @@ pub fn container(state: &State) -> Value {
         "ImageCreatedBy": state.created_by,
     });
     merge(&mut value, members);
+    // Not that of the base image's last step.
+    value["Docker"]["container_config"] = value["Docker"]["config"].clone();
     // What the image to be will have: its base's entries, and those that wait for the commit.
     let waiting = state.prepended_empty_layers.iter().chain(&state.appended_empty_layers);
     value["History"] = list_or_null(&state.config.history.iter().chain(waiting).collect::<Vec<_>>());
@@ -102,8 +104,8 @@ fn oci_config(config: &ImageConfig) -> Value {
 
 /// The config as Docker's engine describes an image: what is not set is there, too.
 fn docker_config(config: &ImageConfig) -> Value {
-    const BEFORE: &[&str] = &["id", "parent", "comment", "created", "container"];
-    const AFTER: &[&str] = &["architecture", "variant", "os", "rootfs", "history", "os.version", "os.features"];
+    const BEFORE: &[&str] = &["id", "comment", "created", "container"];
+    const AFTER: &[&str] = &["architecture", "variant", "os", "parent", "rootfs", "history", "os.version", "os.features"];
     let parsed = parsed(config, Format::Docker);
     let mut value = members(&parsed, BEFORE);
     let last_step = parsed.get("container_config").unwrap_or(&parsed["config"]);

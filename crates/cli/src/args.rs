@@ -20,7 +20,7 @@ use refused::with_refused;
 
 /// The command line: all commands, what completes their arguments, and the flags that are refused.
 pub fn command(called_as_buildah: bool) -> clap::Command {
-    let command = with_completers(with_refused(Cli::command()));
+    let command = with_completers(with_refused(Cli::command())).args_override_self(true);
     match called_as_buildah {
         false => command,
         true => command.name("buildah").bin_name("buildah").version(buildah_version()),
@@ -31,7 +31,7 @@ pub fn command(called_as_buildah: bool) -> clap::Command {
 fn buildah_version() -> String {
     let (image_spec, runtime_spec) = (IMAGE_SPEC, RUNTIME_SPEC);
     format!(
-        "{BUILDAH_VERSION} (image-spec {image_spec}, runtime-spec {runtime_spec}, gabion {})",
+        "version {BUILDAH_VERSION} (image-spec {image_spec}, runtime-spec {runtime_spec}, gabion {})",
         env!("CARGO_PKG_VERSION")
     )
 }

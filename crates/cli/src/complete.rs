@@ -48,7 +48,9 @@ pub fn with_completers(mut command: clap::Command) -> clap::Command {
         let has_it = |subcommand: &clap::Command| subcommand.get_arguments().any(|arg| arg.get_id() == argument);
         if command.find_subcommand(name).is_some_and(has_it) {
             let completer = ArgValueCompleter::new(move |start: &OsStr| candidates(names, start));
-            command = command.mut_subcommand(name, |subcommand| subcommand.mut_arg(argument, |arg| arg.add(completer)));
+            // All in their order: it is that of positional arguments.
+            let add = |arg: clap::Arg| if arg.get_id() == argument { arg.add(completer.clone()) } else { arg };
+            command = command.mut_subcommand(name, |subcommand| subcommand.mut_args(add));
         }
     }
     command

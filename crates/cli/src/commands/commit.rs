@@ -101,6 +101,7 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     // Buildah sends layers to registries as they are, unless it is told otherwise.
     let compression = args.compression.resolve(!session.called_as_buildah()).map_err(CommandError::new)?;
     let times = times(args, session)?;
+    let remotes = session.remotes(&args.registry)?;
     let store = session.store()?;
     let display = Display::new(session, &args.progress, args.quiet, Work::Other)?;
     let events = |event| display.event(event);
@@ -123,8 +124,8 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     };
     let committed = match &destination {
         Some(Destination::Elsewhere(location)) => {
-            let remotes = session.remotes(&args.registry)?;
-            let push_options = PushOptions { copy: CopyOptions { format: None, compression }, ..PushOptions::default() };
+            let push_options =
+                PushOptions { copy: CopyOptions { format: None, compression }, ..PushOptions::default() };
             commit_elsewhere(container, &options, location, &remotes, &push_options, &events)?
         }
         Some(Destination::Store(name)) => {

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use buildkit_core::configure::{ConfigChanges, Edit, HealthcheckChanges, configure};
 use buildkit_core::working_container::WorkingContainer;
+use dockerfile::instruction::parse_ports;
 use jiff::Timestamp;
 use oci::History;
 
@@ -213,10 +214,10 @@ fn go_duration(nanoseconds: i64) -> String {
 
 fn changes(args: &Args, session: &Session) -> Result<ConfigChanges, CommandError> {
     let words = |text: &Option<String>, flag: &str| text.as_deref().map(|text| split_words(text, flag)).transpose();
-    let maps = |texts: &[String]| texts.iter().map(|text| Edit::of_map(text)).collect::<Vec<_>>();
-    let sets = |texts: &[String]| texts.iter().map(|text| Edit::of_set(text)).collect::<Vec<_>>();
+    let maps = |texts: &[String], flag| edits(texts, flag, Edit::of_map);
+    let sets = |texts: &[String], flag| edits(texts, flag, Edit::of_set);
     let removals = |names: &[String]| names.iter().cloned().map(Edit::Remove).collect::<Vec<_>>();
-    let env = maps(&args.env).into_iter().map(|edit| match edit {
+    let env = maps(&args.env, "env")?.into_iter().map(|edit| match edit {
         Edit::Set(name, None) => match session.env(&name) {
             Some(value) => Ok(Edit::Set(name, Some(value))),
             None => {
@@ -233,16 +234,16 @@ fn changes(args: &Args, session: &Session) -> Result<ConfigChanges, CommandError
         variant: args.variant.clone(),
         os: args.os.clone(),
         os_version: args.os_version.clone(),
-        os_features: sets(&args.os_feature),
+        os_features: sets(&args.os_feature, "os-feature")?,
         user: args.user.clone(),
-        ports: sets(&args.port),
+        ports: ports(&args.port)?,
         env: env.collect::<Result<_, _>>()?,
         entrypoint: args.entrypoint.as_deref().map(entrypoint),
         cmd: words(&args.cmd, "cmd")?,
         shell: words(&args.shell, "shell")?,
-        volumes: sets(&args.volume),
-        labels: [maps(&args.label), removals(&args.unsetlabel)].concat(),
-        annotations: [maps(&args.annotation), removals(&args.unsetannotation)].concat(),
+        volumes: sets(&args.volume, "volume")?,
+        labels: [maps(&args.label, "label")?, removals(&args.unsetlabel)].concat(),
+        annotations: [maps(&args.annotation, "annotation")?, removals(&args.unsetannotation)].concat(),
         working_dir: args.workingdir.clone(),
         comment: args.comment.clone(),
         domainname: args.domainname.clone(),
@@ -258,6 +259,29 @@ fn changes(args: &Args, session: &Session) -> Result<ConfigChanges, CommandError
             retries: args.healthcheck_retries,
         },
     })
+}
+
+/// The edits that a flag's values ask for; each must have a name.
+fn edits(texts: &[String], flag: &str, parse: fn(&str) -> Edit) -> Result<Vec<Edit>, CommandError> {
+    let edit = |text: &String| match parse(text) {
+        Edit::Set(name, _) | Edit::Remove(name) if name.is_empty() => {
+            Err(CommandError::new(format!("invalid --{flag} {text:?}: expected a NAME, before any = or -")))
+        }
+        edit => Ok(edit),
+    };
+    texts.iter().map(edit).collect()
+}
+
+fn ports(texts: &[String]) -> Result<Vec<Edit>, CommandError> {
+    let edits = edits(texts, "port", Edit::of_set)?;
+    for edit in &edits {
+        if let Edit::Set(port, _) = edit
+            && parse_ports(port).is_err()
+        {
+            return Err(CommandError::new(format!("invalid --port {port:?}: expected a port such as 80 or 53/udp")));
+        }
+    }
+    Ok(edits)
 }
 
 /// A JSON array of strings as it is, anything else as a shell would split it.

@@ -56,11 +56,11 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     };
     let options = FromOptions { name: args.name.clone(), format: args.format, platform };
     let mut container = WorkingContainer::from(&store, image.as_ref(), &options)?;
-    // Not needed here, but Buildah's inspect shows them.
-    let config = &mut container.state_mut().config;
-    config.created.get_or_insert_with(Timestamp::now);
-    config.container_config.get_or_insert_with(|| config.config.clone());
-    container.save()?;
+    if image.is_none() {
+        // Not needed, but Buildah's inspect shows it.
+        container.state_mut().config.created = Some(Timestamp::now());
+        container.save()?;
+    }
     if let Some(file) = &args.cidfile {
         session.write_file(file, container.id().as_str())?;
     }

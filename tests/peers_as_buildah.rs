@@ -1,0 +1,175 @@
+//! gabion under the name `buildah`: scripts as people write them have the same result as with
+//! Buildah, and a script may go from one to the other between any two commands.
+#![allow(clippy::expect_used, reason = "tests")]
+
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+
+use serde_json::Value;
+use test_support::{Sandbox, base_image};
+
+/// From nothing, with files put in place by a tool of the host, as package managers do with an install root.
+const FROM_SCRATCH: &str = r#"
+set -e
+container=$(buildah from scratch)
+root=$(buildah mount "$container")
+mkdir -p "$root/bin" "$root/etc"
+install -m 0755 "$BUSYBOX" "$root/bin/busybox"
+chroot "$root" /bin/busybox --install -s /bin
+echo 'root:x:0:0:root:/:/bin/sh' > "$root/etc/passwd"
+buildah umount "$container" > /dev/null
+buildah config --cmd '["/bin/sh"]' --env PATH=/bin --label maker=script --author 'A Script' "$container"
+buildah commit -q --timestamp 0 --rm "$container" result > /dev/null
+buildah containers -q
+"#;
+
+/// A rootfs looked at and changed by the host's tools.
+const HOST_TOOLS: &str = r#"
+set -e
+container=$(buildah from --name edited base)
+root=$(buildah mount edited)
+sed -i 's/^mason:.*/mason:x:1234:1234::\/home:\/bin\/sh/' "$root/etc/passwd"
+find "$root/tmp" "$root/var/tmp" -mindepth 1 -delete
+ln -s busybox "$root/bin/tool"
+chown 1234:1234 "$root/home"
+buildah umount edited > /dev/null
+buildah config --user mason --workingdir /home --port 8080 --volume /data edited
+buildah commit -q --timestamp 0 --squash edited result > /dev/null
+buildah rm edited > /dev/null
+buildah images --format '{{.Name}}:{{.Tag}}'
+"#;
+
+/// A template over the list of images, for a clean-up.
+const TEMPLATE: &str = r#"
+set -e
+for tag in 1 2 3; do
+    container=$(buildah from base)
+    buildah config --label round=$tag "$container"
+    buildah commit -q --timestamp $tag "$container" result:$tag > /dev/null
+    buildah rm "$container" > /dev/null
+done
+buildah images --format '{{.Name}} {{.Tag}}' | awk '$2 != "3" && $1 ~ /result/ {print $1 ":" $2}' |
+    sort | xargs -r buildah rmi | grep untagged
+buildah tag result:3 result
+buildah images --filter label=round --format '{{range $n, $w := split .Name "/"}}{{$w}};{{end}}{{.Tag}}'
+"#;
+
+fn sandbox() -> Sandbox {
+    let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_gabion"));
+    sandbox.import_base();
+    sandbox.write("bin/.keep", "");
+    sandbox
+}
+
+/// A directory whose `buildah` is gabion, or Buildah itself, on the sandbox's store.
+fn tool(sandbox: &Sandbox, gabion: bool) -> PathBuf {
+    let (directory, program) = match gabion {
+        true => {
+            let link = sandbox.path("link/buildah");
+            std::fs::create_dir_all(sandbox.path("link")).expect("make a directory");
+            if !link.exists() {
+                symlink(env!("CARGO_BIN_EXE_gabion"), &link).expect("make a link");
+            }
+            ("ours", link.to_str().expect("UTF-8").to_owned())
+        }
+        false => ("theirs", "/usr/bin/buildah".to_owned()),
+    };
+    let words = sandbox.store_command(program);
+    let words: Vec<String> = words.iter().map(|word| word.to_str().expect("UTF-8").to_owned()).collect();
+    let script = sandbox.write(format!("{directory}/buildah"), format!("#!/bin/sh\nexec {} \"$@\"\n", words.join(" ")));
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("chmod");
+    script.parent().expect("a directory").to_owned()
+}
+
+/// Runs a script; gives what it printed.
+fn run(sandbox: &Sandbox, gabion: bool, script: &str) -> String {
+    let path = format!("{}:{}", tool(sandbox, gabion).display(), std::env::var("PATH").expect("PATH is set"));
+    sandbox.any("bash").env("PATH", path).env("BUSYBOX", base_image::busybox()).args(["-c", script]).ok()
+}
+
+/// The image `result` as Buildah sees it, without the version of its builder.
+fn result(sandbox: &Sandbox, name: &str) -> Value {
+    let mut value = sandbox.buildah(["inspect", "--type", "image", name]).json();
+    let mut image = value["OCIv1"].take();
+    let version = image["config"]["Labels"].as_object_mut().and_then(|labels| labels.remove("io.buildah.version"));
+    assert!(version.is_some_and(|version| version.as_str().is_some_and(|text| text.starts_with("1."))), "a version");
+    image
+}
+
+/// The names, modes, owners and sizes of all files of an image.
+fn files(sandbox: &Sandbox, name: &str) -> String {
+    let container = sandbox.buildah(["from", "--pull-never", name]).ok();
+    let root = sandbox.buildah(["mount", &container]).ok();
+    let list = sandbox.any("find").args([&root, "-printf", "%P %m %U:%G %y %l %s\n"]).ok();
+    sandbox.buildah(["rm", &container]).ok();
+    // The size of a directory is its file system's business.
+    let mut lines: Vec<_> = list.lines().filter(|line| !line.contains(" d ")).collect();
+    lines.sort_unstable();
+    lines.join("\n")
+}
+
+#[test]
+fn peers_scripts_have_the_same_result() {
+    for (script, tag) in [(FROM_SCRATCH, "result"), (HOST_TOOLS, "result"), (TEMPLATE, "result:3")] {
+        let (ours, theirs) = (sandbox(), sandbox());
+        assert_eq!(run(&ours, true, script), run(&theirs, false, script), "{script}");
+        let label = |image: Value| {
+            // With times given the newest Buildah writes no label of its own, 1.28 does.
+            let mut image = image;
+            if let Some(labels) = image["config"]["Labels"].as_object_mut() {
+                labels.remove("io.buildah.version");
+            }
+            image["rootfs"] = Value::Null;
+            image["history"] = Value::Null;
+            if image["config"]["Labels"].as_object().is_some_and(serde_json::Map::is_empty) {
+                image["config"].as_object_mut().expect("an object").remove("Labels");
+            }
+            image
+        };
+        let image =
+            |sandbox: &Sandbox| label(sandbox.buildah(["inspect", "--type", "image", tag]).json()["OCIv1"].take());
+        assert_eq!(image(&ours), image(&theirs), "{script}");
+        assert_eq!(files(&ours, tag), files(&theirs, tag), "{script}");
+    }
+}
+
+/// The tutorial: each step is one command on the container `tutorial`.
+const TUTORIAL: [&str; 10] = [
+    "from --name tutorial base",
+    "copy -q tutorial FILE /srv/index.html",
+    "config --author tutor --label lesson=1 tutorial",
+    "config --env MODE=learn --workingdir /srv tutorial",
+    "add -q tutorial FILE /srv/copy/",
+    "config --cmd /bin/httpd~-f --port 80/tcp tutorial",
+    "rename tutorial lesson",
+    "config --annotation kept=yes --created-by tutor lesson",
+    "tag base lesson-base",
+    "commit -q --format oci lesson result",
+];
+
+#[test]
+fn peers_steps_of_a_tutorial_go_from_one_to_the_other() {
+    let images: Vec<(Value, String)> = [true, false]
+        .into_iter()
+        .map(|first| {
+            let sandbox = sandbox();
+            let file = sandbox.write("index.html", "<h1>hello</h1>\n");
+            let mut gabion = first;
+            for step in TUTORIAL {
+                let step = step.replace("FILE", file.to_str().expect("UTF-8")).replace('~', "\\ ");
+                run(&sandbox, gabion, &format!("buildah {step}"));
+                gabion = !gabion;
+            }
+            let mut image = result(&sandbox, "result");
+            // When, and the digests of layers whose files have times of today.
+            image["created"] = Value::Null;
+            image["rootfs"] = Value::Null;
+            for entry in image["history"].as_array_mut().expect("a list") {
+                entry["created"] = Value::Null;
+            }
+            (image, files(&sandbox, "result"))
+        })
+        .collect();
+    assert_eq!(images[0], images[1]);
+    assert_eq!(images[0].0["config"]["WorkingDir"], "/srv");
+}
