@@ -181,12 +181,16 @@ const LOOKING: &[(&[&str], Is)] = &[
     (&["images", "--nosuch"], Same),
 ];
 
-/// `text` with null in the place of lists of nothing: Buildah has both.
+/// `text` with null in the place of lists and maps of nothing: Buildah has both.
 fn with_null(text: &str) -> String {
-    let lists = ["OnBuild", "Cmd", "Entrypoint"];
-    lists
-        .iter()
-        .fold(text.to_owned(), |text, name| text.replace(&format!("\"{name}\": []"), &format!("\"{name}\": null")))
+    let mut text = text.to_owned();
+    for name in ["OnBuild", "Cmd", "Entrypoint"] {
+        text = text.replace(&format!("\"{name}\": []"), &format!("\"{name}\": null"));
+    }
+    for name in ["Volumes", "Labels", "ImageAnnotations"] {
+        text = text.replace(&format!("\"{name}\": {{}}"), &format!("\"{name}\": null"));
+    }
+    text
 }
 
 /// Stdout without what may differ: how long ago something was, with the width of that column.
@@ -439,9 +443,9 @@ fn peers_config_has_buildahs_effects() {
         }
     }
     for container in ["c", "d"] {
-        pair.same(&format!("commit --timestamp 0 -q {container} image-{container}"));
+        pair.same(&format!("commit --identity-label=true --timestamp 0 -q {container} image-{container}"));
         pair.same_inspection("image", &format!("image-{container}"));
-        pair.same(&format!("commit --format docker --timestamp 0 -q {container} docker-{container}"));
+        pair.same(&format!("commit --identity-label=true --format docker --timestamp 0 -q {container} docker-{container}"));
         pair.same_inspection("image", &format!("docker-{container}"));
     }
 }

@@ -25,6 +25,8 @@ pub enum Takes {
     Value(&'static [&'static str]),
     /// Nothing or a boolean: `=false` asks for what gabion does anyway.
     Switch,
+    /// Nothing or a boolean: only `=false` asks for what gabion does not do.
+    SwitchOff,
 }
 
 const NO_ENCRYPTION: &str = "encrypted images are not supported";
@@ -36,6 +38,10 @@ const NO_SBOM: &str = "images are not scanned for their parts: run a scanner on 
 const NO_BLOB_CACHE: &str = "blobs are not kept in a directory of their own: the store has the layers";
 const NO_WORKLOADS: &str = "confidential workloads are not supported";
 const NO_USERNS: &str = "user namespaces are not supported yet";
+
+const NOT_KEPT: &str = "settings of commands are not kept with a container yet: give them to `gabion run`";
+const NO_NAMESPACES: &str = "only a private namespace is supported for now";
+const NO_LIMITS: &str = "steps are not limited in what they use yet";
 
 const VALUE: Takes = Takes::Value(&[]);
 
@@ -117,6 +123,243 @@ pub const REFUSED: &[Refused] = &[
         reason: "redirect standard output and standard error",
     },
     Refused { commands: &["build"], flag: "save-stages", takes: Takes::Switch, reason: "use --target to keep a stage" },
+    Refused { commands: &["from"], flag: "add-host", takes: VALUE, reason: NOT_KEPT },
+    Refused { commands: &["from"], flag: "cap-add", takes: VALUE, reason: NOT_KEPT },
+    Refused { commands: &["from"], flag: "cap-drop", takes: VALUE, reason: NOT_KEPT },
+    Refused { commands: &["from"], flag: "cgroup-parent", takes: VALUE, reason: NOT_KEPT },
+    Refused { commands: &["from"], flag: "cpu-period", takes: VALUE, reason: NOT_KEPT },
+    Refused { commands: &["from"], flag: "cpu-quota", takes: VALUE, reason: NOT_KEPT },
+    Refused { commands: &["from"], flag: "cpu-shares", takes: VALUE, reason: NOT_KEPT },
+    Refused { commands: &["from"], flag: "cpuset-cpus", takes: VALUE, reason: NOT_KEPT },
+    Refused { commands: &["from"], flag: "cpuset-mems", takes: VALUE, reason: NOT_KEPT },
+    Refused { commands: &["from"], flag: "device", takes: VALUE, reason: NOT_KEPT },
+    Refused { commands: &["from"], flag: "dns", takes: VALUE, reason: NOT_KEPT },
+    Refused { commands: &["from"], flag: "dns-option", takes: VALUE, reason: NOT_KEPT },
+    Refused { commands: &["from"], flag: "dns-search", takes: VALUE, reason: NOT_KEPT },
+    Refused { commands: &["from"], flag: "memory", takes: VALUE, reason: NOT_KEPT },
+    Refused { commands: &["from"], flag: "memory-swap", takes: VALUE, reason: NOT_KEPT },
+    Refused { commands: &["from"], flag: "security-opt", takes: VALUE, reason: NOT_KEPT },
+    Refused { commands: &["from"], flag: "shm-size", takes: VALUE, reason: NOT_KEPT },
+    Refused { commands: &["from"], flag: "ulimit", takes: VALUE, reason: NOT_KEPT },
+    Refused { commands: &["from"], flag: "volume", takes: VALUE, reason: NOT_KEPT },
+    Refused { commands: &["from"], flag: "http-proxy", takes: Takes::SwitchOff, reason: NOT_KEPT },
+    Refused { commands: &["from"], flag: "isolation", takes: Takes::Value(&["oci", "default"]), reason: NOT_KEPT },
+    Refused {
+        commands: &["from"],
+        flag: "network",
+        takes: Takes::Value(&["private", "default", ""]),
+        reason: NOT_KEPT,
+    },
+    Refused { commands: &["from"], flag: "ipc", takes: Takes::Value(&["private", ""]), reason: NOT_KEPT },
+    Refused { commands: &["from"], flag: "pid", takes: Takes::Value(&["private", ""]), reason: NOT_KEPT },
+    Refused { commands: &["from"], flag: "uts", takes: Takes::Value(&["private", ""]), reason: NOT_KEPT },
+    Refused { commands: &["from"], flag: "cgroupns", takes: Takes::Value(&["private", ""]), reason: NOT_KEPT },
+    Refused {
+        commands: &["from", "run", "build"],
+        flag: "cdi-config-dir",
+        takes: VALUE,
+        reason: "CDI devices are looked for in /etc/cdi and /var/run/cdi only",
+    },
+    Refused {
+        commands: &["run", "build"],
+        flag: "ipc",
+        takes: Takes::Value(&["private", "container", ""]),
+        reason: NO_NAMESPACES,
+    },
+    Refused {
+        commands: &["run", "build"],
+        flag: "pid",
+        takes: Takes::Value(&["private", "container", ""]),
+        reason: NO_NAMESPACES,
+    },
+    Refused {
+        commands: &["run", "build"],
+        flag: "uts",
+        takes: Takes::Value(&["private", "container", ""]),
+        reason: NO_NAMESPACES,
+    },
+    Refused {
+        commands: &["run", "build"],
+        flag: "cgroupns",
+        takes: Takes::Value(&["private", ""]),
+        reason: NO_NAMESPACES,
+    },
+    Refused { commands: &["run"], flag: "device", takes: VALUE, reason: "devices are not given to commands yet" },
+    Refused {
+        commands: &["run"],
+        flag: "no-pivot",
+        takes: Takes::Switch,
+        reason: "the OCI runtime always uses pivot_root",
+    },
+    Refused {
+        commands: &["run"],
+        flag: "valid-exit-codes",
+        takes: VALUE,
+        reason: "look at the exit code of `gabion run`, which is the command's own",
+    },
+    Refused {
+        commands: &["add", "copy"],
+        flag: "allow-wildcard",
+        takes: Takes::SwitchOff,
+        reason: "wildcards in sources always count",
+    },
+    Refused {
+        commands: &["add", "copy"],
+        flag: "allow-empty-wildcard",
+        takes: Takes::Switch,
+        reason: "a wildcard that fits nothing is always an error",
+    },
+    Refused {
+        commands: &["add", "copy"],
+        flag: "link",
+        takes: Takes::Switch,
+        reason: "what a working container gets is one layer, made by the commit",
+    },
+    Refused {
+        commands: &["add", "copy"],
+        flag: "no-follow-symlinks",
+        takes: Takes::Switch,
+        reason: "symbolic links that are named as sources are always followed",
+    },
+    Refused {
+        commands: &["add", "copy"],
+        flag: "timestamp",
+        takes: VALUE,
+        reason: "use --timestamp of `gabion commit`",
+    },
+    Refused { commands: &["add", "copy"], flag: "blob-cache", takes: VALUE, reason: NO_BLOB_CACHE },
+    Refused { commands: &["add", "copy"], flag: "decryption-key", takes: VALUE, reason: NO_ENCRYPTION },
+    Refused {
+        commands: &["add", "copy"],
+        flag: "remove-signatures",
+        takes: Takes::Switch,
+        reason: "it is about images that are pulled: use `gabion pull`",
+    },
+    Refused {
+        commands: &["commit"],
+        flag: "pull-always",
+        takes: Takes::Switch,
+        reason: "it is about the images of SBOM scanners, and there are none",
+    },
+    Refused {
+        commands: &["commit"],
+        flag: "pull-never",
+        takes: Takes::Switch,
+        reason: "it is about the images of SBOM scanners, and there are none",
+    },
+    Refused {
+        commands: &["build"],
+        flag: "cache-from",
+        takes: VALUE,
+        reason: "a cache outside of the store is not supported yet",
+    },
+    Refused {
+        commands: &["build"],
+        flag: "cache-to",
+        takes: VALUE,
+        reason: "a cache outside of the store is not supported yet",
+    },
+    Refused {
+        commands: &["build"],
+        flag: "cache-ttl",
+        takes: VALUE,
+        reason: "a cache outside of the store is not supported yet",
+    },
+    Refused { commands: &["build"], flag: "cgroup-parent", takes: VALUE, reason: NO_LIMITS },
+    Refused { commands: &["build"], flag: "cpu-period", takes: VALUE, reason: NO_LIMITS },
+    Refused { commands: &["build"], flag: "cpu-quota", takes: VALUE, reason: NO_LIMITS },
+    Refused { commands: &["build"], flag: "cpu-shares", takes: VALUE, reason: NO_LIMITS },
+    Refused { commands: &["build"], flag: "cpuset-cpus", takes: VALUE, reason: NO_LIMITS },
+    Refused { commands: &["build"], flag: "cpuset-mems", takes: VALUE, reason: NO_LIMITS },
+    Refused { commands: &["build"], flag: "memory", takes: VALUE, reason: NO_LIMITS },
+    Refused { commands: &["build"], flag: "memory-swap", takes: VALUE, reason: NO_LIMITS },
+    Refused { commands: &["build"], flag: "ulimit", takes: VALUE, reason: NO_LIMITS },
+    Refused {
+        commands: &["build"],
+        flag: "compat-volumes",
+        takes: Takes::Switch,
+        reason: "what a step writes to a volume always stays, as with BuildKit",
+    },
+    Refused {
+        commands: &["build"],
+        flag: "compress",
+        takes: Takes::Switch,
+        reason: "it never had an effect: --compression-format of `gabion push` has",
+    },
+    Refused {
+        commands: &["build"],
+        flag: "disable-content-trust",
+        takes: Takes::SwitchOff,
+        reason: "content trust is not supported",
+    },
+    Refused {
+        commands: &["build"],
+        flag: "cpp-flag",
+        takes: VALUE,
+        reason: "Dockerfiles are not handed to a preprocessor yet",
+    },
+    Refused {
+        commands: &["build"],
+        flag: "device",
+        takes: VALUE,
+        reason: "devices are not given to steps by flag yet",
+    },
+    Refused { commands: &["build"], flag: "dns", takes: VALUE, reason: "steps have the host's resolver" },
+    Refused { commands: &["build"], flag: "dns-option", takes: VALUE, reason: "steps have the host's resolver" },
+    Refused { commands: &["build"], flag: "dns-search", takes: VALUE, reason: "steps have the host's resolver" },
+    Refused { commands: &["build"], flag: "from", takes: VALUE, reason: "use a build argument in FROM" },
+    Refused { commands: &["build"], flag: "hooks-dir", takes: VALUE, reason: "OCI hooks are not supported yet" },
+    Refused {
+        commands: &["build"],
+        flag: "isolation",
+        takes: Takes::Value(&["oci", "default"]),
+        reason: "only oci is supported for now",
+    },
+    Refused {
+        commands: &["build"],
+        flag: "jobs",
+        takes: Takes::Value(&["1"]),
+        reason: "stages are built one after the other for now",
+    },
+    Refused { commands: &["build"], flag: "log-rusage", takes: Takes::Switch, reason: "not supported yet" },
+    Refused { commands: &["build"], flag: "logsplit", takes: Takes::Switch, reason: "not supported yet" },
+    Refused { commands: &["build"], flag: "rusage-logfile", takes: VALUE, reason: "not supported yet" },
+    Refused { commands: &["build"], flag: "mount", takes: VALUE, reason: "write --mount to the RUN instructions" },
+    Refused { commands: &["build"], flag: "os-feature", takes: VALUE, reason: "use `gabion config`" },
+    Refused { commands: &["build"], flag: "os-version", takes: VALUE, reason: "use `gabion config`" },
+    Refused { commands: &["build"], flag: "secret", takes: VALUE, reason: "not supported yet" },
+    Refused { commands: &["build"], flag: "ssh", takes: VALUE, reason: "not supported yet" },
+    Refused { commands: &["build"], flag: "security-opt", takes: VALUE, reason: "not supported yet" },
+    Refused {
+        commands: &["build"],
+        flag: "skip-unused-stages",
+        takes: Takes::SwitchOff,
+        reason: "stages that nothing needs are never built",
+    },
+    Refused {
+        commands: &["build"],
+        flag: "source-policy-file",
+        takes: VALUE,
+        reason: "source policies are not supported yet",
+    },
+    Refused {
+        commands: &["build"],
+        flag: "stage-labels",
+        takes: Takes::Switch,
+        reason: "images of stages are not kept",
+    },
+    Refused {
+        commands: &["build"],
+        flag: "save-stages",
+        takes: Takes::Switch,
+        reason: "images of stages are not kept",
+    },
+    Refused {
+        commands: &["build"],
+        flag: "stdin",
+        takes: Takes::Switch,
+        reason: "steps read nothing from the terminal",
+    },
     Refused { commands: &["from"], flag: "suffix", takes: VALUE, reason: "use --name" },
 ];
 
@@ -143,7 +386,7 @@ fn with_flag(command: Command, refused: &Refused, global: bool) -> Command {
     let arg = Arg::new(id).long(refused.flag).hide(true).action(ArgAction::Append).value_parser(parser(refused));
     command.arg(match refused.takes {
         Takes::Value(_) => arg.num_args(1).allow_hyphen_values(true),
-        Takes::Switch => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
+        Takes::Switch | Takes::SwitchOff => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
     })
 }
 
@@ -154,10 +397,15 @@ fn parser(refused: &Refused) -> ValueParser {
             true => Ok(text.to_owned()),
             false => Err(reason),
         }),
-        Takes::Switch => PossibleValuesParser::new(["true", "false"])
-            .try_map(move |text| if text == "false" { Ok(text) } else { Err(reason) })
-            .into(),
+        Takes::Switch => switch("false", reason),
+        Takes::SwitchOff => switch("true", reason),
     }
+}
+
+fn switch(accepted: &'static str, reason: &'static str) -> ValueParser {
+    PossibleValuesParser::new(["true", "false"])
+        .try_map(move |text| if text == accepted { Ok(text) } else { Err(reason) })
+        .into()
 }
 
 #[cfg(test)]
