@@ -466,7 +466,7 @@ fn root_bad_dockerfiles_are_refused_before_anything_is_done() {
     target.says(125, &["no stage \"finl\""]);
     assert!(target.stderr.contains("did you mean final?"), "{target}");
     sandbox.gabion(["build", "/no/such/context"]).fails().says(125, &["/no/such/context"]);
-    sandbox.gabion(["build", "-"]).fails().says(125, &["build context - is not supported"]);
+    sandbox.gabion(["build", "-"]).fails().says(125, &["build context -: it is empty"]);
     let empty = sandbox.path("empty").display().to_string();
     sandbox.gabion(["build", &empty]).fails().says(125, &["no Containerfile or Dockerfile in"]);
     sandbox.gabion(["build", "-f", "gone", &empty]).fails().says(125, &["Dockerfile gone is not there"]);
