@@ -299,6 +299,13 @@ impl Pair {
             for key in ["Config", "Manifest", "FromImageID", "FromImageDigest", "ContainerID", "MountPoint"] {
                 value[key] = Value::Null;
             }
+            // 1.28 forgets the blank.
+            let history = value["OCIv1"]["history"].as_array_mut().into_iter().flatten();
+            for comment in history.filter_map(|entry| entry.get_mut("comment")) {
+                *comment = comment.as_str().unwrap_or_default().replace("whyFROM", "why FROM").into();
+            }
+            value["History"] = value["OCIv1"]["history"].clone();
+            value["Docker"]["history"] = Value::Null;
             // Three of the default ones were dropped after 1.28.
             value["Capabilities"] = Value::Null;
             // Written since 1.41, and no part of what 1.28 does.
@@ -445,7 +452,9 @@ fn peers_config_has_buildahs_effects() {
     for container in ["c", "d"] {
         pair.same(&format!("commit --identity-label=true --timestamp 0 -q {container} image-{container}"));
         pair.same_inspection("image", &format!("image-{container}"));
-        pair.same(&format!("commit --identity-label=true --format docker --timestamp 0 -q {container} docker-{container}"));
+        pair.same(&format!(
+            "commit --identity-label=true --format docker --timestamp 0 -q {container} docker-{container}"
+        ));
         pair.same_inspection("image", &format!("docker-{container}"));
     }
 }

@@ -377,7 +377,8 @@ fn comment(container: &WorkingContainer<'_>) -> String {
     match (state.history_comment.as_str(), state.image.as_str()) {
         ("", "") => String::new(),
         ("", base) => format!("FROM {base}"),
-        (comment, _) => comment.to_owned(),
+        (comment, "") => comment.to_owned(),
+        (comment, base) => format!("{comment} FROM {base}"),
     }
 }
 

@@ -1,7 +1,7 @@
 //! `--format`: Go templates over the JSON that a command would print.
 //!
 //! The language is a library's; here are the functions that users of Buildah and Podman know
-//! (`json`, `join`, `split`, `upper`, `lower`, `title`), and the Go names of members of image
+//! (`json`, `join`, `split`, `upper`, `lower`, `title`, `pad`, `truncate`), and the Go names of members of image
 //! configs, which in JSON have other ones (`.OCIv1.Config.Env`).
 
 use std::collections::HashMap;
@@ -24,8 +24,16 @@ impl Template {
             None => (false, text),
         };
         let mut inner = gtmpl_ng::Template::default();
-        let functions: [(&str, Func); 6] =
-            [("json", json), ("join", join), ("split", split), ("upper", upper), ("lower", lower), ("title", title)];
+        let functions: [(&str, Func); 8] = [
+            ("json", json),
+            ("join", join),
+            ("split", split),
+            ("upper", upper),
+            ("lower", lower),
+            ("title", title),
+            ("pad", pad),
+            ("truncate", truncate),
+        ];
         inner.add_funcs(&functions);
         inner
             .parse(body.replace("\\t", "\t").replace("\\n", "\n"))
@@ -175,6 +183,32 @@ fn lower(arguments: &[Value]) -> Result<Value, FuncError> {
     Ok(Value::from(argument("lower", arguments, 0)?.to_string().to_lowercase()))
 }
 
+fn length(function: &str, arguments: &[Value], index: usize) -> Result<usize, FuncError> {
+    match argument(function, arguments, index)? {
+        Value::Number(number) => number.as_u64().and_then(|number| usize::try_from(number).ok()),
+        _ => None,
+    }
+    .filter(|length| *length <= 1000)
+    .ok_or_else(|| FuncError::Generic(format!("{function}: expected a number up to 1000")))
+}
+
+/// `pad TEXT BEFORE AFTER`: blanks around a text that is not empty.
+fn pad(arguments: &[Value]) -> Result<Value, FuncError> {
+    let text = argument("pad", arguments, 0)?.to_string();
+    let (before, after) = (length("pad", arguments, 1)?, length("pad", arguments, 2)?);
+    Ok(Value::from(match text.is_empty() {
+        true => text,
+        false => format!("{}{text}{}", " ".repeat(before), " ".repeat(after)),
+    }))
+}
+
+/// `truncate TEXT LENGTH`: no more than so many characters of a text.
+fn truncate(arguments: &[Value]) -> Result<Value, FuncError> {
+    let text = argument("truncate", arguments, 0)?.to_string();
+    let length = length("truncate", arguments, 1)?;
+    Ok(Value::from(text.chars().take(length).collect::<String>()))
+}
+
 fn title(arguments: &[Value]) -> Result<Value, FuncError> {
     let text = argument("title", arguments, 0)?.to_string();
     let mut at_start = true;
@@ -206,6 +240,7 @@ mod tests {
         check("{{json .Names}} {{json .OCIv1.Config.Env}}", r#"["a","b"] ["A=1"]"#);
         check("{{range .Names}}<{{.}}>{{end}}{{if .Flag}}yes{{end}}", "<a><b>yes");
         check(r#"{{index .Labels "k"}} {{index (split "x:y" ":") 1}} {{title .ID}}"#, "v w y Abc");
+        check(r#"{{pad .ID 1 2}}|{{truncate .ID 2}}|{{truncate .ID 9}}"#, " abc  |ab|abc");
         check("{{.OCIv1.Config.Env}} {{index .OCIv1.RootFS.DiffIDs 0}}", "[A=1] sha256:00");
         check("{{json .OCIv1.Config}}", r#"{"Env":["A=1"],"Labels":{"config":"kept"}}"#);
     }

@@ -27,13 +27,39 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     let store = session.store()?;
     let mut info = Map::new();
     if args.debug {
-        info.insert("debug".into(), json!({ "gabion version": env!("CARGO_PKG_VERSION") }));
+        info.insert(
+            "debug".into(),
+            json!({ "gabion version": env!("CARGO_PKG_VERSION"), "programs": programs(session) }),
+        );
     }
     info.insert("host".into(), host());
     info.insert("store".into(), describe(&store)?);
     let info = Value::Object(info);
     print_one(&info, template.as_ref())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Programs of the host that gabion uses: where each is, or what is missing without it and which
+/// package brings it.
+fn programs(session: &Session) -> Value {
+    const PROGRAMS: [(&str, &str, &str); 4] = [
+        ("runc", "runs commands (crun does, too)", "runc"),
+        ("crun", "runs commands (runc does, too)", "crun"),
+        ("netavark", "makes private networks of commands", "netavark"),
+        ("aardvark-dns", "resolves names in Podman's networks", "aardvark-dns"),
+    ];
+    let search_path = session.env("PATH").unwrap_or_default();
+    let helpers = ["/usr/libexec/podman", "/usr/lib/podman", "/usr/local/libexec/podman"];
+    let directories = || search_path.split(':').chain(helpers).map(Path::new);
+    let describe = |(name, purpose, package): (&str, &str, &str)| {
+        let found = directories().map(|directory| directory.join(name)).find(|path| path.is_file());
+        let text = match found {
+            Some(path) => path.to_string_lossy().into_owned(),
+            None => format!("missing: {purpose}; Debian's package {package} has it"),
+        };
+        (name.to_owned(), Value::from(text))
+    };
+    PROGRAMS.into_iter().map(describe).collect::<Map<_, _>>().into()
 }
 
 fn host() -> Value {
