@@ -115,9 +115,16 @@ impl Writer<'_> {
     fn node(&mut self, node: &Node, instruction: Option<&Instruction>, escape: char) {
         let head_end = node.heredocs.first().map_or(node.span.end, |heredoc| heredoc.span.start);
         let head = self.source.slice(Span::new(node.span.start, head_end));
-        match instruction.and_then(|instruction| self.words(node, instruction, head)) {
-            Some(line) => self.line(&line),
-            None => self.head(node, instruction.is_some(), head, escape),
+        let mut lines = lines_of(head, escape);
+        let is_one = !lines.iter().skip(1).any(|line| !is_comment(line));
+        if let (Some(instruction), Some(first)) = (instruction, lines.first_mut()) {
+            match self.words(node, instruction).filter(|_| is_one) {
+                Some(words) => *first = words.into(),
+                None => *first = with_keyword(node, first).into(),
+            }
+        }
+        for line in lines {
+            self.line(&line);
         }
         let heredocs = self.source.slice(Span::new(head_end, node.span.end));
         self.text.push_str(heredocs);
@@ -126,11 +133,11 @@ impl Writer<'_> {
         }
     }
 
-    /// The instruction on one line if it is written on one and blanks are nothing but separators.
-    fn words(&self, node: &Node, instruction: &Instruction, head: &str) -> Option<String> {
+    /// The instruction on one line, if blanks are nothing but separators in it.
+    fn words(&self, node: &Node, instruction: &Instruction) -> Option<String> {
         // What stands behind a bare -- must not become a flag.
         let is_bare = node.arguments.as_str().starts_with("--");
-        if head.trim_end().contains('\n') || !node.heredocs.is_empty() || is_bare {
+        if !node.heredocs.is_empty() || is_bare {
             return None;
         }
         let written = |word: &Word| self.source.slice(word.span).to_owned();
@@ -164,47 +171,48 @@ impl Writer<'_> {
         let items: Vec<&str> = list.iter().map(|word| self.source.slice(word.span)).collect();
         format!("[{}]", items.join(", "))
     }
+}
 
-    /// The lines of an instruction as they are, without what means nothing.
-    fn head(&mut self, node: &Node, understood: bool, head: &str, escape: char) {
-        let mut lines: Vec<Cow<'_, str>> = Vec::new();
-        let mut goes_on = false;
-        for (index, written) in head.split_inclusive('\n').enumerate() {
-            let line = written.trim_end_matches(['\n', '\r']);
-            let trimmed = line.trim_end();
-            if trimmed.is_empty() && index > 0 {
-                continue;
+/// The lines of an instruction as they are, without what means nothing.
+fn lines_of(head: &str, escape: char) -> Vec<Cow<'_, str>> {
+    let mut lines: Vec<Cow<'_, str>> = Vec::new();
+    let mut goes_on = false;
+    for (index, written) in head.split_inclusive('\n').enumerate() {
+        let line = written.trim_end_matches(['\n', '\r']);
+        let trimmed = line.trim_end();
+        if trimmed.is_empty() && index > 0 {
+            continue;
+        }
+        if index > 0 && is_comment(trimmed) {
+            lines.push(trimmed.into());
+            continue;
+        }
+        goes_on = continued(line, escape).is_some();
+        lines.push(match goes_on {
+            true => line.trim_end_matches([' ', '\t']).into(),
+            // Without the blanks it would go on with the next line.
+            false if trimmed.ends_with(escape) && trimmed.len() < line.len() => {
+                written.strip_suffix('\n').unwrap_or(written).into()
             }
-            if index > 0 && is_comment(trimmed) {
-                lines.push(trimmed.into());
-                continue;
-            }
-            goes_on = continued(line, escape).is_some();
-            lines.push(match goes_on {
-                true => line.trim_end_matches([' ', '\t']).into(),
-                // Without the blanks it would go on with the next line.
-                false if trimmed.ends_with(escape) && trimmed.len() < line.len() => {
-                    written.strip_suffix('\n').unwrap_or(written).into()
-                }
-                false => trimmed.into(),
-            });
-        }
-        if goes_on {
-            drop_continuation(&mut lines, escape);
-        }
-        let keyword = &node.keyword;
-        let is_whole = keyword.span.end - keyword.span.start == keyword.text.len();
-        if let (Some(first), true) =
-            (lines.first_mut(), understood && is_whole && keyword.span.start == node.span.start)
-        {
-            let arguments = first.get(keyword.text.len()..).unwrap_or_default().trim_start_matches([' ', '\t']);
-            let gap = if arguments.is_empty() { "" } else { " " };
-            *first = format!("{}{gap}{arguments}", keyword.text.to_ascii_uppercase()).into();
-        }
-        for line in lines {
-            self.line(&line);
-        }
+            false => trimmed.into(),
+        });
     }
+    if goes_on {
+        drop_continuation(&mut lines, escape);
+    }
+    lines
+}
+
+/// The first line of an instruction with its keyword in capitals and one blank behind it.
+fn with_keyword(node: &Node, line: &str) -> String {
+    let keyword = &node.keyword;
+    let is_whole = keyword.span.end - keyword.span.start == keyword.text.len();
+    if !is_whole || keyword.span.start != node.span.start {
+        return line.to_owned();
+    }
+    let arguments = line.get(keyword.text.len()..).unwrap_or_default().trim_start_matches([' ', '\t']);
+    let gap = if arguments.is_empty() { "" } else { " " };
+    format!("{}{gap}{arguments}", keyword.text.to_ascii_uppercase())
 }
 
 fn is_comment(line: &str) -> bool {

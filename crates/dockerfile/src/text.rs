@@ -56,14 +56,16 @@ pub(crate) fn is_blank(c: char) -> bool {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Text {
     string: String,
-    /// `(offset in the string, offset in the source)` of each piece's first byte, ascending.
+    /// Offset in the source of the first piece.
+    start: usize,
+    /// `(offset in the string, offset in the source)` of the other pieces' first bytes, ascending.
     pieces: Vec<(usize, usize)>,
 }
 
 impl Text {
     /// The text `string` that begins at byte `start` of the source.
     pub fn new(string: &str, start: usize) -> Text {
-        Text { string: string.to_owned(), pieces: vec![(0, start)] }
+        Text { string: string.to_owned(), start, pieces: Vec::new() }
     }
 
     /// The text.
@@ -79,8 +81,11 @@ impl Text {
     /// Adds `string`, which begins at byte `start` of the source.
     pub fn push(&mut self, string: &str, start: usize) {
         let end = self.string.len();
-        let goes_on = self.pieces.last().is_some_and(|&(at, source)| source + (end - at) == start);
-        if !goes_on {
+        let (at, source) = self.pieces.last().copied().unwrap_or((0, self.start));
+        if end == 0 {
+            self.pieces.clear();
+            self.start = start;
+        } else if source + (end - at) != start {
             self.pieces.push((end, start));
         }
         self.string.push_str(string);
@@ -91,7 +96,7 @@ impl Text {
         let index = self.pieces.partition_point(|&(start, _)| start <= at);
         match index.checked_sub(1).and_then(|index| self.pieces.get(index)) {
             Some(&(start, source)) => source + (at - start),
-            None => 0,
+            None => self.start + at,
         }
     }
 
@@ -113,11 +118,11 @@ impl Text {
     /// Bytes `range`, which must lie between characters; else an empty text.
     pub fn slice(&self, range: Range<usize>) -> Text {
         let Some(string) = self.string.get(range.clone()) else { return Text::default() };
-        let mut pieces = vec![(0, self.source_offset(range.start))];
+        let start = self.source_offset(range.start);
         let from = self.pieces.partition_point(|&(at, _)| at <= range.start);
         let inside = self.pieces.iter().skip(from).take_while(|&&(at, _)| at < range.end);
-        pieces.extend(inside.map(|&(at, source)| (at - range.start, source)));
-        Text { string: string.to_owned(), pieces }
+        let pieces = inside.map(|&(at, source)| (at - range.start, source)).collect();
+        Text { string: string.to_owned(), start, pieces }
     }
 
     /// The text from byte `start` on.

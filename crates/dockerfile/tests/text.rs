@@ -109,6 +109,7 @@ fn pure_continuations_that_the_file_ends() {
     check("RUN a \\  \n \\", &["RUN shell(a)"]);
     check("RUN a \\\n  # b\n \\\n # c", &["RUN shell(a)"]);
     check("RUN a\\ \\", &["RUN shell(a\\)"]);
+    check("FROM -- a  \\\n \\\n # c", &["FROM a"]);
     check("RUN a \\\u{b}", &["RUN shell(a \\)"]);
 }
 
