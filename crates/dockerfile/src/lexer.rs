@@ -114,7 +114,8 @@ impl<'a> Lexer<'a> {
                 return;
             };
             let span = directive.name.span;
-            if self.lines.directives.iter().any(|old| old.name.text == directive.name.text) {
+            let earlier = self.lines.directives.iter().filter(|old| old.name.text == directive.name.text);
+            if earlier.take(2).count() == 1 {
                 let message = format!("the directive {} stands here a second time", directive.name.text);
                 self.lines.diagnostics.push(Diagnostic::error(message, span));
             }
@@ -160,10 +161,13 @@ impl<'a> Lexer<'a> {
         }
         let parts = parser::split(&text, self.lines.escape);
         let mut heredocs = Vec::new();
+        let mut open = false;
         for mut heredoc in markers(&text, &parts, self.lines.escape) {
             let from = self.position;
             let closed = self.heredoc(&mut heredoc);
-            if !closed {
+            // Those behind it have no lines left either: one error says it.
+            if !closed && !open {
+                open = true;
                 let at = text.as_str().find("<<").unwrap_or(0);
                 let message = format!("unterminated heredoc: no line is just {:?}", heredoc.name);
                 let place = text.span(at..(at + 2).min(text.as_str().len()));

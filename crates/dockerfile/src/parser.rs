@@ -121,7 +121,7 @@ fn node(line: LogicalLine) -> Node {
 /// The instruction inside an ONBUILD.
 pub(crate) fn inner_node(outer: &Node, escape: char) -> Node {
     let Parts { keyword, flags, arguments } = split(&outer.arguments, escape);
-    let text = outer.arguments.trim();
+    let text = outer.arguments.clone().trim();
     Node { keyword, flags, arguments, text, heredocs: outer.heredocs.clone(), span: outer.span, blank: None }
 }
 
@@ -141,7 +141,7 @@ fn flags(text: Text, escape: char) -> (Vec<Flag>, Text) {
         let rest = string.get(position..).unwrap_or_default();
         let start = position + (rest.len() - rest.trim_start().len());
         let Some(body) = string.get(start..).and_then(|rest| rest.strip_prefix("--")) else {
-            return (flags, text.from(start).trim());
+            return (flags, if start == 0 { text.trim() } else { text.from(start).trim() });
         };
         let mut plain = Text::default();
         let mut quote = None;

@@ -131,7 +131,10 @@ impl Text {
     }
 
     /// The text without blanks at both ends.
-    pub fn trim(&self) -> Text {
+    pub fn trim(self) -> Text {
+        if !self.string.starts_with(char::is_whitespace) && !self.string.ends_with(char::is_whitespace) {
+            return self;
+        }
         let start = self.string.len() - self.string.trim_start().len();
         self.slice(start..start.max(self.string.trim_end().len()))
     }

@@ -414,3 +414,32 @@ fn pure_large_files_take_linear_time() {
     let nested = format!("FROM a\nCMD {}\n", "[".repeat(100_000));
     assert_eq!(parse(&Source::new("f", nested.as_bytes())).errors().count(), 0);
 }
+
+/// Each shape is large enough that anything but linear work would take minutes.
+#[test]
+fn pure_every_shape_of_a_large_file_is_read() {
+    let fill = |piece: &str| piece.repeat(1_000_000 / piece.len());
+    for text in [
+        fill("FROM a\n"),
+        fill("x y\n"),
+        fill("\n"),
+        fill("# c\n"),
+        fill("# escape=`\n"),
+        format!("FROM a\nRUN {}b\n", fill("a \\\n")),
+        format!("FROM a\nRUN {}\n{}", "<<A ".repeat(100_000), "A\n".repeat(100_000)),
+        format!("FROM a\nRUN {}\n", "<<A ".repeat(100_000)),
+        format!("FROM a\nENV {}\n", fill("a='b' c=\"d\" ")),
+        format!("FROM a\nENV a={}\n", fill("'\"")),
+        format!("FROM a\nRUN <<A {}\nA\n", fill("${a:-")),
+        format!("FROM a\nCMD [{}\"\"]\n", fill("\"a\", ")),
+        format!("FROM a\nCOPY {}b c\n", fill("--exclude=a ")),
+        format!("FROM a\nRUN --mount=target=/a,{}ro b\n", fill("ro,")),
+    ] {
+        let source = Source::new("f", text.as_bytes());
+        let file = parse(&source);
+        file.diagnostics.iter().take(3).for_each(|it| assert!(it.render(&source).len() < 2_000));
+        // Past a thousand errors it is another kind of file.
+        assert!(file.errors().count() <= 1_002, "{}", &text[..20]);
+        assert_eq!(dockerfile::format(&source, &file).is_empty(), text.trim().is_empty());
+    }
+}
