@@ -217,6 +217,68 @@ fn root_contexts_from_a_web_server() {
     refused(&sandbox, gabion(&sandbox, &["http://127.0.0.1:1/x.tar"]), "http://127.0.0.1:1/x.tar");
 }
 
+/// A bare repository that git's own HTTP server would serve, at the address given back.
+fn repository(sandbox: &Sandbox, tree: &Tree) -> PathBuf {
+    let work = dir(sandbox, "work", tree);
+    let git = |args: &[&str]| {
+        let identity = ["-c", "user.name=Test", "-c", "user.email=test@localhost", "-c", "init.defaultBranch=main"];
+        sandbox.any("git").args(identity).args(args).in_dir(&work).ok()
+    };
+    git(&["init", "-q"]);
+    git(&["add", "."]);
+    git(&["commit", "-q", "-m", "one"]);
+    git(&["tag", "v1"]);
+    fs::write(work.join("a"), "later").expect("write");
+    git(&["commit", "-q", "-a", "-m", "two"]);
+    git(&["clone", "-q", "--bare", ".", "../www/repo.git"]);
+    sandbox.any("git").args(["update-server-info"]).in_dir(sandbox.path("www/repo.git")).ok();
+    sandbox.path("www")
+}
+
+/// Serves the files below `root`, as git's dumb protocol needs.
+fn serve_files(root: PathBuf) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a connection");
+            let mut lines = BufReader::new(&stream).lines();
+            let request = lines.next().and_then(Result::ok).unwrap_or_default();
+            while lines.next().and_then(Result::ok).is_some_and(|line| !line.is_empty()) {}
+            let path = request.split(' ').nth(1).unwrap_or_default().split('?').next().unwrap_or_default();
+            let (status, body) = match fs::read(root.join(path.trim_start_matches('/'))) {
+                Ok(body) => ("200 OK", body),
+                Err(_) => ("404 Not Found", Vec::new()),
+            };
+            let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body));
+        }
+    });
+    format!("http://{address}")
+}
+
+#[test]
+fn root_contexts_from_git() {
+    let sandbox = sandbox();
+    let tree = small_context().file("sub/Dockerfile", "FROM localhost/base\nCOPY . /s/\n").file("sub/in", "sub");
+    let url = serve_files(repository(&sandbox, &tree));
+    let repo = format!("{url}/repo.git");
+    let whole = ["/c/a \"later\"", "/c/sub/Dockerfile \"FROM localhost/base\\nCOPY . /s/\\n\"", "/c/sub/in \"sub\""];
+    assert_eq!(built(&sandbox, gabion(&sandbox, &[&repo])), whole);
+    let sub = built(&sandbox, gabion(&sandbox, &[&format!("{repo}#v1:sub")]));
+    assert_eq!(sub, ["/s/Dockerfile \"FROM localhost/base\\nCOPY . /s/\\n\"", "/s/in \"sub\""]);
+    let sub = built(&sandbox, gabion(&sandbox, &[&format!("{repo}?tag=v1&subdir=sub")]));
+    assert_eq!(sub.len(), 2, "{sub:?}");
+    let other = built(&sandbox, gabion(&sandbox, &["-f", "other", &format!("{repo}#v1")]));
+    assert_eq!(other, ["/other \"A\""]);
+    let named = ["--build-context", &format!("x={repo}#v1"), "-"];
+    let file = "FROM localhost/base\nCOPY --from=x a /named\n";
+    assert_eq!(built(&sandbox, gabion(&sandbox, &named).stdin(file)), ["/named \"A\""]);
+    refused(&sandbox, gabion(&sandbox, &[&format!("{repo}#gone")]), "repo.git");
+    refused(&sandbox, gabion(&sandbox, &[&format!("{url}/none.git")]), "none.git");
+    refused(&sandbox, gabion(&sandbox, &[&format!("{repo}#main:../..")]), "");
+}
+
 #[test]
 fn root_ignore_files_in_their_order() {
     let sandbox = sandbox();

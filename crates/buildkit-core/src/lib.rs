@@ -14,6 +14,7 @@ pub mod context; // where COPY finds its files
 pub mod copy; // files into a working container
 pub mod destination; // where a new image goes
 pub mod event; // what the engine tells while it works
+pub mod git; // repositories, checked out
 pub mod image; // an image of the store, read as a whole
 pub mod image_list; // all images: sizes, which was made from which
 pub mod image_removal; // names go, then images

@@ -5,6 +5,7 @@
 //! - (stdin), a URL: told apart by content
 //!     a tar, plain or compressed ──unpacked─▶ a private directory below the store's gabion/
 //!     text ──▶ the Dockerfile itself, with an empty context
+//! a git URL ──checked out─▶ a private directory too
 //! ```
 //! What comes as a stream is not trusted: nothing in it leads out of its directory, there are no
 //! devices in it, and its size is bounded. The private directory goes with the [`Context`]; after a
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use store::{Store, TemporaryDirectory};
 
+use crate::git::{self, GitError, GitOptions, GitSource};
 use crate::transfer::Remotes;
 pub use named::{NamedContext, NamedSource, context_name};
 
@@ -73,6 +75,9 @@ pub enum ContextError {
         /// What is wrong.
         reason: String,
     },
+    /// The repository cannot be had.
+    #[error(transparent)]
+    Git(#[from] GitError),
     /// The URL cannot be fetched.
     #[error(transparent)]
     Download(#[from] registry::DownloadError),
@@ -110,12 +115,9 @@ impl ContextSource {
     }
 }
 
-fn is_git(text: &str) -> bool {
-    if ["git://", "ssh://", "git@", "github.com/"].iter().any(|start| text.starts_with(start)) {
-        return true;
-    }
-    let path = text.split(['?', '#']).next().unwrap_or_default();
-    (text.starts_with("http://") || text.starts_with("https://")) && path.trim_end_matches('/').ends_with(".git")
+/// Whether `text` is the address of a git repository.
+pub(crate) fn is_git(text: &str) -> bool {
+    GitSource::parse_context(text).is_some()
 }
 
 impl Context {
@@ -123,6 +125,7 @@ impl Context {
     pub fn open(
         store: &Store,
         remotes: &Remotes,
+        git: &GitOptions,
         source: &ContextSource,
         stdin: impl Read + Send,
     ) -> Result<Context, ContextError> {
@@ -140,11 +143,17 @@ impl Context {
                 let download = remotes.client()?.download(url)?;
                 Context::unpacked(store, url.split(['?', '#']).next().unwrap_or_default(), download)
             }
-            ContextSource::Git(url) => {
-                let reason = "git repositories are not supported as build contexts yet".to_owned();
-                Err(ContextError::Stream { name: url.clone(), reason })
-            }
+            ContextSource::Git(url) => Context::checked_out(store, git, url),
         }
+    }
+
+    fn checked_out(store: &Store, options: &GitOptions, url: &str) -> Result<Context, ContextError> {
+        let invalid = || ContextError::Stream { name: url.to_owned(), reason: "it is no git address".to_owned() };
+        let source = GitSource::parse_context(url).ok_or_else(invalid)??;
+        let private = store.temporary_directory()?;
+        let keep_git_dir = source.keep_git_dir.unwrap_or(false);
+        let checkout = git::checkout(&source, private.path(), keep_git_dir, options)?;
+        Ok(Context { dir: checkout.dir, dockerfile: None, private: Some(private) })
     }
 
     fn unpacked(store: &Store, name: &str, stream: impl Read + Send) -> Result<Context, ContextError> {
@@ -191,7 +200,6 @@ mod tests {
             ("https://host/repo.git", "git"),
             ("https://host/repo.git#main:sub", "git"),
             ("https://host/repo.git?ref=main&subdir=sub", "git"),
-            ("http://host/repo.git/", "git"),
             ("git@host:me/repo", "git"),
             ("ssh://git@host/repo", "git"),
             ("git://host/repo", "git"),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use buildkit_core::context::{Context, ContextSource, NamedContext, NamedSource};
+use buildkit_core::git::GitOptions;
 use buildkit_core::transfer::Remotes;
 use clap::Args;
 use dockerfile::Source;
@@ -44,7 +45,7 @@ pub(super) struct Contexts {
 }
 
 impl ContextArgs {
-    pub fn open(&self, store: &Store, remotes: &Remotes) -> Result<Contexts, CommandError> {
+    pub fn open(&self, store: &Store, remotes: &Remotes, git: &GitOptions) -> Result<Contexts, CommandError> {
         let file = match self.file.as_slice() {
             [] => None,
             [only] => Some(only.as_path()),
@@ -57,7 +58,7 @@ impl ContextArgs {
             return Err(CommandError::new("standard input cannot be both the context and the Dockerfile"));
         }
         let stdin = || std::io::stdin();
-        let main = Context::open(store, remotes, &ContextSource::parse(&self.context), stdin())?;
+        let main = Context::open(store, remotes, git, &ContextSource::parse(&self.context), stdin())?;
         let (dockerfile, beside) = match main.dockerfile() {
             Some(_) if file.is_some_and(|file| file != Path::new("-")) => {
                 let message = format!("build context {} is a Dockerfile itself, so --file finds nothing", self.context);
@@ -74,7 +75,7 @@ impl ContextArgs {
             let context = match source {
                 NamedSource::Image(image) => NamedContext::Image(image),
                 NamedSource::Files(source) => {
-                    let context = Context::open(store, remotes, &source, std::io::empty())?;
+                    let context = Context::open(store, remotes, git, &source, std::io::empty())?;
                     if context.dockerfile().is_some() {
                         return Err(CommandError::new(format!("build context {text:?} is no tar")));
                     }

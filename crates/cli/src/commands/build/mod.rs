@@ -14,6 +14,7 @@ use std::sync::atomic::AtomicBool;
 
 use buildkit_core::build::{BuildOptions, Keep, LayerStyle, RunDefaults, StepOutput, build};
 use buildkit_core::event::Event;
+use buildkit_core::git::GitOptions;
 use buildkit_core::output::Output;
 use buildkit_core::plan::{PROXY_ARGS, PlanOptions};
 use buildkit_core::run::{Capabilities, HostFiles, MountRequest, parse_size};
@@ -134,7 +135,7 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     let outputs = args.output.resolve(session)?;
     let store = session.store()?;
     let remotes = session.remotes(&args.registry)?;
-    let contexts = args.context.open(&store, &remotes)?;
+    let contexts = args.context.open(&store, &remotes, &git_options(session))?;
     let mut options = options(args, session, &contexts, outputs)?;
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
         // A second one does not wait for the step to end.
@@ -234,6 +235,16 @@ fn options(
         },
         cancelled: Arc::new(AtomicBool::new(false)),
     })
+}
+
+/// How git repositories are reached: as the user's own git reaches them.
+fn git_options(session: &Session) -> GitOptions {
+    GitOptions {
+        search_path: session.env("PATH"),
+        proxies: PROXY_ARGS.iter().filter_map(|name| Some(format!("{name}={}", session.env(name)?))).collect(),
+        ssh_auth_sock: session.env("SSH_AUTH_SOCK").map(PathBuf::from),
+        ..GitOptions::default()
+    }
 }
 
 fn size(text: &str) -> Result<u64, String> {

@@ -1,0 +1,156 @@
+//! The git program, held tight.
+
+use std::io::{self, Read};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use super::{GitError, GitOptions, GitSource};
+
+/// Bytes of git's output that are kept.
+const LONGEST_OUTPUT: u64 = 1 << 20;
+/// Time between looks at whether git is done.
+const POLL: Duration = Duration::from_millis(10);
+/// Where programs are looked up unless told.
+const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// What a repository may be reached by; git applies it to submodules and redirects too.
+const PROTOCOLS: &str = "git:http:https:ssh";
+/// Settings beside git's own defaults.
+const SETTINGS: [&str; 8] = [
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "core.logAllRefUpdates=false",
+    "protocol.ext.allow=never",
+    "protocol.file.allow=never",
+    "credential.helper=",
+    "gc.auto=0",
+    "submodule.fetchJobs=1",
+];
+
+/// Git in one directory, for one repository.
+pub(super) struct Git<'a> {
+    pub source: &'a GitSource,
+    pub options: &'a GitOptions,
+    /// Where it works.
+    pub dir: &'a Path,
+    /// An empty directory that it takes for the user's.
+    pub home: &'a Path,
+}
+
+impl Git<'_> {
+    /// Runs git; gives what it printed.
+    pub fn run(&self, doing: &'static str, args: &[&str]) -> Result<String, GitError> {
+        let failed = |reason: String| GitError::Failed { doing, remote: self.source.shown(), reason };
+        let child = self.command(args).spawn().map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => GitError::Missing { remote: self.source.shown() },
+            _ => failed(error.to_string()),
+        })?;
+        let mut running = Running(child);
+        let stdout = reader(running.0.stdout.take());
+        let stderr = reader(running.0.stderr.take());
+        let status = loop {
+            if let Some(status) = running.0.try_wait().map_err(|error| failed(error.to_string()))? {
+                break status;
+            }
+            if self.options.cancelled.as_ref().is_some_and(|cancelled| cancelled.load(Ordering::Relaxed)) {
+                return Err(GitError::Interrupted);
+            }
+            thread::sleep(POLL);
+        };
+        let collect = |thread: thread::JoinHandle<Vec<u8>>| {
+            thread.join().map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+        };
+        let (stdout, stderr) = (collect(stdout), collect(stderr));
+        if status.success() { Ok(stdout) } else { Err(failed(self.explain(&stderr, status))) }
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new("git");
+        for setting in SETTINGS {
+            command.args(["-c", setting]);
+        }
+        command
+            .args(args)
+            .current_dir(self.dir)
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .env_clear()
+            .env("PATH", self.options.search_path.as_deref().unwrap_or(USUAL_PATH))
+            .env("HOME", self.home)
+            .env("LC_ALL", "C")
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GIT_CONFIG_SYSTEM", "/dev/null")
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_ATTR_NOSYSTEM", "1")
+            .env("GIT_CEILING_DIRECTORIES", self.home)
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env("GIT_ALLOW_PROTOCOL", PROTOCOLS)
+            // No configuration and no keys of the user's: only what the agent offers.
+            .env("GIT_SSH_COMMAND", "ssh -F /dev/null -o BatchMode=yes -o IdentityFile=none");
+        for variable in &self.options.proxies {
+            if let Some((name, value)) = variable.split_once('=') {
+                command.env(name, value);
+            }
+        }
+        if let Some(socket) = &self.options.ssh_auth_sock {
+            command.env("SSH_AUTH_SOCK", socket);
+        }
+        if let (Some(value), Some((scheme, host))) = (&self.options.authorization, self.source.http_origin()) {
+            // By the environment, as arguments are for everybody to see. Git would send the header
+            // to wherever a redirect leads, so none is followed.
+            command
+                .env("GIT_CONFIG_COUNT", "2")
+                .env("GIT_CONFIG_KEY_0", format!("http.{scheme}://{host}/.extraHeader"))
+                .env("GIT_CONFIG_VALUE_0", format!("Authorization: {value}"))
+                .env("GIT_CONFIG_KEY_1", "http.followRedirects")
+                .env("GIT_CONFIG_VALUE_1", "false");
+        }
+        command
+    }
+
+    /// What git says went wrong, in a line and without the address's password.
+    fn explain(&self, stderr: &str, status: ExitStatus) -> String {
+        let telling = |line: &&str| line.starts_with("fatal:") || line.starts_with("error:");
+        let mut lines: Vec<&str> = stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        if lines.iter().any(|line| telling(&line)) {
+            lines.retain(telling);
+        }
+        let text = lines.last().map_or_else(|| format!("git ended with {status}"), |line| (*line).to_owned());
+        let text = text.trim_start_matches("fatal: ").trim_start_matches("error: ");
+        let text = text.replace(&self.source.remote, &self.source.shown());
+        text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect()
+    }
+}
+
+/// Collects what a stream brings, the first part of it if it is long.
+fn reader(stream: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut kept = Vec::new();
+        if let Some(stream) = stream {
+            let mut limited = stream.take(LONGEST_OUTPUT);
+            // An error ends it as the end does: git's exit status says whether all went well.
+            let _ = limited.read_to_end(&mut kept);
+            let _ = io::copy(&mut limited.into_inner(), &mut io::sink());
+        }
+        kept
+    })
+}
+
+/// A running git; it and all it started end with this.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let (Ok(None), Some(pid)) = (self.0.try_wait(), i32::try_from(self.0.id()).ok().and_then(Pid::from_raw)) {
+            let _ = kill_process_group(pid, Signal::KILL);
+            let _ = self.0.wait();
+        }
+    }
+}
