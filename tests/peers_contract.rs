@@ -305,7 +305,14 @@ impl Pair {
                 *comment = comment.as_str().unwrap_or_default().replace("whyFROM", "why FROM").into();
             }
             value["History"] = value["OCIv1"]["history"].clone();
-            value["Docker"]["history"] = Value::Null;
+            // gabion leaves out which container and image it was: the same build would differ by it.
+            for key in ["history", "container", "parent"] {
+                value["Docker"].as_object_mut().and_then(|docker| docker.shift_remove(key));
+            }
+            // An image with several names is shown by its first.
+            if kind == "image" {
+                value["FromImage"] = Value::Null;
+            }
             // Three of the default ones were dropped after 1.28.
             value["Capabilities"] = Value::Null;
             // Written since 1.41, and no part of what 1.28 does.

@@ -42,10 +42,11 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
 /// Programs of the host that gabion uses: where each is, or what is missing without it and which
 /// package brings it.
 fn programs(session: &Session) -> Value {
-    const PROGRAMS: [(&str, &str, &str); 4] = [
+    const PROGRAMS: [(&str, &str, &str); 5] = [
         ("runc", "runs commands (crun does, too)", "runc"),
         ("crun", "runs commands (runc does, too)", "crun"),
         ("netavark", "makes private networks of commands", "netavark"),
+        ("git", "fetches sources from git repositories", "git"),
         ("aardvark-dns", "resolves names in Podman's networks", "aardvark-dns"),
     ];
     let search_path = session.env("PATH").unwrap_or_default();
