@@ -18,6 +18,8 @@ use crate::tabular::{BUILDAH_UNITS, size};
 
 /// Lines of a running step's output that are shown.
 const TAIL: usize = 4;
+/// Lines of a failed step's output that stay.
+const KEPT: usize = 20;
 const TICK: Duration = Duration::from_millis(100);
 
 /// The view that is on the terminal, for lines that others print.
@@ -101,6 +103,8 @@ impl View {
             Event::StepEnded { id, outcome, duration } => {
                 if let Some(step) = state.steps.remove(&id) {
                     self.remove_step(&step);
+                    let lines = step.lines.iter().filter(|_| outcome == StepOutcome::Failed);
+                    lines.for_each(|line| print_over(&self.bars, &format!("    {line}")));
                     self.print_step(id, &step.text, outcome, duration);
                 }
             }
@@ -140,15 +144,17 @@ impl View {
         // A program that redraws its line shows the last state.
         let line = line.rsplit('\r').find(|part| !part.is_empty()).unwrap_or_default();
         step.lines.push_back(printable(line));
-        if step.lines.len() > TAIL {
+        if step.lines.len() > KEPT {
             step.lines.pop_front();
-        } else {
+        }
+        if step.line_bars.len() < TAIL {
             let after = step.line_bars.last().unwrap_or(&step.bar);
             let bar = self.bars.insert_after(after, ProgressBar::new_spinner());
             bar.set_style(style("    {wide_msg:.dim}"));
             step.line_bars.push(bar);
         }
-        for (bar, line) in step.line_bars.iter().zip(&step.lines) {
+        let last = step.lines.iter().skip(step.lines.len() - step.line_bars.len());
+        for (bar, line) in step.line_bars.iter().zip(last) {
             bar.set_message(line.clone());
         }
     }

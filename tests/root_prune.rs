@@ -1,0 +1,221 @@
+//! What takes room, and what of it goes: dangling images, cache mounts, what killed builds left.
+#![allow(clippy::expect_used, reason = "tests")]
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::Child;
+
+use serde_json::Value;
+use test_support::store_check::assert_sound;
+use test_support::{Outcome, Sandbox, Tool};
+
+const CACHED: &str =
+    "FROM localhost/base\nRUN --mount=type=cache,id=ID,target=/c echo x > /c/x; ln -s / /c/root; echo made\n";
+
+fn sandbox() -> Sandbox {
+    let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_gabion"));
+    sandbox.import_base();
+    sandbox
+}
+
+fn build(sandbox: &Sandbox, args: &[&str], dockerfile: &str) -> Tool {
+    let file = sandbox.write("context/Dockerfile", dockerfile);
+    let context: PathBuf = file.parent().expect("has a parent").to_owned();
+    sandbox.gabion(["build", "--network=none"]).args(args).arg(context)
+}
+
+/// Makes a cache mount with this ID.
+fn cache(sandbox: &Sandbox, id: &str) {
+    build(sandbox, &["-q", "-t", "cached"], &CACHED.replace("ID", id)).ok();
+}
+
+/// Starts a build and waits for its step to print `ready`.
+fn started(sandbox: &Sandbox, dockerfile: &str) -> Child {
+    let mut child = build(sandbox, &["-t", "killed"], dockerfile).spawn();
+    let stdout = BufReader::new(child.stdout.take().expect("piped"));
+    let is_ready = stdout.lines().map_while(Result::ok).any(|line| line == "ready");
+    assert!(is_ready, "the step has begun");
+    child
+}
+
+fn kill(mut child: Child) {
+    child.kill().expect("kill a child");
+    child.wait().expect("wait for a child");
+}
+
+fn du(sandbox: &Sandbox, kind: &str) -> Vec<Value> {
+    let all = sandbox.gabion(["du", "--json"]).json();
+    all.as_array().expect("a list").iter().filter(|item| item["type"] == kind).cloned().collect()
+}
+
+fn names(items: &[Value]) -> Vec<String> {
+    let mut names: Vec<String> = items.iter().filter_map(|item| item["names"][0].as_str().map(str::to_owned)).collect();
+    names.sort();
+    names
+}
+
+fn prune(sandbox: &Sandbox, args: &[&str]) -> Outcome {
+    let outcome = sandbox.gabion(["prune"]).args(args).run();
+    assert!(outcome.status.success(), "{outcome}");
+    outcome
+}
+
+/// Where cache mounts are; what is there, locks and records too.
+fn cache_files(sandbox: &Sandbox) -> usize {
+    fs::read_dir(sandbox.graph_root().join("gabion/cache-mounts")).expect("a directory").count()
+}
+
+#[test]
+fn root_cache_mounts_are_listed_and_pruned() {
+    let sandbox = sandbox();
+    cache(&sandbox, "one");
+    cache(&sandbox, "two");
+    let caches = du(&sandbox, "cache mount");
+    assert_eq!(names(&caches), ["one", "two"]);
+    assert!(caches.iter().all(|cache| cache["size"].as_u64() >= Some(4096) && cache["inuse"] == false), "{caches:?}");
+    assert!(caches.iter().all(|cache| cache["created"].is_string() && cache["lastused"].is_string()), "{caches:?}");
+
+    let dry = prune(&sandbox, &["--dry-run"]);
+    assert!(dry.stdout.contains("cache mount") && dry.stdout.contains("would free "), "{dry}");
+    assert_eq!(names(&du(&sandbox, "cache mount")), ["one", "two"]);
+
+    let pruned = prune(&sandbox, &[]);
+    assert!(pruned.stdout.contains("cache mount: one\ncache mount: two"), "{pruned}");
+    assert!(pruned.stderr.starts_with("freed "), "{pruned}");
+    assert!(du(&sandbox, "cache mount").is_empty());
+    assert_eq!(cache_files(&sandbox), 0);
+    assert!(PathBuf::from("/etc/passwd").exists());
+    // The images that used them stay, and a cache is made anew.
+    cache(&sandbox, "one");
+    assert_eq!(names(&du(&sandbox, "cache mount")), ["one"]);
+    assert_sound(&sandbox);
+}
+
+#[test]
+fn root_a_cache_in_use_stays() {
+    let sandbox = sandbox();
+    cache(&sandbox, "free");
+    let running = "FROM localhost/base\nRUN --mount=type=cache,id=busy,target=/c touch /c/x; echo ready; sleep 1000\n";
+    let child = started(&sandbox, running);
+    let busy = du(&sandbox, "cache mount").into_iter().find(|cache| cache["names"][0] == "busy").expect("listed");
+    assert_eq!(busy["inuse"], true);
+    prune(&sandbox, &[]);
+    assert_eq!(names(&du(&sandbox, "cache mount")), ["busy"]);
+    // Nor is the running build's container a leftover.
+    assert_eq!(du(&sandbox, "container").len(), 1);
+    kill(child);
+    prune(&sandbox, &[]);
+    assert_eq!(cache_files(&sandbox), 0);
+    assert!(du(&sandbox, "container").is_empty() && du(&sandbox, "leftover").is_empty());
+}
+
+#[test]
+fn root_leftovers_of_a_killed_build_are_found_and_freed() {
+    let sandbox = sandbox();
+    let own = sandbox.gabion(["from", "--name", "own", "localhost/base"]).ok();
+    let dockerfile = "FROM localhost/base\nRUN echo layer > /layer\n\
+        RUN dd if=/dev/zero of=/big bs=1M count=3 2>/dev/null; echo ready; sleep 1000\n";
+    kill(started(&sandbox, dockerfile));
+    let leftovers = du(&sandbox, "leftover");
+    assert_eq!(leftovers.len(), 1);
+    assert!(leftovers[0]["size"].as_u64() >= Some(3 << 20), "{leftovers:?}");
+    assert_eq!(names(&du(&sandbox, "container")), [own.clone()]);
+
+    let dry = prune(&sandbox, &["--dry-run"]);
+    assert!(dry.stdout.contains("leftover") && dry.stdout.contains("image "), "{dry}");
+    assert_eq!(du(&sandbox, "leftover").len(), 1);
+    let pruned = prune(&sandbox, &[]);
+    assert!(pruned.stderr.contains("freed 3."), "{pruned}");
+    assert!(du(&sandbox, "leftover").is_empty());
+    assert_eq!(names(&du(&sandbox, "container")), [own]);
+    assert_eq!(names(&du(&sandbox, "image")), ["localhost/base:latest"]);
+    assert_eq!(fs::read_dir(sandbox.graph_root().join("gabion/builds")).expect("a directory").count(), 0);
+    assert!(prune(&sandbox, &["--dry-run"]).stdout.ends_with("would free 0 B\n"));
+    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mounts");
+    assert!(!mounts.contains(&*sandbox.dir().to_string_lossy()), "{mounts}");
+    // Podman and Buildah see the same.
+    assert_eq!(sandbox.podman(["ps", "-a", "--external", "-q"]).ok().lines().count(), 1);
+    assert_eq!(sandbox.buildah(["containers", "-q"]).ok().lines().count(), 1);
+    assert_sound(&sandbox);
+}
+
+#[test]
+fn root_containers_kept_on_purpose_are_no_leftovers() {
+    let sandbox = sandbox();
+    build(&sandbox, &["-q", "--rm=false"], "FROM localhost/base\nRUN true\n").ok();
+    build(&sandbox, &["-q", "--force-rm=false"], "FROM localhost/base\nRUN false\n").fails();
+    assert!(du(&sandbox, "leftover").is_empty());
+    let kept = du(&sandbox, "container").len();
+    assert!(kept >= 2, "{kept}");
+    prune(&sandbox, &[]);
+    assert_eq!(du(&sandbox, "container").len(), kept);
+}
+
+#[test]
+fn root_dangling_images_go_and_those_in_use_stay() {
+    let sandbox = sandbox();
+    let dangling = |text: &str| {
+        let args = ["-q"];
+        build(&sandbox, &args, &format!("FROM localhost/base\nRUN echo {text} > /x\n")).ok()
+    };
+    let (one, two) = (dangling("one"), dangling("two"));
+    sandbox.gabion(["from", "--pull=never", "--name", "user", &two]).ok();
+    let dry = prune(&sandbox, &["--dry-run"]).stdout;
+    assert!(dry.contains(&one[..12]) && !dry.contains(&two[..12]), "{dry}");
+    assert_eq!(du(&sandbox, "image").len(), 3);
+    let as_buildah = prune(&sandbox, &[]).stdout;
+    assert!(as_buildah.contains(&one), "{as_buildah}");
+    assert_eq!(du(&sandbox, "image").len(), 2);
+    sandbox.gabion(["run", "user", "cat", "/x"]).ok();
+
+    // Named images only with --all, those in use only with --force.
+    let all = prune(&sandbox, &["--all"]).stdout;
+    assert!(all.contains("untagged: localhost/base:latest"), "{all}");
+    assert_eq!(du(&sandbox, "image").len(), 1);
+    prune(&sandbox, &["--force"]);
+    assert!(du(&sandbox, "image").is_empty() && du(&sandbox, "container").is_empty());
+    assert_sound(&sandbox);
+    assert_eq!(sandbox.podman(["images", "-q"]).ok(), "");
+}
+
+#[test]
+fn root_age_and_budget_decide_what_goes() {
+    let sandbox = sandbox();
+    for id in ["old", "new"] {
+        cache(&sandbox, id);
+    }
+    let old = du(&sandbox, "cache mount").into_iter().find(|cache| cache["names"][0] == "old").expect("listed");
+    let lock = sandbox.graph_root().join(format!("gabion/cache-mounts/{}.lock", old["id"].as_str().expect("an ID")));
+    Tool::new("touch").args(["-d", "2020-01-01T00:00:00Z"]).arg(&lock).ok();
+
+    let none = prune(&sandbox, &["--dry-run", "--filter=until=2019-01-01T00:00:00Z"]).stdout;
+    assert!(none.ends_with("would free 0 B\n"), "{none}");
+    let by_age = prune(&sandbox, &["--dry-run", "--filter=until=24h"]).stdout;
+    assert!(by_age.contains("old") && !by_age.contains("new"), "{by_age}");
+    // Both fit; one does; none does.
+    let going = |budget: &str| prune(&sandbox, &["--dry-run", "--keep-storage", budget]).stdout.lines().count() - 2;
+    let size = old["size"].as_u64().expect("bytes");
+    assert_eq!((going("1g"), going(&size.to_string()), going("0")), (0, 1, 2));
+    prune(&sandbox, &["--keep-storage", &size.to_string()]);
+    assert_eq!(names(&du(&sandbox, "cache mount")), ["new"]);
+    sandbox.gabion(["prune", "--filter=label=x"]).fails().says(125, &["label=x", "until="]);
+    sandbox.gabion(["prune", "--keep-storage=much"]).fails().says(125, &["much"]);
+}
+
+#[test]
+fn root_du_has_tables_templates_and_totals() {
+    let sandbox = sandbox();
+    cache(&sandbox, "one");
+    let table = sandbox.gabion(["du"]).ok();
+    let kinds: Vec<&str> = table.lines().filter_map(|line| line.split("  ").next()).collect();
+    assert!(kinds.starts_with(&["TYPE", "image"]) && kinds.contains(&"cache mount"), "{table}");
+    assert!(table.lines().last().is_some_and(|line| line.starts_with("total: ")), "{table}");
+    let bare = sandbox.gabion(["du", "--noheading", "--no-trunc"]).ok();
+    assert!(!bare.contains("TYPE") && !bare.contains("total"), "{bare}");
+    let templated = sandbox.gabion(["du", "--format", "{{.Type}}:{{.Names}}"]).ok();
+    assert!(templated.contains("image:localhost/base:latest") && templated.contains("mount:one"), "{templated}");
+    // The new image shares its base's layers.
+    let images = du(&sandbox, "image");
+    assert!(images.iter().all(|image| image["shared"].as_u64() > Some(0)), "{images:?}");
+}
