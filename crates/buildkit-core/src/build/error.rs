@@ -54,6 +54,10 @@ pub enum BuildError {
         command: String,
         /// How it ended.
         exit: Exit,
+        /// Where its RUN stands, with the source line marked.
+        rendered: String,
+        /// The last lines of its output.
+        output: Vec<String>,
     },
     /// A step could not be done.
     #[error("{}: {}: {source}", .place.position, .place.text)]

@@ -42,7 +42,7 @@ use crate::transfer::{Remotes, TransferError};
 use crate::working_container::WorkingContainer;
 
 pub use error::{BuildError, Place, StepError};
-pub use options::{BuildOptions, Keep, LayerStyle, RunDefaults, StepOutput};
+pub use options::{Allowed, BuildOptions, Keep, LayerStyle, RunDefaults, StepOutput};
 use record::BuildRecord;
 use stage::StageBuild;
 

@@ -13,7 +13,9 @@ use crate::commit::Times;
 use crate::context::NamedContext;
 use crate::output::Output;
 use crate::plan::PlanOptions;
-use crate::run::{Capabilities, HostFiles, MountRequest, Network, Rlimit, Seccomp};
+use crate::run::{HostFiles, MountRequest, Network, Settings};
+use crate::secret::Secrets;
+use crate::ssh::Agents;
 use crate::transfer::pull::PullPolicy;
 
 /// What to build, and how.
@@ -122,22 +124,33 @@ pub struct RunDefaults {
     pub network: Network,
     /// Which files of `/etc` are made for the step.
     pub host_files: HostFiles,
-    /// Capabilities beside the default ones.
-    pub capabilities: Capabilities,
-    /// System call filter.
-    pub seccomp: Seccomp,
-    /// Limits; `None` for the default ones.
-    pub rlimits: Option<Vec<Rlimit>>,
-    /// Size of `/dev/shm` in bytes; `None` for the default one.
-    pub shm_size: Option<u64>,
+    /// How steps are confined, and what of the machine they may use.
+    pub settings: Settings,
+    /// Secrets that RUN can mount.
+    pub secrets: Secrets,
+    /// SSH agents that RUN can mount.
+    pub agents: Agents,
     /// Mounts of every RUN.
     pub mounts: Vec<MountRequest>,
     /// Variables below the image's: the host's proxies.
     pub host_env: Vec<String>,
     /// Where what steps print goes.
     pub output: StepOutput,
-    /// Whether `RUN --network=host` is allowed.
-    pub allow_host_network: bool,
+    /// What RUN may ask for.
+    pub allowed: Allowed,
+}
+
+/// What a Dockerfile may ask for on the user's word only.
+#[derive(Clone, Debug, Default)]
+pub struct Allowed {
+    /// `RUN --network=host`.
+    pub host_network: bool,
+    /// `RUN --security=insecure`.
+    pub insecure: bool,
+    /// `RUN --device` with any device.
+    pub all_devices: bool,
+    /// `RUN --device` with these.
+    pub devices: Vec<String>,
 }
 
 impl Default for RunDefaults {
@@ -148,14 +161,13 @@ impl Default for RunDefaults {
             search_path: None,
             network: Network::default(),
             host_files: HostFiles::default(),
-            capabilities: Capabilities::default(),
-            seccomp: Seccomp::default(),
-            rlimits: None,
-            shm_size: None,
+            settings: Settings::default(),
+            secrets: Secrets::default(),
+            agents: Agents::default(),
             mounts: Vec::new(),
             host_env: Vec::new(),
             output: StepOutput::default(),
-            allow_host_network: false,
+            allowed: Allowed::default(),
         }
     }
 }

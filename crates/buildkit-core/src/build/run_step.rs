@@ -2,20 +2,23 @@
 
 use std::fs;
 use std::os::fd::AsFd;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use dockerfile::instruction::{Mount, MountKind, Network as RunNetwork, Security};
-use dockerfile::{Source, Span, Word};
-use tempfile::TempDir;
+use dockerfile::{Diagnostic, Source, Span, Word};
+use store::{Store, TemporaryDirectory};
 
 use super::error::{BuildError, Place, StepError, shorten};
 use super::options::StepOutput;
 use super::origin::{Found, resolve};
 use super::stage::StageBuild;
 use super::step_output::with_lines;
-use crate::run::{self, Exit, MountRequest, MountRequestKind, MountSource, Network, RunOptions, Stdio};
-use crate::step::{RunStep, SCRIPTS};
+use crate::run::{
+    self, Confinement, Content, DeviceRequest, Exit, MountRequest, MountRequestKind, MountSource, Network, RunOptions,
+    Stdio,
+};
+use crate::ssh::{Served, SocketOwner};
+use crate::step::{RunStep, SCRIPTS, StepDevice};
 
 /// Runs a command; gives the paths that were made for its mounts and could not be removed again.
 pub(super) fn run(
@@ -25,46 +28,63 @@ pub(super) fn run(
     step: &RunStep,
 ) -> Result<Vec<PathBuf>, BuildError> {
     let failed = |error: StepError| BuildError::step(source, span, error);
-    let unsupported = |span: Span, what: &str| {
-        Err(BuildError::step(source, span, StepError::Value(format!("RUN {what} is not supported"))))
-    };
-    if let Some((Security::Insecure, span)) = step.security {
-        return unsupported(span, "--security=insecure");
-    }
-    if let Some(device) = step.devices.first() {
-        return unsupported(device.span, "--device");
-    }
+    let refused = |span: Span, message: String| BuildError::step(source, span, StepError::Value(message));
     let defaults = &stage.build.options.run;
-    let script = step.script.as_ref().map(script_file).transpose().map_err(|error| failed(error.into()))?;
+    let confinement = match step.security {
+        Some((Security::Insecure, span)) if !defaults.allowed.insecure => {
+            let message = "RUN --security=insecure is not allowed: --allow security.insecure allows it";
+            return Err(refused(span, message.to_owned()));
+        }
+        Some((Security::Insecure, _)) => Confinement::Insecure,
+        _ => Confinement::Sandbox,
+    };
+    let mut devices = Vec::new();
+    for StepDevice { name, required, span } in &step.devices {
+        if !defaults.allowed.all_devices && !defaults.allowed.devices.contains(name) {
+            let message =
+                format!("the device {name} is not allowed: --allow device={name} or --allow device allows it");
+            return Err(refused(*span, message));
+        }
+        devices.push(DeviceRequest::Cdi { name: name.clone(), required: *required });
+    }
+    let agents = Agents::begin(stage.build.store, step).map_err(failed)?;
+    let mut served = Vec::new();
+    let mut env = step.args_env.clone();
     let mut mounts: Vec<MountRequest> = defaults.mounts.clone();
     for (mount, from, span) in &step.mounts {
-        let request = mount_request(stage, mount, from.as_ref());
-        mounts.push(request.map_err(|error| BuildError::step(source, *span, error))?);
+        let failed = |error: StepError| BuildError::step(source, *span, error);
+        match &mount.kind {
+            MountKind::Secret { .. } => mounts.extend(secret(stage, mount, &mut env).map_err(failed)?),
+            MountKind::Ssh { .. } => {
+                if let Some((agent, request)) = agents.serve(stage, mount, served.len()).map_err(failed)? {
+                    if served.is_empty() {
+                        env.push(format!("SSH_AUTH_SOCK={}", mount.target));
+                    }
+                    served.push(agent);
+                    mounts.push(request);
+                }
+            }
+            _ => mounts.push(mount_request(stage, mount, from.as_ref()).map_err(failed)?),
+        }
     }
-    if let (Some((name, _)), Some(dir)) = (&step.script, &script) {
+    if let Some((name, content)) = &step.script {
         mounts.push(MountRequest {
             target: format!("{SCRIPTS}/{name}"),
-            kind: MountRequestKind::Volume {
-                host_path: dir.path().join("script"),
-                discard_writes: false,
-                give_to_user: false,
-                propagation: Default::default(),
-                recursive: false,
-            },
+            kind: MountRequestKind::File { content: Content::new(content.as_bytes()), mode: 0o755, uid: 0, gid: 0 },
             read_only: true,
             options: Vec::new(),
         });
     }
     let defaults = &stage.build.options.run;
     let mut options = RunOptions::new(step.args.clone());
-    options.env.clone_from(&step.args_env);
+    options.env = env;
     options.hostname.clone_from(&step.hostname);
     options.host_env.clone_from(&defaults.host_env);
     options.mounts = mounts;
     options.network = match step.network {
         None | Some((RunNetwork::Default, _)) => defaults.network.clone(),
         Some((RunNetwork::None, _)) => Network::None,
-        Some((RunNetwork::Host, _)) if defaults.allow_host_network || matches!(defaults.network, Network::Host) => {
+        Some((RunNetwork::Host, _)) if defaults.allowed.host_network || matches!(defaults.network, Network::Host) => {
             Network::Host
         }
         Some((RunNetwork::Host, span)) => {
@@ -73,14 +93,10 @@ pub(super) fn run(
         }
     };
     options.host_files = defaults.host_files.clone();
-    options.capabilities = defaults.capabilities.clone();
-    options.seccomp = defaults.seccomp.clone();
-    if let Some(rlimits) = &defaults.rlimits {
-        options.rlimits.clone_from(rlimits);
-    }
-    if let Some(size) = defaults.shm_size {
-        options.shm_size = size;
-    }
+    options.settings = defaults.settings.clone();
+    options.confinement = confinement;
+    options.devices = devices;
+    options.keep_output_end = true;
     options.runtime.clone_from(&defaults.runtime);
     options.runtime_flags.clone_from(&defaults.runtime_flags);
     options.search_path.clone_from(&defaults.search_path);
@@ -95,6 +111,7 @@ pub(super) fn run(
         (StepOutput::ErrorsOnly, _) => start(errors_only().map_err(|error| failed(error.into()))?),
         _ => start(Stdio::InheritOutput),
     };
+    drop(served);
     let outcome = outcome.map_err(|error| failed(error.into()))?;
     if outcome.interrupted_by.is_some() {
         return Err(BuildError::Interrupted);
@@ -103,7 +120,9 @@ pub(super) fn run(
         Exit::Code(0) => Ok(outcome.left_stubs),
         exit => {
             let command = shorten(step.args.last().map_or("the command", |text| text.trim()));
-            Err(BuildError::Command { place: Place::new(source, span), command, exit })
+            let marked = Diagnostic::error(format!("{command} ended with exit code {}", exit.code()), span);
+            let (place, rendered) = (Place::new(source, span), marked.render(source));
+            Err(BuildError::Command { place, command, exit, rendered, output: outcome.output_end })
         }
     }
 }
@@ -115,13 +134,76 @@ fn errors_only() -> std::io::Result<Stdio> {
     Ok(Stdio::Descriptors { stdin: null.try_clone()?.into(), stdout: null.into(), stderr })
 }
 
-/// Writes a script that has an interpreter of its own, executable for everybody.
-fn script_file((_, content): &(String, String)) -> std::io::Result<TempDir> {
-    let dir = tempfile::tempdir()?;
-    let path = dir.path().join("script");
-    fs::write(&path, content)?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
-    Ok(dir)
+/// A secret as a file, if it is to be one; as a variable, it joins `env`. One that the command line
+/// does not have is left out, unless it is required.
+fn secret(
+    stage: &StageBuild<'_, '_, '_>,
+    mount: &Mount,
+    env: &mut Vec<String>,
+) -> Result<Option<MountRequest>, StepError> {
+    let MountKind::Secret { id, env: variable, required, mode, uid, gid } = &mount.kind else { return Ok(None) };
+    let content = match stage.build.options.run.secrets.get(id) {
+        Some(content) => content.clone(),
+        None if *required => {
+            return Err(StepError::Value(format!("there is no secret {id}: give it by --secret id={id},src=FILE")));
+        }
+        None => return Ok(None),
+    };
+    if let Some(name) = variable {
+        let text = std::str::from_utf8(content.as_bytes()).ok().filter(|text| !text.contains('\0'));
+        let text =
+            text.ok_or_else(|| StepError::Value(format!("the secret {id} is no text, as a variable has to be")))?;
+        env.push(format!("{name}={text}"));
+    }
+    if mount.target.is_empty() {
+        return Ok(None);
+    }
+    let kind = MountRequestKind::File { content, mode: *mode, uid: *uid, gid: *gid };
+    Ok(Some(MountRequest { target: mount.target.clone(), kind, read_only: true, options: hardened() }))
+}
+
+fn hardened() -> Vec<String> {
+    ["nosuid", "nodev", "noexec"].map(String::from).to_vec()
+}
+
+/// Where the sockets of a step's agents are.
+struct Agents(Option<TemporaryDirectory>);
+
+impl Agents {
+    fn begin(store: &Store, step: &RunStep) -> Result<Agents, StepError> {
+        let wanted = step.mounts.iter().any(|(mount, ..)| matches!(mount.kind, MountKind::Ssh { .. }));
+        Ok(Agents(wanted.then(|| store.temporary_directory()).transpose()?))
+    }
+
+    /// Serves the agent that `mount` asks for. One that the command line does not have is left out,
+    /// unless it is required.
+    fn serve(
+        &self,
+        stage: &StageBuild<'_, '_, '_>,
+        mount: &Mount,
+        number: usize,
+    ) -> Result<Option<(Served, MountRequest)>, StepError> {
+        let (Some(dir), MountKind::Ssh { id, required, mode, uid, gid }) = (&self.0, &mount.kind) else {
+            return Ok(None);
+        };
+        let owner = SocketOwner { mode: *mode, uid: *uid, gid: *gid };
+        let served = stage.build.options.run.agents.serve(id, dir.path(), &format!("agent-{number}"), owner)?;
+        let Some(served) = served else {
+            return match required {
+                true => Err(StepError::Value(format!("there is no SSH agent {id}: give it by --ssh {id}"))),
+                false => Ok(None),
+            };
+        };
+        let kind = MountRequestKind::Volume {
+            host_path: served.path().to_owned(),
+            discard_writes: false,
+            give_to_user: false,
+            propagation: Default::default(),
+            recursive: false,
+        };
+        let request = MountRequest { target: mount.target.clone(), kind, read_only: true, options: hardened() };
+        Ok(Some((served, request)))
+    }
 }
 
 fn mount_request(
@@ -155,8 +237,9 @@ fn mount_request(
         MountKind::Tmpfs { size, mode, copy_up } => {
             MountRequestKind::Tmpfs { size: *size, mode: *mode, copy_up: *copy_up }
         }
-        MountKind::Secret { .. } => return Err(StepError::Value("RUN --mount=type=secret is not supported".into())),
-        MountKind::Ssh { .. } => return Err(StepError::Value("RUN --mount=type=ssh is not supported".into())),
+        MountKind::Secret { id, .. } | MountKind::Ssh { id, .. } => {
+            return Err(StepError::Value(format!("the mount {id} has no source of this kind")));
+        }
     };
     let options = mount.options.clone();
     Ok(MountRequest { target: mount.target.clone(), kind, read_only: mount.read_only, options })

@@ -5,19 +5,23 @@
 //! mounted for it does not.
 
 pub(crate) mod cache; // directories that outlive a step
+mod cdi; // devices by specifications
 mod mount_request; // --mount and --volume
+mod settings; // how steps are confined
 mod sources; // what a mount's source is
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rootfs::{Owner, Root};
 use runtime::GeneratedFile;
 pub use runtime::{
-    Capabilities, Exit, HostFiles, Network, NetworkConfig, Outcome, Rlimit, Seccomp, SharedNetwork, Stdio,
+    Capabilities, Confinement, Content, Device, Exit, HostFiles, Network, NetworkConfig, NoController, Outcome,
+    Resources, Rlimit, Seccomp, SharedNetwork, Stdio,
 };
 
 use crate::working_container::{WorkingContainer, WorkingContainerError};
 pub use mount_request::{InvalidMount, MountRequest, MountRequestKind, MountSource, Sharing, parse_size};
+pub use settings::{DeviceError, DeviceRequest, Settings};
 use sources::Held;
 pub use sources::SourceError;
 
@@ -45,16 +49,12 @@ pub struct RunOptions {
     pub network: Network,
     /// Which files of `/etc` are made for the step.
     pub host_files: HostFiles,
-    /// Capabilities beside the container's own.
-    pub capabilities: Capabilities,
-    /// System call filter.
-    pub seccomp: Seccomp,
-    /// Limits.
-    pub rlimits: Vec<Rlimit>,
-    /// Whether the step may not gain rights by set-user-ID programs.
-    pub no_new_privileges: bool,
-    /// Size of `/dev/shm` in bytes.
-    pub shm_size: u64,
+    /// How it is confined, and what of the machine it may use.
+    pub settings: Settings,
+    /// Devices beside those of the settings.
+    pub devices: Vec<DeviceRequest>,
+    /// Whether it is confined at all.
+    pub confinement: Confinement,
     /// Name or path of the OCI runtime.
     pub runtime: PathBuf,
     /// Options given to the runtime before its subcommand, with their dashes.
@@ -63,6 +63,8 @@ pub struct RunOptions {
     pub search_path: Option<String>,
     /// Standard streams.
     pub stdio: Stdio,
+    /// Whether the end of the output is kept for [`Outcome::output_end`].
+    pub keep_output_end: bool,
     /// Whether signals sent to this process are passed on to the step.
     pub forward_signals: bool,
 }
@@ -70,8 +72,6 @@ pub struct RunOptions {
 impl RunOptions {
     /// `command` with the defaults of `buildah run`.
     pub fn new(command: Vec<String>) -> RunOptions {
-        // What Buildah asks for; the runtime cuts it to what the host gives.
-        let limit = |name: &str| Rlimit { name: name.into(), soft: 1 << 20, hard: 1 << 20 };
         RunOptions {
             command,
             env: Vec::new(),
@@ -82,15 +82,14 @@ impl RunOptions {
             mounts: Vec::new(),
             network: Network::default(),
             host_files: HostFiles::default(),
-            capabilities: Capabilities::default(),
-            seccomp: Seccomp::default(),
-            rlimits: vec![limit("nofile"), limit("nproc")],
-            no_new_privileges: false,
-            shm_size: 64 << 20,
+            settings: Settings::default(),
+            devices: Vec::new(),
+            confinement: Confinement::default(),
             runtime: "runc".into(),
             runtime_flags: Vec::new(),
             search_path: None,
             stdio: Stdio::Inherit,
+            keep_output_end: false,
             forward_signals: true,
         }
     }
@@ -112,6 +111,9 @@ pub enum RunError {
     /// A mount's source cannot be used.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// The step cannot get a device.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// The root file system fails.
     #[error("container {0}: {1}")]
     Rootfs(String, rootfs::Error),
@@ -140,7 +142,8 @@ pub fn run(container: &WorkingContainer<'_>, options: RunOptions) -> Result<Outc
     let root = Root::open(mount.path()).map_err(root_error)?;
     let config = &container.state().config.config;
 
-    let user = runtime::resolve_user(&root, options.user.as_deref().unwrap_or(&config.user))?;
+    let mut edits = options.settings.edits(&options.devices)?;
+    let mut user = runtime::resolve_user(&root, options.user.as_deref().unwrap_or(&config.user))?;
     let working_dir = absolute("/", options.working_dir.as_deref().unwrap_or(&config.working_dir));
     let id = container.id().to_string();
     let hostname = match &options.hostname {
@@ -153,6 +156,7 @@ pub fn run(container: &WorkingContainer<'_>, options: RunOptions) -> Result<Outc
         root.create_dir_all(volume, 0o755, Owner::ROOT).map_err(root_error)?;
     }
 
+    user.additional_gids.append(&mut edits.groups);
     let mut held = Held::default();
     held.open_caches(store, &options.mounts)?;
     let mut mounts: Vec<runtime::Mount> = Vec::new();
@@ -162,12 +166,19 @@ pub fn run(container: &WorkingContainer<'_>, options: RunOptions) -> Result<Outc
         mounts.push(held.resolve(request, target, &user)?);
     }
 
+    mounts.extend(edits.mounts.into_iter().filter(|mount| {
+        !options.mounts.iter().any(|own| Path::new(&absolute(&working_dir, &own.target)) == mount.target)
+    }));
+
     let process = runtime::ProcessSpec {
         args: options.command,
-        env: environment(&[&[DEFAULT_PATH.to_owned()], &options.host_env, &config.env, &options.env], &hostname),
+        env: environment(
+            &[&[DEFAULT_PATH.to_owned()], &options.host_env, &config.env, &edits.env, &options.env],
+            &hostname,
+        ),
         user,
         working_dir,
-        no_new_privileges: options.no_new_privileges,
+        no_new_privileges: options.settings.no_new_privileges,
     };
     let bundle_dir = new_bundle_dir(&store.container_directory(container.id())?);
     // The process and the moment make it unique: one container may run several steps at once.
@@ -180,16 +191,22 @@ pub fn run(container: &WorkingContainer<'_>, options: RunOptions) -> Result<Outc
     run.hostname = Some(hostname);
     run.host_files = options.host_files;
     run.host_files.leave_to_image(config.volumes.keys().map(String::as_str));
-    run.capabilities = with_own_set(container, options.capabilities);
-    run.seccomp = options.seccomp;
-    run.rlimits = options.rlimits;
-    run.shm_size = options.shm_size;
+    run.capabilities = with_own_set(container, options.settings.capabilities);
+    run.seccomp = options.settings.seccomp;
+    run.apparmor = options.settings.apparmor;
+    run.rlimits = options.settings.rlimits;
+    run.shm_size = options.settings.shm_size;
+    run.resources = options.settings.resources;
+    run.confinement = options.confinement;
+    run.devices = edits.devices;
+    run.hooks = edits.hooks;
     run.runtime = options.runtime;
     run.runtime_flags = options.runtime_flags;
     if let Some(search_path) = options.search_path {
         run.search_path = search_path;
     }
     run.stdio = options.stdio;
+    run.keep_output_end = options.keep_output_end;
     run.forward_signals = options.forward_signals;
     drop(root);
     let outcome = runtime::run(run)?;
@@ -200,7 +217,7 @@ pub fn run(container: &WorkingContainer<'_>, options: RunOptions) -> Result<Outc
 
 /// `path` below `dir` unless it is absolute; `/` for an empty one.
 fn absolute(dir: &str, path: &str) -> String {
-    let joined = std::path::Path::new(dir).join(path);
+    let joined = Path::new(dir).join(path);
     let mut clean = PathBuf::from("/");
     for component in joined.components() {
         match component {
@@ -266,14 +283,14 @@ fn with_own_set(container: &WorkingContainer<'_>, step: Capabilities) -> Capabil
 
 /// A name for a run's bundle in the container's directory. Bundles of runs that were killed are
 /// removed first.
-fn new_bundle_dir(container_directory: &std::path::Path) -> PathBuf {
+fn new_bundle_dir(container_directory: &Path) -> PathBuf {
     use std::sync::atomic::{AtomicU32, Ordering};
     static COUNT: AtomicU32 = AtomicU32::new(0);
     const PREFIX: &str = "run-";
     for entry in std::fs::read_dir(container_directory).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let pid = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('-').next()?.parse::<u32>().ok());
-        if pid.is_some_and(|pid| !std::path::Path::new("/proc").join(pid.to_string()).exists()) {
+        if pid.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists()) {
             let _ = runtime::clean_up_after_kill(&entry.path());
         }
     }

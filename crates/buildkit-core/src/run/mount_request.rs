@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 pub use dockerfile::instruction::Sharing;
-use runtime::Propagation;
+use runtime::{Content, Propagation};
 
 /// One mount of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +61,17 @@ pub enum MountRequestKind {
         /// Owner of a new one.
         uid: u32,
         /// Group of a new one.
+        gid: u32,
+    },
+    /// A file with this content, which is never on a disk.
+    File {
+        /// What is in it.
+        content: Content,
+        /// Its mode.
+        mode: u32,
+        /// Its owner.
+        uid: u32,
+        /// Its group.
         gid: u32,
     },
     /// Memory.

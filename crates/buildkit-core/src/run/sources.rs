@@ -95,6 +95,10 @@ impl<'s> Held<'s> {
             MountRequestKind::Tmpfs { size, mode, copy_up } => {
                 MountKind::Tmpfs { size: *size, mode: *mode, copy_up: *copy_up, options: std::mem::take(&mut options) }
             }
+            MountRequestKind::File { content, mode, uid, gid } => {
+                let owner = Owner { uid: *uid, gid: *gid };
+                MountKind::File { content: content.clone(), mode: *mode, owner, options }
+            }
             MountRequestKind::Bind { from, source, recursive, propagation } => {
                 let source = self.open(from, source)?;
                 bind(source, *propagation, *recursive, !request.read_only, options)

@@ -151,7 +151,7 @@ fn options(args: &Args, session: &Session, command: Vec<String>) -> Result<RunOp
     }
     options.network = network(&args.network)?;
     options.host_files = HostFiles { hosts: !args.no_hosts, hostname: !args.no_hostname, ..HostFiles::default() };
-    options.capabilities = Capabilities { add: args.cap_add.clone(), drop: args.cap_drop.clone() };
+    options.settings.capabilities = Capabilities { add: args.cap_add.clone(), drop: args.cap_drop.clone() };
     options.search_path = session.env("PATH");
     options.runtime = args.runtime.clone().unwrap_or_else(|| default_runtime(options.search_path.as_deref()));
     options.runtime_flags = args.runtime_flag.iter().map(|flag| format!("--{flag}")).collect();

@@ -12,12 +12,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use buildkit_core::build::{BuildOptions, Keep, LayerStyle, RunDefaults, StepOutput, build};
+use buildkit_core::build::{Allowed, BuildOptions, Keep, LayerStyle, RunDefaults, StepOutput, build};
 use buildkit_core::event::Event;
 use buildkit_core::git::GitOptions;
 use buildkit_core::output::Output;
 use buildkit_core::plan::{PROXY_ARGS, PlanOptions};
-use buildkit_core::run::{Capabilities, HostFiles, MountRequest, parse_size};
+use buildkit_core::run::{Capabilities, DeviceRequest, HostFiles, MountRequest, Settings, parse_size};
+use buildkit_core::secret::Secrets;
+use buildkit_core::ssh::Agents;
 use oci::{Format, Platform};
 
 use crate::args::parse_format;
@@ -42,8 +44,8 @@ pub struct Args {
     /// Line for /etc/hosts of RUN steps
     #[arg(long, value_name = "HOST:IP", value_parser = parse_host)]
     add_host: Vec<(String, IpAddr)>,
-    /// What a Dockerfile may ask for beyond the default: network.host
-    #[arg(long, value_name = "ENTITLEMENT")]
+    /// What a Dockerfile may ask for beyond the default: network.host, security.insecure, device or device=NAME
+    #[arg(long, value_name = "ENTITLEMENT", value_parser = Entitlement::parse)]
     allow: Vec<Entitlement>,
     /// Capability that RUN steps have beside the default ones
     #[arg(long, value_name = "CAPABILITY", value_delimiter = ',')]
@@ -51,6 +53,12 @@ pub struct Args {
     /// Capability that RUN steps do not have
     #[arg(long, value_name = "CAPABILITY", value_delimiter = ',')]
     cap_drop: Vec<String>,
+    /// Directory with CDI specifications, beside /etc/cdi and /var/run/cdi
+    #[arg(long, value_name = "DIR")]
+    cdi_config_dir: Option<PathBuf>,
+    /// Device that RUN steps see: a node of the host or a CDI name
+    #[arg(long, value_name = "/dev/x[:/dev/y][:rwm]|NAME", value_parser = DeviceRequest::parse)]
+    device: Vec<DeviceRequest>,
     /// Remove working containers of a failed build too
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           default_value_t = true, action = clap::ArgAction::Set)]
@@ -95,6 +103,13 @@ pub struct Args {
     /// Size of /dev/shm in RUN steps, such as 64m
     #[arg(long, value_name = "SIZE", value_parser = size)]
     shm_size: Option<u64>,
+    /// Secret for RUN --mount=type=secret, of a file or an environment variable [default: the variable ID, or else the
+    /// file ID]
+    #[arg(long, value_name = "id=ID[,src=FILE|env=NAME]")]
+    secret: Vec<String>,
+    /// SSH agent for RUN --mount=type=ssh: a socket, or keys without a passphrase [default: the agent of SSH_AUTH_SOCK]
+    #[arg(long, value_name = "default|ID[=SOCKET|KEY,…]")]
+    ssh: Vec<String>,
     /// Make one layer of everything that the build adds to the base image
     #[arg(long, conflicts_with = "squash_all")]
     squash: bool,
@@ -124,11 +139,33 @@ pub struct Args {
 }
 
 /// What a Dockerfile may ask for on the user's word only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Entitlement {
     /// `RUN --network=host`
-    #[value(name = "network.host")]
     NetworkHost,
+    /// `RUN --security=insecure`
+    SecurityInsecure,
+    /// `RUN --device`, with any device or this one
+    Device(Option<String>),
+}
+
+impl Entitlement {
+    fn parse(text: &str) -> Result<Entitlement, String> {
+        match text.split_once('=') {
+            None if text == "network.host" => Ok(Entitlement::NetworkHost),
+            None if text == "security.insecure" => Ok(Entitlement::SecurityInsecure),
+            None if text == "device" => Ok(Entitlement::Device(None)),
+            Some(("device", name)) if !name.is_empty() => Ok(Entitlement::Device(Some(name.to_owned()))),
+            _ => Err("expected network.host, security.insecure, device or device=NAME".to_owned()),
+        }
+    }
+
+    fn device(&self) -> Option<String> {
+        match self {
+            Entitlement::Device(name) => name.clone(),
+            _ => None,
+        }
+    }
 }
 
 pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
@@ -173,6 +210,19 @@ fn options(
     let mut host_files = HostFiles { hosts: !args.no_hosts, hostname: !args.no_hostname, ..HostFiles::default() };
     host_files.add_hosts.extend(args.add_host.iter().cloned());
     let mounts = args.volume.iter().map(|text| MountRequest::parse_volume(text)).collect::<Result<_, _>>()?;
+    let mut settings = Settings::default();
+    settings.capabilities = Capabilities { add: args.cap_add.clone(), drop: args.cap_drop.clone() };
+    settings.shm_size = args.shm_size.unwrap_or(settings.shm_size);
+    settings.devices = args.device.clone();
+    settings.cdi_dirs.extend(args.cdi_config_dir.clone());
+    let mut secrets = Secrets::default();
+    for text in &args.secret {
+        secrets.add(text, &|name| session.env(name))?;
+    }
+    let mut agents = Agents::default();
+    for text in &args.ssh {
+        agents.add(text, session.env("SSH_AUTH_SOCK").as_deref())?;
+    }
     let search_path = session.env("PATH");
     let platform = args.platform.resolve()?;
     let host = Platform::host();
@@ -221,11 +271,17 @@ fn options(
             search_path,
             network: network(if args.network == "default" { "private" } else { &args.network })?.shared(),
             host_files,
-            capabilities: Capabilities { add: args.cap_add.clone(), drop: args.cap_drop.clone() },
-            shm_size: args.shm_size,
+            settings,
+            secrets,
+            agents,
             mounts,
             host_env: host_env.collect(),
-            allow_host_network: args.allow.contains(&Entitlement::NetworkHost),
+            allowed: Allowed {
+                host_network: args.allow.contains(&Entitlement::NetworkHost),
+                insecure: args.allow.contains(&Entitlement::SecurityInsecure),
+                all_devices: args.allow.contains(&Entitlement::Device(None)),
+                devices: args.allow.iter().filter_map(Entitlement::device).collect(),
+            },
             ..RunDefaults::default()
         },
         keep: match (args.rm, args.force_rm) {

@@ -2,7 +2,7 @@
 
 use buildkit_core::build::BuildError;
 
-use crate::command_error::CommandError;
+use crate::command_error::{CommandError, printable};
 
 /// Exit code of a build that somebody ended.
 pub(super) const INTERRUPTED: u8 = 130;
@@ -12,6 +12,9 @@ pub(super) fn report(error: &BuildError) -> (Vec<String>, CommandError) {
     let failure = CommandError::new(error.to_string());
     let failure = match error {
         BuildError::File { lines, rendered } => return (details(lines, rendered), failure),
+        BuildError::Command { rendered, output, exit, .. } => {
+            return (command_details(rendered, output), failure.exit_code(exit.code()));
+        }
         BuildError::Target { hint: Some(hint), .. } => failure.hint(hint.clone()),
         BuildError::Interrupted => failure.exit_code(INTERRUPTED),
         error => match error.command_exit_code() {
@@ -20,6 +23,16 @@ pub(super) fn report(error: &BuildError) -> (Vec<String>, CommandError) {
         },
     };
     (Vec::new(), failure)
+}
+
+/// The RUN and the end of what it wrote.
+fn command_details(rendered: &str, output: &[String]) -> Vec<String> {
+    let mut lines = vec![rendered.trim_matches('\n').to_owned()];
+    if !output.is_empty() {
+        lines.push("The end of its output:".to_owned());
+        lines.extend(output.iter().map(|line| format!("  {}", printable(line))));
+    }
+    lines
 }
 
 fn details(lines: &[String], rendered: &[String]) -> Vec<String> {
