@@ -27,7 +27,7 @@ fn build(sandbox: &Sandbox, args: &[&str], dockerfile: &str) -> Tool {
 
 /// Makes a cache mount with this ID.
 fn cache(sandbox: &Sandbox, id: &str) {
-    build(sandbox, &["-q", "-t", "cached"], &CACHED.replace("ID", id)).ok();
+    build(sandbox, &["-q", "-t", &format!("cached-{id}")], &CACHED.replace("ID", id)).ok();
 }
 
 /// Starts a build and waits for its step to print `ready`.
