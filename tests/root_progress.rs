@@ -219,7 +219,7 @@ fn root_a_terminal_shows_the_end_of_a_failed_step() {
     let context = context(&sandbox, dockerfile);
     let (screen, _) = on_terminal(&sandbox, &format!("build --network=none {}", context.display()), 100, 40, &[]);
     let place = |text: &str| screen.find(text).unwrap_or_else(|| panic!("{text:?} in\n{screen}"));
-    assert!(place("line 31") < place("line 50") && place("line 50") < place("Error: "), "{screen}");
+    assert!(place("line 50") < place("Error: ") && screen.matches("line 50").count() == 1, "{screen}");
     assert!(screen.contains("code 3") && !screen.contains("line 20"), "{screen}");
 }
 
@@ -241,5 +241,5 @@ fn root_terminals_may_be_narrow_dumb_or_without_colors() {
     let (_, written) = on_terminal(&sandbox, &command, 100, 40, &[("TERM", "dumb")]);
     assert!(written.contains("STEP 1/2: FROM localhost/base AS one\r\n"), "{written:?}");
     assert!(!written.replace("\u{1b}[2Jbad", "").contains('\u{1b}'), "{written:?}");
-    build(&sandbox, &["--progress=tty"], DOCKERFILE).fails().says(125, &["--progress tty", "no terminal", "Hint:"]);
+    build(&sandbox, &["--progress=tty"], DOCKERFILE).fails().says(125, &["--progress tty", "no terminal"]);
 }

@@ -18,8 +18,6 @@ use crate::tabular::{BUILDAH_UNITS, size};
 
 /// Lines of a running step's output that are shown.
 const TAIL: usize = 4;
-/// Lines of a failed step's output that stay.
-const KEPT: usize = 20;
 const TICK: Duration = Duration::from_millis(100);
 
 /// The view that is on the terminal, for lines that others print.
@@ -103,8 +101,6 @@ impl View {
             Event::StepEnded { id, outcome, duration } => {
                 if let Some(step) = state.steps.remove(&id) {
                     self.remove_step(&step);
-                    let lines = step.lines.iter().filter(|_| outcome == StepOutcome::Failed);
-                    lines.for_each(|line| print_over(&self.bars, &format!("    {line}")));
                     self.print_step(id, &step.text, outcome, duration);
                 }
             }
@@ -144,7 +140,7 @@ impl View {
         // A program that redraws its line shows the last state.
         let line = line.rsplit('\r').find(|part| !part.is_empty()).unwrap_or_default();
         step.lines.push_back(printable(line));
-        if step.lines.len() > KEPT {
+        if step.lines.len() > TAIL {
             step.lines.pop_front();
         }
         if step.line_bars.len() < TAIL {
@@ -153,8 +149,7 @@ impl View {
             bar.set_style(style("    {wide_msg:.dim}"));
             step.line_bars.push(bar);
         }
-        let last = step.lines.iter().skip(step.lines.len() - step.line_bars.len());
-        for (bar, line) in step.line_bars.iter().zip(last) {
+        for (bar, line) in step.line_bars.iter().zip(&step.lines) {
             bar.set_message(line.clone());
         }
     }
