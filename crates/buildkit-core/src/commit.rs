@@ -377,8 +377,11 @@ fn comment(container: &WorkingContainer<'_>) -> String {
     match (state.history_comment.as_str(), state.image.as_str()) {
         ("", "") => String::new(),
         ("", base) => format!("FROM {base}"),
-        (comment, "") => comment.to_owned(),
-        (comment, base) => format!("{comment} FROM {base}"),
+        // Behind the comment the base is told of only where no entry stands before this one.
+        (comment, base) if !base.is_empty() && state.prepended_empty_layers.is_empty() => {
+            format!("{comment} FROM {base}")
+        }
+        (comment, _) => comment.to_owned(),
     }
 }
 
