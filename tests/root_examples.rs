@@ -55,6 +55,36 @@ fn root_go_service() {
 }
 
 #[test]
+fn root_node_app() {
+    let (sandbox, directory) = sandbox("node-app");
+    let token = "npm_a-token-that-stays-out";
+    let secret = sandbox.write("npmrc", format!("//registry.npmjs.org/:_authToken={token}\n"));
+    let secret = format!("--secret=id=npmrc,src={}", secret.display());
+    let node_image = "--build-arg=NODE_IMAGE=localhost/node";
+    let printed = build(&sandbox, &directory, &[node_image, &secret]);
+    assert!(printed.contains("npm: downloading ms 2.1.3") && !printed.contains(token), "{printed}");
+    assert!(printed.contains("npm: ms 2.1.3 is in the cache"), "{printed}");
+    assert_eq!(sandbox.podman_run(["localhost/app"]).ok(), "the app is up");
+    let image = taken_out(&sandbox, "out");
+    let files = image.files();
+    for path in ["app/dist/server.js", "app/node_modules/ms/index.js", "app/package.json"] {
+        assert!(files.contains_key(path), "{path} of {:?}", files.keys());
+    }
+    for path in ["app/node_modules/semver", "app/src", "root/.npmrc", "root/.npm"] {
+        assert!(!files.contains_key(path), "{path}");
+    }
+    let config = &image.config["config"];
+    assert_eq!((&config["User"], &config["WorkingDir"]), (&json!("app"), &json!("/app")));
+    assert_eq!((&config["Cmd"], &config["StopSignal"]), (&json!(["node", "dist/server.js"]), &json!("SIGINT")));
+    // The token is nowhere in the store: not in a layer, a config or a cache.
+    let found = sandbox.any("grep").args(["-rlF", token]).arg(sandbox.graph_root()).run();
+    assert_eq!(found.stdout, "", "files with the token");
+    // Without it, the registry says no.
+    let outcome = sandbox.gabion(["build", "--no-cache", "--network=none", node_image]).arg(&directory).fails();
+    assert!(outcome.stderr.contains("Dockerfile:"), "{outcome}");
+}
+
+#[test]
 fn root_python_app() {
     let (sandbox, directory) = sandbox("python-app");
     let python_image = "--build-arg=PYTHON_IMAGE=localhost/python";
