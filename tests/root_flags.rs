@@ -13,7 +13,6 @@ struct Flag {
     long: String,
     takes_value: bool,
     optional: bool,
-    values: Option<String>,
 }
 
 /// The flags in a command's help, the global ones left out.
@@ -35,7 +34,6 @@ fn flag(line: &str) -> Option<Flag> {
         long: long.to_owned(),
         takes_value: rest.contains('<') || rest.contains('['),
         optional: rest.starts_with('['),
-        values: rest.contains('<').then(|| rest.trim().to_owned()),
     })
 }
 
