@@ -8,6 +8,7 @@
 pub mod build; // Dockerfile → image
 pub mod cache; // what earlier builds did
 pub mod change; // edits of a config, written as Dockerfile instructions
+pub mod check; // what a Dockerfile says of itself, without building
 pub mod commit; // working container → image
 pub mod configure; // edits of the config to be
 pub mod context; // where COPY finds its files

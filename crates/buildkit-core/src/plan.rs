@@ -138,8 +138,27 @@ pub enum PlanError {
     Target(String, Option<String>),
 }
 
-/// Makes the plan.
-pub fn plan(file: &Dockerfile, options: &PlanOptions) -> Result<Plan, PlanError> {
+/// The stages of a file, needed or not, and what is wrong with it.
+pub(crate) struct Outline {
+    pub stages: Vec<Stage>,
+    pub names: StageNames,
+    pub global_args: BTreeMap<String, String>,
+    /// In the order of the file.
+    pub errors: Vec<Diagnostic>,
+    /// Which stage reads which.
+    readers: Vec<(usize, usize)>,
+}
+
+impl Outline {
+    /// The target, and the numbers of the stages that it needs, itself among them.
+    pub fn needed(&self, target: Option<&str>) -> Result<(usize, BTreeSet<usize>), PlanError> {
+        let target = self::target(target, &self.names)?;
+        Ok((target, needed(target, &self.stages, &self.readers)))
+    }
+}
+
+/// Puts the file's instructions into stages.
+pub(crate) fn outline(file: &Dockerfile, options: &PlanOptions) -> Outline {
     let mut errors: Vec<Diagnostic> = file.errors().cloned().collect();
     let escape = file.ast.escape;
     let global = global_args(file, options, &mut errors);
@@ -196,12 +215,18 @@ pub fn plan(file: &Dockerfile, options: &PlanOptions) -> Result<Plan, PlanError>
             }
         }
     }
-    if !errors.is_empty() {
-        errors.sort_by_key(|error| error.span.start);
-        return Err(PlanError::File(errors));
+    errors.sort_by_key(|error| error.span.start);
+    Outline { stages, names, global_args: global, errors, readers }
+}
+
+/// Makes the plan.
+pub fn plan(file: &Dockerfile, options: &PlanOptions) -> Result<Plan, PlanError> {
+    let outline = outline(file, options);
+    if !outline.errors.is_empty() {
+        return Err(PlanError::File(outline.errors));
     }
-    let target = target(options.target.as_deref(), &names)?;
-    let needed = needed(target, &stages, &readers);
+    let (_, needed) = outline.needed(options.target.as_deref())?;
+    let Outline { mut stages, names, global_args, readers, .. } = outline;
     let based_on: BTreeSet<usize> = stages
         .iter()
         .filter(|stage| needed.contains(&stage.index))
@@ -221,7 +246,7 @@ pub fn plan(file: &Dockerfile, options: &PlanOptions) -> Result<Plan, PlanError>
         stage.last_reader = last_readers.get(&stage.index).copied();
     }
     let warnings = file.diagnostics.clone();
-    Ok(Plan { stages, global_args: global, escape, names, warnings })
+    Ok(Plan { stages, global_args, escape: file.ast.escape, names, warnings })
 }
 
 /// What `--from` or `from=` means in stage `index`.
@@ -305,7 +330,7 @@ pub const CACHE_MOUNT_NAMESPACE: &str = "BUILDKIT_CACHE_MOUNT_NS";
 /// Argument that names the host that commands see.
 pub const SANDBOX_HOSTNAME: &str = "BUILDKIT_SANDBOX_HOSTNAME";
 
-fn platform_args(options: &PlanOptions) -> BTreeMap<String, String> {
+pub(crate) fn platform_args(options: &PlanOptions) -> BTreeMap<String, String> {
     let mut args = BTreeMap::new();
     for (prefix, platform) in [("TARGET", &options.platform), ("BUILD", &options.build_platform)] {
         let parts = [
@@ -320,7 +345,11 @@ fn platform_args(options: &PlanOptions) -> BTreeMap<String, String> {
     args
 }
 
-fn global_args(file: &Dockerfile, options: &PlanOptions, errors: &mut Vec<Diagnostic>) -> BTreeMap<String, String> {
+pub(crate) fn global_args(
+    file: &Dockerfile,
+    options: &PlanOptions,
+    errors: &mut Vec<Diagnostic>,
+) -> BTreeMap<String, String> {
     let mut args = platform_args(options);
     for name in args.clone().keys() {
         if let Some(value) = options.build_args.get(name) {

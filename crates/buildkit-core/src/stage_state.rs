@@ -68,6 +68,16 @@ impl StageState {
         self.declared.iter().map(String::as_str)
     }
 
+    /// The value of a variable: ENV's, or else ARG's.
+    pub fn value(&self, name: &str) -> Option<String> {
+        self.lookup(name)
+    }
+
+    /// The value of the ARG `name`.
+    pub fn arg(&self, name: &str) -> Option<&str> {
+        self.args.get(name).map(String::as_str)
+    }
+
     /// The shell of the shell form.
     pub fn shell(&self) -> Vec<String> {
         match self.config.config.shell.as_slice() {

@@ -30,6 +30,7 @@ use dockerfile::{Diagnostic, Source};
 use oci::{ContainerId, ImageId};
 use store::Store;
 
+use crate::check::{CheckOptions, check};
 use crate::commit::Committed;
 use crate::event::{Event, Events};
 use crate::image::Image;
@@ -37,7 +38,7 @@ use crate::output::{self, Output};
 use crate::plan::{Plan, PlanError, Stage, plan};
 use crate::stage_state::{Scope, StageState};
 use crate::transfer::place::Places;
-use crate::transfer::pull::{PullOptions, resolve_or_pull_nameless};
+use crate::transfer::pull::{PullOptions, PullPolicy, resolve_or_pull_nameless};
 use crate::transfer::{Remotes, TransferError};
 use crate::working_container::WorkingContainer;
 
@@ -93,6 +94,7 @@ pub fn build(
     events: Events<'_>,
 ) -> Result<Committed, BuildError> {
     let file = dockerfile::parse(source);
+    check_first(store, source, &file, options, events)?;
     let plan = plan(&file, &options.plan).map_err(|error| match error {
         PlanError::File(diagnostics) => BuildError::file(source, diagnostics),
         PlanError::Target(message, hint) => BuildError::Target { message, hint },
@@ -129,6 +131,39 @@ pub fn build(
     let committed = result?;
     build.warn_of_unused_arguments(&file);
     Ok(committed)
+}
+
+/// Everything that is known to be wrong before the first step is done. An image that might be
+/// pulled anew says nothing yet.
+fn check_first(
+    store: &Store,
+    source: &Source,
+    file: &dockerfile::Dockerfile,
+    options: &BuildOptions,
+    events: Events<'_>,
+) -> Result<(), BuildError> {
+    let is_settled = matches!(options.pull, PullPolicy::Missing | PullPolicy::Never);
+    let base = |name: &str| {
+        let image = is_settled.then(|| Image::find(store, name).ok()).flatten();
+        image.map(|image| image.config().clone())
+    };
+    let wanted =
+        CheckOptions { plan: &options.plan, needed_only: true, ignore: &options.ignore, env: &options.env, base: &base };
+    let report = check(source, file, &wanted);
+    if !report.errors.is_empty() {
+        return Err(BuildError::file(source, report.errors));
+    }
+    if let Some((message, hint)) = report.failures.into_iter().next() {
+        return Err(BuildError::Target { message, hint });
+    }
+    if report.findings_are_errors && !report.findings.is_empty() {
+        return Err(BuildError::File {
+            lines: report.findings.iter().map(|finding| finding.line(source)).collect(),
+            rendered: report.findings.iter().map(|finding| finding.render(source)).collect(),
+        });
+    }
+    report.findings.iter().for_each(|finding| events(Event::Warning(finding.line(source))));
+    Ok(())
 }
 
 /// Whether the image itself is wanted, and not only what is made of it.

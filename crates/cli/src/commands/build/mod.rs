@@ -1,5 +1,6 @@
 //! `gabion build`, alias `bud`
 
+mod check; // --check, --call
 mod context; // what COPY copies from
 pub(crate) mod file; // the Dockerfile is found
 mod image; // what the image says of itself
@@ -30,6 +31,7 @@ use crate::command_error::CommandError;
 use crate::commands::run::{default_runtime, network};
 use crate::progress::{Display, ProgressArgs, Work};
 use crate::session::Session;
+use check::CheckArgs;
 use context::{ContextArgs, Contexts};
 use image::ImageArgs;
 use output::{OutputArgs, Outputs};
@@ -123,6 +125,8 @@ pub struct Args {
     #[arg(short, long, value_name = "HOST-DIR:CONTAINER-DIR[:OPTIONS]")]
     volume: Vec<String>,
     #[command(flatten)]
+    check: CheckArgs,
+    #[command(flatten)]
     context: ContextArgs,
     #[command(flatten)]
     image: ImageArgs,
@@ -174,6 +178,9 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     let remotes = session.remotes(&args.registry)?;
     let contexts = args.context.open(&store, &remotes, &git_options(session))?;
     let mut options = options(args, session, &contexts, outputs)?;
+    if let Some(exit) = args.check.run(&store, &contexts.dockerfile, &options)? {
+        return Ok(exit);
+    }
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
         // A second one does not wait for the step to end.
         signal_hook::flag::register_conditional_shutdown(signal, INTERRUPTED.into(), options.cancelled.clone())?;
