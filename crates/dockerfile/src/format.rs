@@ -118,7 +118,9 @@ impl Writer<'_> {
         let mut lines = lines_of(head, escape);
         let is_one = !lines.iter().skip(1).any(|line| !is_comment(line));
         if let (Some(instruction), Some(first)) = (instruction, lines.first_mut()) {
-            match self.words(node, instruction).filter(|_| is_one) {
+            // Without the blanks behind it, a last escape character would go on with the next line.
+            let words = self.words(node, instruction).filter(|words| is_one && continued(words, escape).is_none());
+            match words {
                 Some(words) => *first = words.into(),
                 None => *first = with_keyword(node, first).into(),
             }
