@@ -82,12 +82,19 @@ fn tree() -> Tree {
         .file(".dockerignore", "**/*.log\n!**/keep.log\n.dockerignore\nDockerfile*\n")
 }
 
+const SHELL_AND_CMD: &str = "SHELL [\"/bin/sh\", \"-e\", \"-c\"]\nRUN echo x > /x\nCMD echo hi";
+
+/// Where Debian's Buildah gives another image, and why gabion's is the right one.
+const EXCEPTIONS: &[(&str, &str)] =
+    &[(SHELL_AND_CMD, "in the OCI format Buildah forgets SHELL for CMD; the reference says that SHELL is CMD's shell")];
+
 #[test]
 fn peers_dockerfiles_mean_what_they_mean_to_buildah() {
     let sandbox = sandbox();
     let context = sandbox.path("context");
     fs::create_dir(&context).expect("make the context");
     tree().write_to(&context);
+    let mut wrong = Vec::new();
     for (index, body) in [
         "COPY a /x",
         "COPY a /x/",
@@ -119,6 +126,23 @@ fn peers_dockerfiles_mean_what_they_mean_to_buildah() {
         "EXPOSE 80 81/udp\nVOLUME /v /w\nSTOPSIGNAL 9\nCMD echo hi\nENTRYPOINT [\"/bin/sh\", \"-c\"]",
         "CMD [\"a\"]\nENTRYPOINT b $HOME\nCMD []",
         "COPY a /1\nRUN mv /1 /2\nCOPY a /1",
+        "COPY d/link /followed\nCOPY d/li* /by-star/",
+        "COPY . /all\nRUN rm -r /all/d\nCOPY d/one /all/d/one",
+        "COPY d /etc/\nCOPY a run.sh d /etc/more/",
+        "COPY /a /1\nCOPY ./d/../a /2",
+        "RUN ln -s /home /lnk\nCOPY a /lnk/\nCOPY d /lnk/sub",
+        "ADD a d/one /y/\nADD --chown=nobody:7 d /z",
+        "RUN [\"/bin/sh\", \"-c\", \"echo $0 > /zero\"]\nRUN [\"touch\", \"/a b\"]",
+        "RUN echo one \\\n# a comment\n  two > /words",
+        "ENV A=1\nENV A=2 B=$A\nENV C ${A:+set}${N:-not}\nLABEL x=$B y='$B' z=\\$B",
+        "ARG A=1\nARG B=$A\nRUN echo $A $B > /args\nENV A=2\nRUN echo $A $B >> /args",
+        "WORKDIR /a\nWORKDIR b/../c\nRUN pwd > /pwd",
+        "USER 1000:7\nRUN touch /tmp/x\nUSER nobody\nRUN touch /tmp/y && echo $HOME > /tmp/z",
+        SHELL_AND_CMD,
+        "RUN chmod 4755 /bin/busybox && mkdir -m 1777 /sticky && ln -s nowhere /dangling && ln /etc/group /etc/again",
+        "STOPSIGNAL SIGTERM\nEXPOSE 53/udp 80 443/tcp\nLABEL only=one",
+        "ENTRYPOINT [\"e\"]",
+        "FROM localhost/base AS two\nRUN mkdir /o && echo o > /o/x && chown mason /o/x\nFROM localhost/base\nCOPY --from=two /o /o\nCOPY --from=1 /o/x /y",
     ]
     .iter()
     .enumerate()
@@ -129,9 +153,20 @@ fn peers_dockerfiles_mean_what_they_mean_to_buildah() {
         sandbox.gabion(["build", "-q", "--network=none", "-t", &ours]).arg(&context).ok();
         sandbox.buildah(["bud", "-q", "--network=none", "--pull-never", "-t", &theirs]).arg(&context).ok();
         let (ours, theirs) = (taken_out(&sandbox, &ours), taken_out(&sandbox, &theirs));
-        assert_eq!(differences(&files(&ours), &files(&theirs)), [], "files of {dockerfile}");
-        assert_eq!(run_config(&ours), run_config(&theirs), "config of {dockerfile}");
+        let (our_files, their_files) = (files(&ours), files(&theirs));
+        let (our_config, their_config) = (run_config(&ours), run_config(&theirs));
+        let same = differences(&our_files, &their_files).is_empty() && our_config == their_config;
+        let exception = EXCEPTIONS.iter().find(|(what, _)| what == body);
+        match (same, exception) {
+            (true, None) | (false, Some(_)) => {}
+            (true, Some((_, why))) => wrong.push(format!("no exception any more ({why}): {dockerfile}")),
+            (false, None) => wrong.push(format!(
+                "{dockerfile}files: {:#?}\nconfig: {our_config} and {their_config}",
+                differences(&our_files, &their_files)
+            )),
+        }
     }
+    assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
     store_check::assert_sound(&sandbox);
 }
 
