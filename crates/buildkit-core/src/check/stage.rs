@@ -97,23 +97,26 @@ impl Walk {
 
     fn begin(&mut self, stage: &Stage, options: &CheckOptions<'_>, done: &BTreeMap<usize, Walked>) -> Walked {
         let uses = Uses::default();
-        match &stage.base {
-            Base::Stage(index) if done.contains_key(index) => {
-                let Some(base) = done.get(index) else { unreachable!("it was asked for") };
+        let earlier = match &stage.base {
+            Base::Stage(index) => done.get(index),
+            _ => None,
+        };
+        match (&stage.base, earlier) {
+            (_, Some(base)) => {
                 let state = StageState::on_stage(&base.state, base.state.config.clone());
                 Walked { state, is_known: base.is_known, has_workdir: base.has_workdir, uses }
             }
-            base => {
+            (base, None) => {
                 let config = match base {
                     Base::Image(name) => (options.base)(name),
-                    Base::Scratch => Some(empty_config()),
+                    Base::Scratch => Some(ImageConfig::default()),
                     Base::Stage(_) | Base::Context(_) => None,
                 };
                 if let (Some(config), Base::Image(name)) = (&config, base) {
                     self.platform(stage, name, config, options);
                 }
                 let is_known = self.is_whole && config.is_some();
-                let state = StageState::new(self.scope.clone(), config.unwrap_or_else(empty_config));
+                let state = StageState::new(self.scope.clone(), config.unwrap_or_default());
                 Walked { state, is_known, has_workdir: false, uses }
             }
         }
@@ -361,8 +364,4 @@ fn unknown_base(stage: &Stage) -> Diagnostic {
     };
     let message = format!("the image {name} is not in the store: whether it sets this stage's variables is not known");
     Diagnostic::note(message, span).hint("pull it, and check again")
-}
-
-fn empty_config() -> ImageConfig {
-    ImageConfig::default()
 }

@@ -240,3 +240,24 @@ fn pure_outline_and_targets() {
         assert_eq!(json["targets"][2], serde_json::json!({"default": true, "base": "scratch", "location": location}));
     });
 }
+
+#[test]
+fn pure_the_documentation_tells_the_truth() {
+    let text = include_str!("../../../../docs/lint-rules.md");
+    let sections: Vec<&str> = text.split("\n## ").skip(1).collect();
+    let names: Vec<String> = sections.iter().filter_map(|section| section.lines().next()).map(str::to_owned).collect();
+    assert_eq!(names, Rule::ALL.map(Rule::name));
+    for (section, name) in sections.iter().zip(&names) {
+        let snippet = |title: &str| {
+            let (_, rest) = section.split_once(&format!("\n{title}:\n\n```dockerfile\n")).expect("has the example");
+            rest.split_once("\n```").expect("it ends").0.to_owned()
+        };
+        let names_rule = |text: &str| {
+            let found = found(text, &plan_options(None, &[]), "secret");
+            assert!(!found.iter().any(|line| line.ends_with("error")), "{name}: {found:?}");
+            found.iter().any(|line| line.ends_with(&format!(" {name}")))
+        };
+        assert!(names_rule(&snippet("Bad")), "{name} is not found in its bad example");
+        assert!(!names_rule(&snippet("Good")), "{name} is found in its good example");
+    }
+}
