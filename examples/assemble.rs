@@ -38,7 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         created_by: Some("examples/assemble.rs".into()),
         ..ConfigChanges::default()
     };
-    configure(container.state_mut(), &changes, None);
+    configure(container.state_mut(), &changes);
     container.save()?;
 
     // The container becomes the image: none of its files is copied.

@@ -220,7 +220,7 @@ fn root_run_sees_arguments_environment_and_scripts() {
         WORKDIR /tmp\nRUN pwd > /pwd\nUSER mason\nRUN id -u > /tmp/user; echo $HOME >> /tmp/user\nUSER root\n\
         RUN <<EOF\nset -e\necho \"a heredoc for $GIVEN\" > /heredoc\nEOF\n\
         RUN <<'EOF' cat > /quoted\n$GIVEN \\n\nEOF\n\
-        RUN <<-EOF\n\t#!/bin/ash\n\techo by $0 > /script\n\tEOF\n\
+        RUN <<-EOF\n#!/bin/ash\n\techo by $0 > /script\n\tEOF\n\
         RUN cat <<A <<B > /two\n1\nA\n2\nB\n\
         SHELL [\"/bin/ash\", \"-ec\"]\nRUN echo \"$0\" > /shell\n";
     let args = ["--build-arg", "GIVEN=x y", "--build-arg", "http_proxy=http://p", "--build-arg", "NOBODYS=1"];
