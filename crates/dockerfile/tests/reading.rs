@@ -291,7 +291,7 @@ fn pure_errors_say_where_and_what() {
     );
     check_errors(
         "FROM a\nRUN --mount=type=cahe,target=/x y",
-        &["2:5: unknown mount type \"cahe\": expected bind, cache, tmpfs, secret or ssh | did you mean cache?"],
+        &["2:18: unknown mount type \"cahe\": expected bind, cache, tmpfs, secret or ssh | did you mean cache?"],
     );
     check_errors("FROM a\nRUN --mount=type=bind y", &["2:5: a mount needs a target: target=path"]);
     check_errors(

@@ -279,7 +279,9 @@ impl RunMount {
         }
         if !TYPES.contains(&kind.as_str()) {
             let message = format!("unknown mount type {kind:?}: expected bind, cache, tmpfs, secret or ssh");
-            return Err(Diagnostic::error(message, self.span).suggest(&kind, TYPES));
+            let named = self.fields.iter().rev().find(|(key, _)| key.text == "type");
+            let place = named.and_then(|(_, value)| value.as_ref()).map_or(self.span, |value| value.span);
+            return Err(Diagnostic::error(message, place).suggest(&kind, TYPES));
         }
         let allowed = options_of(&kind);
         let is_wrong = |key: &str| !allowed.contains(&key) && !unused(&kind).contains(&key);
