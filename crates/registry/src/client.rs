@@ -19,13 +19,12 @@ use crate::challenge::{self, Challenge};
 use crate::error::{RegistryError, root_cause};
 use crate::origin::{self, Origin};
 use crate::repository::Repository;
+use crate::retry::{MAX_RETRY_AFTER, retry_after};
 use crate::tls::{self, TlsOptions};
 use crate::token::{Access, Tokens};
 
 /// Longest error body that is read.
 const MAX_ERROR_BODY: usize = 64 * 1024;
-/// Longest wait that a registry may ask for by `Retry-After`.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// Redirects followed for one request.
 const MAX_REDIRECTS: usize = 10;
 
@@ -176,7 +175,7 @@ impl Client {
     }
 }
 
-fn http_client(
+pub(crate) fn http_client(
     options: &ClientOptions,
     certificates: tls::HostCertificates,
     insecure: bool,
@@ -515,9 +514,7 @@ impl Host {
         let host = self.name.clone();
         let reason = root_cause(error);
         if error.is_connect() {
-            let permanent = ["dns", "certificate", "lookup", "resolve", "name or service"];
-            let text = format!("{error:?}").to_ascii_lowercase();
-            let transient = !permanent.iter().any(|word| text.contains(word));
+            let transient = !is_permanent(error);
             let reason = if error.is_timeout() { "the connection timed out".into() } else { explain(&reason) };
             return RegistryError::Unreachable { host, reason, transient };
         }
@@ -538,8 +535,7 @@ impl Host {
             Some(_) => self.name.clone(),
             None => response.url().host_str().unwrap_or(&self.name).to_owned(),
         };
-        let retry_after =
-            response.headers().get("retry-after").and_then(|value| value.to_str().ok()).and_then(retry_after);
+        let retry_after = retry_after(response.headers());
         let body = tokio::time::timeout(Duration::from_secs(5), error_body(response)).await.unwrap_or_default();
         let detail =
             diagnosis(&body).unwrap_or_else(|| status.canonical_reason().unwrap_or("no reason given").to_lowercase());
@@ -564,11 +560,6 @@ impl Host {
 pub(crate) fn challenges(response: &Response) -> Vec<Challenge> {
     let headers = response.headers().get_all("www-authenticate");
     headers.iter().filter_map(|value| value.to_str().ok()).flat_map(challenge::parse).collect()
-}
-
-/// Seconds; a date is treated as absent, because our clock and theirs need not agree.
-fn retry_after(text: &str) -> Option<Duration> {
-    text.trim().parse::<u64>().ok().map(Duration::from_secs)
 }
 
 async fn error_body(mut response: Response) -> Vec<u8> {
@@ -609,6 +600,14 @@ pub(crate) fn diagnosis(body: &[u8]) -> Option<String> {
     };
     let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect();
     Some(line.trim().to_owned()).filter(|line| !line.is_empty())
+}
+
+/// Whether no further attempt would mend it: a name that is not found, a certificate that is not
+/// trusted.
+pub(crate) fn is_permanent(error: &reqwest::Error) -> bool {
+    let permanent = ["dns", "certificate", "lookup", "resolve", "name or service"];
+    let text = format!("{error:?}").to_ascii_lowercase();
+    error.is_builder() || error.is_connect() && permanent.iter().any(|word| text.contains(word))
 }
 
 /// A TLS library's words in ours, where they are common.
@@ -673,11 +672,5 @@ mod tests {
         assert_eq!([0, 1, 2].map(|n| doubling.wait(n).as_secs()), [1, 2, 4]);
         let fixed = RetryOptions { count: 3, delay: Some(Duration::from_secs(7)) };
         assert_eq!(fixed.wait(9).as_secs(), 7);
-    }
-
-    #[test]
-    fn pure_retry_after_is_seconds() {
-        assert_eq!(retry_after(" 2 "), Some(Duration::from_secs(2)));
-        assert_eq!((retry_after("-1"), retry_after("junk"), retry_after("")), (None, None, None));
     }
 }

@@ -26,6 +26,7 @@ mod error; // one line each
 mod origin; // to whom a secret may go
 pub mod registries_conf; // short names, mirrors, blocked registries
 mod repository; // manifests and tags
+mod retry; // when a server wants to be asked again
 mod tls; // roots and client certificates
 mod token; // Authorization headers
 mod upload; // writing blobs

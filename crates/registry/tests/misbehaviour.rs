@@ -468,3 +468,92 @@ fn tree_manifest_stored_as_something_else_is_an_error() {
     let error = repository(&registry, options()).put_manifest(&tag(), MANIFEST, b"{}").unwrap_err();
     assert!(matches!(error, RegistryError::WrongDigest { .. }), "{error}");
 }
+
+/// A client that does not wait between attempts.
+fn impatient() -> Client {
+    Client::new(options()).unwrap()
+}
+
+fn download(client: &Client, url: &str, authorization: Option<&str>) -> Result<Vec<u8>, String> {
+    let mut download = client.download_with(url, authorization).map_err(|error| error.to_string())?;
+    let mut bytes = Vec::new();
+    loop {
+        match download.read_to_end(&mut bytes) {
+            Ok(_) => return Ok(bytes),
+            Err(error) if error.to_string().contains("cannot go on where it was") => bytes.clear(),
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+}
+
+#[test]
+fn tree_files_are_asked_for_again() {
+    for status in [408, 429, 500, 502, 503, 504] {
+        let server = FakeRegistry::start(move |_, seen| match seen.len() {
+            1 | 2 => Answer::new(status),
+            _ => Answer::new(200).body("file"),
+        });
+        let url = format!("http://{}/f", server.address());
+        assert_eq!(download(&impatient(), &url, None), Ok(b"file".to_vec()), "{status}");
+    }
+    let server = FakeRegistry::start(|_, _| Answer::new(503));
+    let error = download(&impatient(), &format!("http://{}/f", server.address()), None).unwrap_err();
+    assert!(error.contains("answered 503"), "{error}");
+    assert_eq!(server.count("GET", "/f") as u32, options().retry.count + 1);
+    let server = FakeRegistry::start(|_, _| Answer::new(404));
+    download(&impatient(), &format!("http://{}/f", server.address()), None).unwrap_err();
+    assert_eq!(server.count("GET", "/f"), 1, "what is missing stays missing");
+}
+
+#[test]
+fn tree_files_that_break_off_are_resumed_or_begun_anew() {
+    let content = content();
+    // With something to tell that it is the same, without, and with a file that changes meanwhile.
+    for (tag, range, changes) in [
+        (Some("\"1\""), true, false),
+        (Some("W/\"1\""), false, false),
+        (None, false, false),
+        (Some("\"1\""), true, true),
+    ] {
+        let (whole, other) = (content.clone(), content.iter().rev().copied().collect::<Vec<u8>>());
+        let expected = if changes { other.clone() } else { whole.clone() };
+        let server = FakeRegistry::start(move |_, seen| {
+            let last = seen.last().unwrap();
+            let mut answer = match last.header("range") {
+                Some(text) if !changes => {
+                    let from: usize = text["bytes=".len()..text.len() - 1].parse().unwrap();
+                    assert_eq!(last.header("if-range"), Some("\"1\""));
+                    Answer::new(206)
+                        .header("Content-Range", format!("bytes {from}-{}/{}", whole.len() - 1, whole.len()))
+                        .body(&whole[from..])
+                }
+                Some(_) => Answer::new(200).body(other.clone()),
+                None => Answer::new(200).body(whole.clone()),
+            };
+            if let Some(tag) = tag {
+                answer = answer.header("ETag", tag);
+            }
+            if seen.len() == 1 {
+                answer.cut = Some(1_200_000);
+            }
+            answer
+        });
+        let bytes = download(&impatient(), &format!("http://{}/f", server.address()), None);
+        assert!(bytes.is_ok_and(|bytes| bytes == expected), "{tag:?} {range} {changes}");
+        assert_eq!(server.requests()[1].header("range").is_some(), range, "{tag:?}");
+    }
+}
+
+#[test]
+fn tree_credentials_of_files_stay_with_their_origin() {
+    let other = FakeRegistry::start(|_, _| Answer::new(200).body("file"));
+    let target = format!("http://x:y@{}/there", other.address());
+    let server = FakeRegistry::start(move |_, seen| match seen.last().unwrap().target.as_str() {
+        "/here" => Answer::new(302).header("Location", "/moved"),
+        _ => Answer::new(302).header("Location", target.clone()),
+    });
+    let url = format!("http://{}/here", server.address());
+    assert_eq!(download(&impatient(), &url, Some("Bearer geheim")), Ok(b"file".to_vec()));
+    assert_eq!(server.authorized().len(), 2);
+    assert_eq!(other.authorized().len(), 0);
+}
