@@ -385,3 +385,14 @@ fn root_one_unreadable_container_does_not_hide_the_others() {
     sandbox.gabion(["rm", "--all"]).ok();
     assert_eq!(sandbox.gabion(["containers", "--all", "--quiet"]).ok(), "");
 }
+
+#[test]
+fn root_a_reader_that_goes_away_is_no_fault() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let mut command = std::process::Command::new(GABION);
+    let output = command.args(["build", "--help"]).stdout(writer).stderr(std::process::Stdio::piped()).output();
+    let output = output.expect("run");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert_eq!(output.status.code(), Some(141));
+}

@@ -1,5 +1,6 @@
 //! How a command fails: one line on stderr, an optional hint, an exit code.
 
+use std::any::Any;
 use std::process::ExitCode;
 
 use crate::args;
@@ -124,10 +125,26 @@ pub fn report_usage(error: &clap::Error, called_as_buildah: bool) -> ExitCode {
 
 /// Prints a fault of gabion's own as one line; whoever mends it sets RUST_BACKTRACE for more.
 pub fn report_fault(fault: &std::panic::PanicHookInfo<'_>) {
+    if is_closed_stdout(fault.payload()) {
+        return;
+    }
     eprintln!("Error: gabion failed in a way that is its own fault: {}", printable(&fault.to_string()));
     if std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0") {
         eprintln!("{}", std::backtrace::Backtrace::force_capture());
     }
+}
+
+/// The exit code after a panic: that of a program ended by SIGPIPE when whoever read the output has
+/// gone, as `gabion images | head -1` does.
+pub fn exit_code_of_fault(payload: &dyn Any) -> ExitCode {
+    const SIGPIPE: u8 = 128 + 13;
+    ExitCode::from(if is_closed_stdout(payload) { SIGPIPE } else { FAILURE })
+}
+
+/// Whether it is the panic of `println!` for a closed pipe.
+fn is_closed_stdout(payload: &dyn Any) -> bool {
+    let message = payload.downcast_ref::<String>();
+    message.is_some_and(|text| text.starts_with("failed printing to stdout") && text.contains("Broken pipe"))
 }
 
 /// `text` on one line without the control characters that could drive a terminal: names, paths

@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(command_error::report_fault));
-    std::panic::catch_unwind(run).unwrap_or(ExitCode::from(command_error::FAILURE))
+    std::panic::catch_unwind(run).unwrap_or_else(|payload| command_error::exit_code_of_fault(&*payload))
 }
 
 fn run() -> ExitCode {
