@@ -296,6 +296,127 @@ mod tests {
         }
     }
 
+    /// Rows from the reference's documentation of patterns, read for what they promise.
+    #[test]
+    fn pure_ignore_patterns_mean_what_the_reference_says() {
+        for (patterns, path, ignored) in [
+            // `**` before a name: at any depth, none included.
+            ("**/x", "x", true),
+            ("**/x", "a/x", true),
+            ("**/x", "a/b/x", true),
+            ("**/x", "a/x/b", true),
+            ("**/x", "ax", false),
+            ("**/x", "a/bx", false),
+            ("**/x/", "a/x", true),
+            ("**/.git", ".git/config", true),
+            ("**/.*", ".env", true),
+            ("**/.*", "a/.env", true),
+            ("**/.*", "a/env", false),
+            ("**/*_test.go", "pkg/a_test.go", true),
+            ("**/*_test.go", "a_test.gox", false),
+            ("/**/x", "a/x", true),
+            // `**` between names.
+            ("a/**/b", "a/b", true),
+            ("a/**/b", "a/x/b", true),
+            ("a/**/b", "a/x/y/b", true),
+            ("a/**/b", "a/x/y/b/c", true),
+            ("a/**/b", "ab", false),
+            ("a/**/b", "a/xb", false),
+            ("a/**/b", "x/a/b", false),
+            ("a/**/*.c", "a/x.c", true),
+            ("a/**/*.c", "a/b/x.c", true),
+            ("a/**/**/b", "a/b", true),
+            // `**` after a name: what is below, not the directory itself.
+            ("a/**", "a/x", true),
+            ("a/**", "a/.x", true),
+            ("a/**", "ab", false),
+            // `**` alone, and within a name.
+            ("**", "a", true),
+            ("**", ".a", true),
+            ("**", "a/b/c", true),
+            ("***", "a/b", true),
+            ("a**", "ab/c", true),
+            ("**b", "a/b", true),
+            // `*` and `?` stop at a slash and take dot-files.
+            ("*", ".a", true),
+            ("*.c", ".c", true),
+            ("a*", "a", true),
+            ("a/*", "a/b", true),
+            ("a/*", "a/b/c", true),
+            ("a/*", "a", false),
+            ("*/b", "b", false),
+            ("*/b", "a/c/b", false),
+            ("?", "ab", false),
+            ("?", "\u{fc}", true),
+            ("a?b", "a/b", false),
+            ("??", ".a", true),
+            // Slashes around and dots in a pattern.
+            ("/a", "a", true),
+            ("/a", "b/a", false),
+            ("a/", "a", true),
+            ("a/", "a/b", true),
+            ("//a//b/", "a/b", true),
+            ("./a", "a", true),
+            ("a/./b", "a/b", true),
+            ("a/../b", "b", true),
+            ("a/../b", "a", false),
+            ("../a", "a", false),
+            ("/../a", "a", true),
+            ("a/..", "a", false),
+            (".", "a/b", false),
+            // Classes.
+            ("[a-c]", "b", true),
+            ("[a-c]", "d", false),
+            ("[a-c]", "B", false),
+            ("[^a-c]", "d", true),
+            ("[^a-c]", "a", false),
+            ("a[^x]b", "a/b", false),
+            ("[a\\-c]", "-", true),
+            ("[a\\-c]", "b", false),
+            ("[\\]]", "]", true),
+            ("x[0-9].log", "x7.log", true),
+            ("x[0-9].log", "x77.log", false),
+            // What is special elsewhere is not here.
+            ("a{b,c}", "ab", false),
+            ("a{b,c}", "a{b,c}", true),
+            ("a+", "aa", false),
+            ("a.c", "abc", false),
+            ("(a|b)", "a", false),
+            ("^a$", "a", false),
+            ("$a", "$a", true),
+            ("A", "a", false),
+            // Escapes; a path's own backslash is a character.
+            ("\\?", "?", true),
+            ("\\?", "a", false),
+            ("\\[a]", "[a]", true),
+            ("a\\b", "ab", true),
+            ("a\\\\b", "a\\b", true),
+            ("*", "a\\b", true),
+            ("a/b", "a\\b", false),
+            ("\\!a", "!a", true),
+            // Order of exceptions: the last that matches decides.
+            ("*\n!a", "a", false),
+            ("!a\n*", "a", true),
+            ("*\n!a\na", "a", true),
+            ("*.md\n!README*.md\nREADME-secret.md", "README-secret.md", true),
+            ("*.md\n!README*.md\nREADME-secret.md", "README-more.md", false),
+            ("*.md\nREADME-secret.md\n!README*.md", "README-secret.md", false),
+            ("a\n!a/b", "a", true),
+            ("a\n!a/b", "a/b", false),
+            ("a\n!a/b", "a/b/c", false),
+            ("a\n!a/b", "a/c", true),
+            ("a/b\n!a", "a/b", false),
+            ("**\n!**/*.c", "a/b/x.c", false),
+            ("**\n!**/*.c", "a/b/x.h", true),
+            ("**\n!a/", "a/x", false),
+            ("a\n!b", "a/b", true),
+            ("! a", "a", false),
+            ("a\n! a", "a", false),
+        ] {
+            check(patterns, path, ignored);
+        }
+    }
+
     #[test]
     fn pure_ignore_knows_where_to_walk_on() {
         let ignore = Ignore::parse("*\n!a/b/c\n!x*/y").expect("valid");
