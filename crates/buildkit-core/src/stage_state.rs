@@ -662,7 +662,7 @@ mod tests {
             (
                 "RUN --mount=type=$T,target=/x y",
                 "unknown mount type \"\": expected bind, cache, tmpfs, secret or ssh",
-                4,
+                17,
             ),
             ("RUN --mount=type=tmpfs,target=$T y", "a mount needs a target: target=path", 4),
             ("RUN --mount=type=tmpfs,target=.. y", "a mount can't be at /", 4),

@@ -4,7 +4,7 @@ use super::flags::Flags;
 use super::missing;
 use crate::ast::Node;
 use crate::diagnostic::{Diagnostic, Result};
-use crate::text::{Text, Word};
+use crate::text::{Span, Text, Word};
 
 /// Names with values.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +83,7 @@ fn split_at(node: &Node, word: &Word, at: usize) -> Pair {
     let value = match word.span.end - word.span.start == word.text.len() {
         true => text.from(at + 1).to_word(),
         // The value goes over several lines.
-        false => Word::new(&word.text[at + 1..], word.span),
+        false => Word::new(&word.text[at + 1..], Span::new(word.span.start + at + 1, word.span.end)),
     };
     debug_assert!(node.span.start <= word.span.start);
     Pair { name: text.word(0..at), value }
