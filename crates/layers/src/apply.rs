@@ -95,8 +95,15 @@ pub fn apply(
 /// merged, anything else in the way is replaced. Owners and modes are the archive's; `.wh.` names
 /// are ordinary ones. An entry for the top sets the owner and mode of `into` itself. Returns the digest and number of the bytes read.
 pub fn unpack(tar: impl Read + Send, into: &Root) -> Result<(Digest, u64), ApplyError> {
+    unpack_as(tar, into, None)
+}
+
+/// The same; everything that the archive brings belongs to `owner`, if there is one.
+pub fn unpack_as(tar: impl Read + Send, into: &Root, owner: Option<Owner>) -> Result<(Digest, u64), ApplyError> {
     let (result, digest, size) = with_read_ahead(tar, None, |input| {
-        Applier::new(into, Rules::Archive { devices: true }).run(TarReader::<_, io::Sink>::new(input, None))
+        let mut applier = Applier::new(into, Rules::Archive { devices: true });
+        applier.owner = owner;
+        applier.run(TarReader::<_, io::Sink>::new(input, None))
     });
     result.map(|_| (digest, size))
 }
@@ -119,6 +126,8 @@ enum Rules {
 struct Applier<'a> {
     root: &'a Root,
     rules: Rules,
+    /// Whose everything becomes.
+    owner: Option<Owner>,
     /// The directory that the last entry was put in.
     last_dir: Option<(PathBuf, Dir)>,
     /// Directories, whose times are set when nothing is put into them any more.
@@ -135,6 +144,7 @@ impl<'a> Applier<'a> {
         Applier {
             root,
             rules,
+            owner: None,
             last_dir: None,
             dir_times: Vec::new(),
             names: HashSet::new(),
@@ -148,7 +158,8 @@ impl<'a> Applier<'a> {
         mut self,
         mut reader: TarReader<R, W>,
     ) -> Result<(BTreeSet<u32>, BTreeSet<u32>), ApplyError> {
-        while let Some(entry) = reader.next_entry()? {
+        while let Some(mut entry) = reader.next_entry()? {
+            entry.owner = self.owner.unwrap_or(entry.owner);
             self.uid_set.insert(entry.owner.uid);
             self.gid_set.insert(entry.owner.gid);
             let path = clean(&entry.name).ok_or_else(|| reader.invalid("its name leaves the root"))?;

@@ -24,7 +24,7 @@ pub mod tar_split; // how to get the same tar again
 mod tar_write; // an entry → its header blocks
 mod whiteout; // `.wh.` names ⇄ overlay marks
 
-pub use apply::{ApplyError, ApplyOptions, ApplySummary, apply, unpack, unpack_untrusted};
+pub use apply::{ApplyError, ApplyOptions, ApplySummary, apply, unpack, unpack_as, unpack_untrusted};
 pub use compression::{Compression, Compressor, Decompressor};
 pub use diff::{DiffError, DiffOptions, DiffSummary, Mtimes, diff};
 pub use seal::{clean, seal_copy, seal_in_place};

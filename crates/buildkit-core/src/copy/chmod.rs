@@ -28,15 +28,24 @@ const GROUP: u32 = 0o2070;
 const OTHER: u32 = 0o1007;
 
 impl Chmod {
-    /// Reads octal digits, or changes separated by commas.
+    /// Reads octal digits, also after `0o`, or changes separated by commas.
     pub fn parse(text: &str) -> Result<Chmod, InvalidMode> {
         let invalid = || InvalidMode(text.to_owned());
-        if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-            let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o7777);
+        let digits = text.strip_prefix("0o").unwrap_or(text);
+        if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {
+            let mode = u32::from_str_radix(digits, 8).ok().filter(|mode| *mode <= 0o7777);
             return mode.map(|mode| Chmod(Kind::Octal(mode))).ok_or_else(invalid);
         }
         let changes = text.split(',').map(parse_clause).collect::<Option<Vec<_>>>().ok_or_else(invalid)?;
         Ok(Chmod(Kind::Symbolic(changes.into_iter().flatten().collect())))
+    }
+
+    /// The mode, if it is the same for everything.
+    pub fn octal(&self) -> Option<u32> {
+        match self.0 {
+            Kind::Octal(mode) => Some(mode),
+            Kind::Symbolic(_) => None,
+        }
     }
 
     /// The mode that `mode` becomes.
@@ -120,6 +129,7 @@ mod tests {
             assert_eq!(Chmod::parse(text).expect(text).apply(mode, is_dir), expected, "{text} on {mode:o}");
         };
         check("755", 0o600, false, 0o755);
+        check("0o750", 0o600, false, 0o750);
         check("4711", 0o600, false, 0o4711);
         check("u+x", 0o644, false, 0o744);
         check("+x", 0o644, false, 0o755);
@@ -136,7 +146,7 @@ mod tests {
 
     #[test]
     fn pure_other_text_is_no_mode() {
-        for text in ["", "8", "99999", "u", "x+u", "u+z", "u+x,", "-1", "0x1f", "u+ug"] {
+        for text in ["", "8", "99999", "u", "x+u", "u+z", "u+x,", "-1", "0x1f", "0o", "0o8", "u+ug"] {
             assert!(Chmod::parse(text).is_err(), "{text:?}");
         }
     }

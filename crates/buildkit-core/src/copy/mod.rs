@@ -7,29 +7,52 @@
 //!                                                   way is replaced; nothing leaves either tree
 //! ```
 //!
-//! The rules of what goes where are Buildah's: the content of a directory is copied, not the
-//! directory; several items, or a slash at the end, make the destination a directory; a source
-//! that is a symlink is followed, one below a copied directory stays a symlink.
+//! The content of a directory is copied, not the directory; several items, or a slash at the end,
+//! make the destination a directory; a source that is a symlink is followed, one below a copied
+//! directory stays a symlink. In the rest, Dockerfiles mean what BuildKit takes them for and the
+//! commands what Buildah does ([`Meaning`]):
+//!
+//! | | Buildah | BuildKit |
+//! |---|---|---|
+//! | a file to a symlink that points to a file | replaces the symlink | replaces what it points to |
+//! | a file to a symlink that points nowhere | makes a directory there | makes a file there |
+//! | a file where a directory is, or the other way round | replaces it | is an error |
+//! | a pattern that matches nothing | is an error | copies nothing |
+//! | a URL without a file name | is an error | is called `__unnamed__` |
+//! | a directory left out by an ignore file, but not all in it | has mode 755 | is as in the source |
+//! | an owner for what an archive holds | is not given | is given |
+//! | an octal mode | is that of what is copied | and of parent directories that are made |
+//! | the time of a directory whose content is copied | stays with the source | comes along |
 
 mod chmod; // 644, u+x
 mod content_digest; // file:…, dir:…, multi:…
+mod destination; // where the sources go
+mod error; // what can go wrong
 mod fetch; // URLs
+mod parents; // --parents: what a pattern includes
 mod pattern; // Go's filepath.Match
 mod put; // into the container
+mod remote; // sources that are brought here first
 mod source; // what the patterns match
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use dockerfile::ignore::Ignore;
-use oci::Digest;
+use dockerfile::instruction::Checksum;
 use rootfs::{Owner, Root};
 
 pub use chmod::{Chmod, InvalidMode};
 pub use content_digest::ContentDigest;
 use content_digest::ContentHasher;
-use put::{Destination, Put};
+use destination::{Destination, Load};
+pub use error::CopyError;
+use parents::Parents;
+use put::Put;
+use remote::Fetched;
 use source::{Item, SourceTree};
 
+use crate::git::{GitOptions, GitSource};
+use crate::secret::Secrets;
 use crate::transfer::Remotes;
 use crate::working_container::WorkingContainer;
 
@@ -51,6 +74,8 @@ pub enum Source {
     Path(String),
     /// An http or https URL.
     Url(String),
+    /// The address of a git repository.
+    Git(String),
     /// A file with this name and content.
     Content {
         /// Its name where the destination is a directory.
@@ -61,14 +86,37 @@ pub enum Source {
 }
 
 impl Source {
-    /// What Buildah takes a word for: a URL if it begins like one, else a path.
+    /// What a word is taken for: a repository or a URL if it looks like one, else a path.
     pub fn parse(text: &str) -> Source {
-        if text.starts_with("http://") || text.starts_with("https://") {
+        if GitSource::parse(text).is_some() {
+            Source::Git(text.to_owned())
+        } else if text.starts_with("http://") || text.starts_with("https://") {
             Source::Url(text.to_owned())
         } else {
             Source::Path(text.to_owned())
         }
     }
+}
+
+/// Whose rules hold where Buildah and BuildKit differ; the module's documentation lists them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// Those of `buildah copy` and `buildah add`.
+    Buildah,
+    /// Those of Dockerfiles.
+    BuildKit,
+}
+
+/// Which archives (tar, plain or compressed) are unpacked instead of copied. They keep their
+/// modes, and their owners unless told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unpack {
+    /// None.
+    Nothing,
+    /// Those that are paths.
+    Local,
+    /// Downloads too.
+    All,
 }
 
 /// What to copy, and how.
@@ -80,9 +128,16 @@ pub struct CopyOptions<'a> {
     pub destination: String,
     /// Where paths are looked up.
     pub from: Tree,
-    /// Unpack local archives (tar, plain or compressed) instead of copying them. They keep their
-    /// owners and modes.
-    pub unpack: bool,
+    /// Whose rules hold.
+    pub meaning: Meaning,
+    /// Which archives are unpacked.
+    pub unpack: Unpack,
+    /// Make the sources' parent directories in the destination, those after `/./` only if that is
+    /// in the source; `**` in a pattern crosses directories.
+    pub parents: bool,
+    /// Write as if nothing were in the container: no symlink on the way to the destination is
+    /// followed, and whatever is in the way of a directory is replaced.
+    pub link: bool,
     /// Owner of what is made: `user`, `user:group`, names looked up in the container; a single
     /// number is both. By default root.
     pub chown: Option<String>,
@@ -94,8 +149,16 @@ pub struct CopyOptions<'a> {
     pub ignore: Ignore,
     /// What stays out, by its path below the copied directory, or by its name: `--exclude`.
     pub exclude: Ignore,
-    /// Digest that the download must have; for a single URL.
-    pub checksum: Option<Digest>,
+    /// Digest that the download, or beginning of the hash that the commit must have; for a single
+    /// URL or repository.
+    pub checksum: Option<Checksum>,
+    /// Whether `.git` of a repository comes along, if the address does not say so; by default not.
+    pub keep_git_dir: Option<bool>,
+    /// How repositories are reached.
+    pub git: GitOptions,
+    /// Where `HTTP_AUTH_TOKEN_<host>`, `HTTP_AUTH_HEADER_<host>`, `GIT_AUTH_TOKEN[.<host>]` and
+    /// `GIT_AUTH_HEADER[.<host>]` are looked up.
+    pub secrets: Option<&'a Secrets>,
     /// How servers are reached. Without it, URLs are refused.
     pub remotes: Option<&'a Remotes>,
 }
@@ -107,113 +170,22 @@ impl CopyOptions<'_> {
             sources,
             destination: destination.into(),
             from,
-            unpack: false,
+            meaning: Meaning::Buildah,
+            unpack: Unpack::Nothing,
+            parents: false,
+            link: false,
             chown: None,
             preserve_owner: false,
             chmod: None,
             ignore: Ignore::default(),
             exclude: Ignore::default(),
             checksum: None,
+            keep_git_dir: None,
+            git: GitOptions::default(),
+            secrets: None,
             remotes: None,
         }
     }
-}
-
-/// Why something could not be copied.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CopyError {
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] store::Error),
-    /// A tree could not be read or written.
-    #[error(transparent)]
-    Tree(#[from] rootfs::Error),
-    /// The tree that is copied from cannot be opened.
-    #[error("cannot copy from {name:?}: {reason}")]
-    From {
-        /// The directory, image or container.
-        name: String,
-        /// Why not.
-        reason: String,
-    },
-    /// Nothing is there.
-    #[error("cannot copy {0:?}: no such file or directory")]
-    Missing(String),
-    /// The pattern matches nothing.
-    #[error("cannot copy {0:?}: the pattern matches nothing")]
-    NoMatch(String),
-    /// The pattern is malformed.
-    #[error("cannot copy {0:?}: a malformed pattern")]
-    BadPattern(String),
-    /// All that was found is left out.
-    #[error("cannot copy {0:?}: an ignore file or --exclude leaves out all that it matches")]
-    AllIgnored(String),
-    /// No sources.
-    #[error("nothing to copy: a source is expected")]
-    NoSources,
-    /// Several things, or a directory, cannot become one file.
-    #[error("destination {0:?} already exists and is not a directory")]
-    NotADirectory(String),
-    /// A user or group that the container does not know.
-    #[error("cannot give files to {user:?}: {reason}")]
-    User {
-        /// As given.
-        user: String,
-        /// Why not.
-        reason: String,
-    },
-    /// A URL could not be fetched.
-    #[error(transparent)]
-    Download(#[from] registry::DownloadError),
-    /// The HTTP client could not be set up.
-    #[error(transparent)]
-    Registry(#[from] registry::RegistryError),
-    /// The URL has no file name, and the destination gives none.
-    #[error("cannot name what {0:?} holds: give a destination that does not end in a slash")]
-    NamelessUrl(String),
-    /// A kind of source that is not supported here.
-    #[error("cannot copy {source_text:?}: {reason}")]
-    Unsupported {
-        /// As given.
-        source_text: String,
-        /// Why not.
-        reason: &'static str,
-    },
-    /// The download is not what was expected.
-    #[error("{url} has digest {actual}, expected {expected}")]
-    WrongDigest {
-        /// The URL.
-        url: String,
-        /// What `--checksum` says.
-        expected: Digest,
-        /// What came.
-        actual: Digest,
-    },
-    /// An archive could not be unpacked.
-    #[error("cannot unpack {path:?}: {source}")]
-    Unpack {
-        /// The archive.
-        path: PathBuf,
-        /// What is wrong.
-        source: layers::ApplyError,
-    },
-    /// A file could not be read.
-    #[error("cannot read {path:?}: {source}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What failed.
-        source: std::io::Error,
-    },
-    /// A file could not be written.
-    #[error("cannot write {path:?} in the container: {source}")]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// What failed.
-        source: std::io::Error,
-    },
 }
 
 /// Copies into `container`, and gives the digest of what was copied, for the history.
@@ -231,8 +203,10 @@ pub fn copy(container: &WorkingContainer<'_>, options: &CopyOptions<'_>) -> Resu
 }
 
 /// A source with what it comes to.
-enum Found<'o> {
+enum Found<'s, 'o> {
     Items(&'o str, Vec<Item>),
+    Parents(Parents),
+    Fetched(Fetched<'s>),
     Url(&'o str),
     Content(&'o str, &'o [u8]),
 }
@@ -243,92 +217,128 @@ fn copy_into(
     working_dir: &str,
     options: &CopyOptions<'_>,
 ) -> Result<ContentDigest, CopyError> {
+    check_checksum(options)?;
     let mut tree = None;
     let mut found = Vec::new();
     for source in &options.sources {
-        found.push(match source {
-            Source::Path(text) => {
-                if tree.is_none() {
-                    tree = Some(SourceTree::open(store, &options.from)?);
-                }
-                let tree = tree.as_ref().ok_or(CopyError::NoSources)?;
-                Found::Items(text, tree.find(text, options.unpack)?)
+        if matches!(source, Source::Path(_)) && tree.is_none() {
+            tree = Some(SourceTree::open(store, &options.from)?);
+        }
+        found.push(match (source, &tree) {
+            (Source::Path(text), Some(tree)) if options.parents => Found::Parents(parents::find(tree, text)?),
+            (Source::Path(text), Some(tree)) => {
+                let items = tree.find(text, options.unpack != Unpack::Nothing, options.meaning)?;
+                Found::Items(text, items)
             }
-            Source::Url(url) => Found::Url(url),
-            Source::Content { name, content } => Found::Content(name, content),
+            (Source::Path(_), None) => return Err(CopyError::NoSources),
+            (Source::Url(url), _) if options.unpack == Unpack::All => {
+                Found::Fetched(remote::download(store, url, options)?)
+            }
+            (Source::Url(url), _) => Found::Url(url),
+            (Source::Git(address), _) => Found::Fetched(remote::repository(store, address, options)?),
+            (Source::Content { name, content }, _) => Found::Content(name, content),
         });
     }
-    if options.checksum.is_some() && !matches!(found.as_slice(), [Found::Url(_)]) {
-        let source_text = options.sources.first().map(|source| format!("{source:?}")).unwrap_or_default();
-        return Err(CopyError::Unsupported { source_text, reason: "a checksum is for a single URL" });
+    let mut hasher = ContentHasher::default();
+    if options.meaning == Meaning::BuildKit && found.iter().all(|found| found.is_empty()) {
+        hasher.start("multi");
+        return hasher.finish().ok_or(CopyError::NoSources);
     }
     let chown = options.chown.as_deref().map(|user| owner(root, user)).transpose()?;
-    let target = destination(root, working_dir, &options.destination, &found)?;
+    let count: usize = found.iter().map(Found::count).sum();
+    let load = Load { needs_directory: count > 1 || found.iter().any(Found::is_directory) };
+    let target = destination::find(root, working_dir, &options.destination, load, options.meaning, options.link)?;
     let owner = match chown {
         Some(owner) => Some(owner),
         None if options.preserve_owner => None,
         None => Some(Owner::ROOT),
     };
-    root.create_dir_all(&target.dir, 0o755, owner.unwrap_or(Owner::ROOT))?;
-    let mut hasher = ContentHasher::default();
+    make_destination(root, &target, owner.unwrap_or(Owner::ROOT), options)?;
     for source in &found {
-        let mut put = Put { root, target: &target, owner, options, hasher: &mut hasher };
-        match source {
-            Found::Items(text, items) => {
-                let tree = tree.as_ref().ok_or(CopyError::NoSources)?;
+        let nothing = Ignore::default();
+        let ignore = if matches!(source, Found::Fetched(_)) { &nothing } else { &options.ignore };
+        let mut put =
+            Put { root, target: &target, owner, given_owner: chown, store, options, ignore, hasher: &mut hasher };
+        match (source, &tree) {
+            (Found::Items(text, items), Some(tree)) => {
                 let mut copied = 0;
                 for item in items {
                     copied += put.item(tree, item)?;
                 }
-                if copied == 0 {
+                // What is left out of a context is not there for BuildKit, and may lack.
+                let may_lack = options.meaning == Meaning::BuildKit && source::has_pattern(text);
+                if copied == 0 && !may_lack {
                     return Err(CopyError::AllIgnored((*text).to_owned()));
                 }
             }
-            Found::Url(url) => fetch::fetch(&mut put, url)?,
-            Found::Content(name, content) => put.content(name, content)?,
+            (Found::Parents(parents), Some(tree)) => put.parents(tree, parents)?,
+            (Found::Items(..) | Found::Parents(_), None) => return Err(CopyError::NoSources),
+            (Found::Fetched(fetched), _) => {
+                for item in &fetched.items {
+                    put.item(&fetched.tree, item)?;
+                }
+            }
+            (Found::Url(url), _) => fetch::fetch(&mut put, url)?,
+            (Found::Content(name, content), _) => put.content(name, content)?,
         }
     }
     hasher.finish().ok_or(CopyError::NoSources)
 }
 
-/// Where the sources go, resolved inside the container.
-fn destination(root: &Root, working_dir: &str, given: &str, found: &[Found<'_>]) -> Result<Destination, CopyError> {
-    let working_dir = Path::new("/").join(working_dir);
-    let path = working_dir.join(given);
-    let count: usize = found.iter().map(|found| if let Found::Items(_, items) = found { items.len() } else { 1 }).sum();
-    let names_directory = given.is_empty() || given.ends_with('/') || given.ends_with("/.") || given.ends_with("/..");
-    let is_directory = |item: &Item| item.metadata.is_dir() || item.archive.is_some();
-    let must_be_directory = names_directory
-        || matches!(given, "." | "..")
-        || path == working_dir
-        || count > 1
-        || found.iter().any(|found| matches!(found, Found::Items(_, items) if items.iter().any(is_directory)));
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-        return Ok(Destination { dir: root.resolve(&path)?, name: None });
-    };
-    if names_directory && path.file_name().is_none() {
-        return Ok(Destination { dir: root.resolve(&path)?, name: None });
-    }
-    let parent = root.resolve(parent)?;
-    let file = || Destination { dir: parent.clone(), name: Some(name.to_owned()) };
-    let existing = root.metadata_if_exists(parent.join(name))?;
-    let resolved = root.resolve(&path)?;
-    let target = match existing {
-        // A symlink stands for what it points to; a dangling one for a directory to be made.
-        Some(metadata) if metadata.is_symlink() => root.metadata_if_exists(&resolved)?,
-        other => other,
-    };
-    match (existing, target) {
-        (None, _) if !must_be_directory => Ok(file()),
-        (Some(_), Some(target)) if !target.is_dir() => {
-            if must_be_directory {
-                Err(CopyError::NotADirectory(given.to_owned()))
-            } else {
-                Ok(file())
-            }
+impl Found<'_, '_> {
+    fn count(&self) -> usize {
+        match self {
+            Found::Items(_, items) => items.len(),
+            Found::Fetched(fetched) => fetched.items.len(),
+            Found::Parents(_) | Found::Url(_) | Found::Content(..) => 1,
         }
-        _ => Ok(Destination { dir: resolved, name: None }),
     }
+
+    fn is_empty(&self) -> bool {
+        self.count() == 0
+    }
+
+    fn is_directory(&self) -> bool {
+        let is_directory = |item: &Item| item.metadata.is_dir() || item.archive.is_some();
+        match self {
+            Found::Items(_, items) => items.iter().any(is_directory),
+            Found::Fetched(fetched) => fetched.items.iter().any(is_directory),
+            Found::Parents(_) => true,
+            Found::Url(_) | Found::Content(..) => false,
+        }
+    }
+}
+
+/// A checksum is for one thing from the network, and for its kind.
+fn check_checksum(options: &CopyOptions<'_>) -> Result<(), CopyError> {
+    let reason = match (&options.checksum, options.sources.as_slice()) {
+        (None, _) | (Some(Checksum::Digest(_)), [Source::Url(_)]) | (Some(Checksum::Commit(_)), [Source::Git(_)]) => {
+            return Ok(());
+        }
+        (_, [Source::Url(_)]) => "the checksum of a URL is sha256: and 64 hexadecimal digits",
+        (_, [Source::Git(_)]) => "the checksum of a repository is the hash of a commit",
+        _ => "a checksum is for a single URL or repository",
+    };
+    let source_text = match options.sources.first() {
+        Some(Source::Path(text) | Source::Url(text) | Source::Git(text)) => text.clone(),
+        Some(Source::Content { name, .. }) => name.clone(),
+        None => String::new(),
+    };
+    Err(CopyError::Unsupported { source_text, reason })
+}
+
+fn make_destination(
+    root: &Root,
+    target: &Destination,
+    owner: Owner,
+    options: &CopyOptions<'_>,
+) -> Result<(), CopyError> {
+    let octal = options.chmod.as_ref().and_then(Chmod::octal).filter(|_| options.meaning == Meaning::BuildKit);
+    let mode = octal.unwrap_or(0o755);
+    if options.link {
+        return destination::make_fresh(root, &target.dir, mode, owner);
+    }
+    Ok(root.create_dir_all(&target.dir, mode, owner)?)
 }
 
 /// Whom `user` means in the container.

@@ -9,24 +9,19 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use dockerfile::ignore::Ignore;
 use layers::Decompressor;
 use rootfs::{Dir, Entry, Event, FileType, Metadata, Next, Owner, Root, Time};
 use rustix::io::Errno;
 
 use super::content_digest::ContentHasher;
+use super::destination::Destination;
+use super::parents::Parents;
 use super::source::{Item, SourceTree};
-use super::{CopyError, CopyOptions};
+use super::{CopyError, CopyOptions, Meaning, Tree};
 
 /// Bytes copied at once.
 const BUFFER: usize = 256 * 1024;
-
-/// Where things go: into a directory, under a name of their own or this one.
-pub(super) struct Destination {
-    /// Relative to the container's root, without symlinks.
-    pub dir: PathBuf,
-    /// Set if a single file gets a new name.
-    pub name: Option<OsString>,
-}
 
 /// Puts one source's items into the container.
 pub(super) struct Put<'a> {
@@ -34,7 +29,12 @@ pub(super) struct Put<'a> {
     pub target: &'a Destination,
     /// `None` keeps owners.
     pub owner: Option<Owner>,
+    /// The owner that was asked for.
+    pub given_owner: Option<Owner>,
+    pub store: &'a store::Store,
     pub options: &'a CopyOptions<'a>,
+    /// What of the tree stays out.
+    pub ignore: &'a Ignore,
     pub hasher: &'a mut ContentHasher,
 }
 
@@ -42,6 +42,11 @@ pub(super) struct Put<'a> {
 struct Walk<'a> {
     /// Its path in the tree, for the ignore file.
     path: &'a Path,
+    /// What below it is not included.
+    left_out: &'a Ignore,
+    /// Directories on the way to where the walk is that are left out themselves, and whether one
+    /// was made for something below it.
+    pending: Vec<(PathBuf, Metadata, bool)>,
     /// First names of inodes that have several, in the container.
     links: HashMap<(u64, u64), PathBuf>,
     /// The container's directory that the last entry went to.
@@ -80,23 +85,23 @@ impl Put<'_> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let mtime = Time { seconds: i64::try_from(now.as_secs()).unwrap_or_default(), nanoseconds: now.subsec_nanos() };
         let shown = PathBuf::from(&name);
-        self.stream(&name, mode, self.owner.unwrap_or(Owner::ROOT), mtime, |file, hasher| {
+        self.stream(&name, mode, self.owner.unwrap_or(Owner::ROOT), |file, hasher| {
             hasher.update(content);
-            file.write_all(content).map_err(|source| CopyError::Write { path: shown, source })
+            file.write_all(content).map_err(|source| CopyError::Write { path: shown, source })?;
+            Ok(mtime)
         })
     }
 
-    /// Makes a file of what `fill` writes; if that fails, there is none.
+    /// Makes a file of what `fill` writes, with the time that it gives; if that fails, there is none.
     pub fn stream(
         &mut self,
         name: &OsStr,
         mode: u32,
         owner: Owner,
-        mtime: Time,
-        fill: impl FnOnce(&mut File, &mut ContentHasher) -> Result<(), CopyError>,
+        fill: impl FnOnce(&mut File, &mut ContentHasher) -> Result<Time, CopyError>,
     ) -> Result<(), CopyError> {
         let dir = self.root.open_dir(&self.target.dir)?;
-        dir.remove_all(name)?;
+        self.make_way(&dir, name, false)?;
         let mut file = dir.create_file(name, 0o600)?;
         self.hasher.field(name.as_bytes());
         self.hasher.field(format!("file {mode:o} {}:{}", owner.uid, owner.gid).as_bytes());
@@ -104,36 +109,98 @@ impl Put<'_> {
         if filled.is_err() {
             dir.remove_file(name)?;
         }
-        filled?;
+        let mtime = filled?;
         finish_file(&file, owner, mode)
             .and_then(|()| set_file_time(&file, mtime))
             .map_err(|source| CopyError::Write { path: self.target.dir.join(name), source })
+    }
+
+    /// Removes what is in the way of `name`; gives whether it is a directory that another merges with.
+    fn make_way(&self, dir: &Dir, name: &OsStr, is_dir: bool) -> Result<bool, CopyError> {
+        let Some(existing) = dir.metadata_if_exists(name)? else { return Ok(false) };
+        if is_dir && existing.is_dir() {
+            return Ok(true);
+        }
+        if is_dir != existing.is_dir() && self.options.meaning == Meaning::BuildKit && !self.options.link {
+            let kind = |is_dir| if is_dir { "a directory" } else { "a file" };
+            return Err(CopyError::InTheWay {
+                what: kind(is_dir),
+                path: Path::new("/").join(dir.path()).join(name),
+                existing: if existing.is_dir() { "a directory" } else { "something else" },
+            });
+        }
+        dir.remove_all(name)?;
+        Ok(false)
     }
 
     fn archive(&mut self, tree: &SourceTree<'_>, item: &Item) -> Result<(), CopyError> {
         let file = tree.root.open_file(&item.real)?;
         let read_error = |source| CopyError::Read { path: item.path.clone(), source };
         let decompressor = Decompressor::new(file).map_err(read_error)?;
-        let into = self.root.subroot(&self.target.dir)?;
-        let unpacked = layers::unpack(decompressor, &into);
+        // Alone, as nothing that is in the container may lead its entries elsewhere.
+        let alone = if self.options.link { Some(self.store.temporary_directory()?) } else { None };
+        let into = match &alone {
+            Some(alone) => Root::open(alone.path())?,
+            None => self.root.subroot(&self.target.dir)?,
+        };
+        let owner = self.given_owner.filter(|_| self.options.meaning == Meaning::BuildKit);
+        let unpacked = layers::unpack_as(decompressor, &into, owner);
         let (digest, _) = unpacked.map_err(|source| CopyError::Unpack { path: item.path.clone(), source })?;
         self.hasher.field(digest.hex().as_bytes());
+        if let Some(alone) = &alone {
+            let unpacked = SourceTree::open(self.store, &Tree::Directory(alone.path().to_owned()))?;
+            let nothing = Ignore::default();
+            let options =
+                CopyOptions { link: true, meaning: Meaning::BuildKit, ..CopyOptions::new(Vec::new(), Tree::Host, "") };
+            let mut unnoticed = ContentHasher::default();
+            let mut put = Put { owner: None, options: &options, ignore: &nothing, hasher: &mut unnoticed, ..*self };
+            for item in unpacked.find("/", false, Meaning::BuildKit)? {
+                put.item(&unpacked, &item)?;
+            }
+        }
         Ok(())
     }
 
     fn directory(&mut self, tree: &SourceTree<'_>, item: &Item) -> Result<usize, CopyError> {
         let is_top = item.path.as_os_str().is_empty();
         let ignored = !is_top && self.is_ignored(&item.path);
-        if ignored && !self.options.ignore.may_include_below(&item.path.to_string_lossy()) {
+        if ignored && !self.ignore.may_include_below(&item.path.to_string_lossy()) {
             return Ok(0);
         }
         self.hasher.start("dir");
+        let copied = self.below(tree, item, &Ignore::default())?;
+        if self.options.meaning == Meaning::BuildKit && !ignored {
+            self.root.set_times(&self.target.dir, item.metadata.mtime, item.metadata.mtime)?;
+        }
+        Ok(copied + usize::from(!ignored))
+    }
+
+    /// Copies what a pattern includes, with the directories on the way.
+    pub fn parents(&mut self, tree: &SourceTree<'_>, parents: &Parents) -> Result<(), CopyError> {
+        let mut copied = 0;
+        for base in &parents.bases {
+            self.hasher.start("dir");
+            copied += self.below(tree, base, &parents.left_out)?;
+        }
+        match copied {
+            0 if parents.required => Err(CopyError::Missing(parents.text.clone())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Copies all below a directory but what is left out.
+    fn below(&mut self, tree: &SourceTree<'_>, item: &Item, left_out: &Ignore) -> Result<usize, CopyError> {
         let from = tree.root.open_dir(&item.real)?;
-        let mut walk = Walk { path: &item.path, links: HashMap::new(), last_dir: None, copied: usize::from(!ignored) };
+        let mut walk =
+            Walk { path: &item.path, left_out, pending: Vec::new(), links: HashMap::new(), last_dir: None, copied: 0 };
         rootfs::walk_below::<CopyError>(&from, |event| match event {
             Event::Entry(entry) => self.walked(&mut walk, &entry),
             Event::Leave(entry) => {
-                if !self.leaves_out(&walk, entry.path) {
+                let made = match walk.pending.pop_if(|(path, ..)| path == entry.path) {
+                    Some((_, _, made)) => made,
+                    None => true,
+                };
+                if made {
                     let (dir, name) = self.root.locate(self.target.dir.join(entry.path))?;
                     dir.set_times(name, entry.metadata.mtime, entry.metadata.mtime)?;
                 }
@@ -145,30 +212,29 @@ impl Put<'_> {
 
     fn walked(&mut self, walk: &mut Walk<'_>, entry: &Entry<'_>) -> Result<Next, CopyError> {
         if self.leaves_out(walk, entry.path) {
-            let below = |ignore: &dockerfile::ignore::Ignore, path: &Path| {
+            let below = |ignore: &Ignore, path: &Path| {
                 !matches_path(ignore, path) || ignore.may_include_below(&path.to_string_lossy())
             };
             let may_include = entry.metadata.is_dir()
-                && below(&self.options.ignore, &walk.path.join(entry.path))
-                && below(&self.options.exclude, entry.path);
-            return Ok(if may_include { Next::Descend } else { Next::Skip });
+                && below(self.ignore, &walk.path.join(entry.path))
+                && below(&self.options.exclude, entry.path)
+                && below(walk.left_out, entry.path);
+            if !may_include {
+                return Ok(Next::Skip);
+            }
+            walk.pending.push((entry.path.to_owned(), entry.metadata, false));
+            return Ok(Next::Descend);
         }
         if entry.metadata.file_type == FileType::Socket {
             return Ok(Next::Skip);
         }
         walk.copied += 1;
+        self.make_pending(walk)?;
         let target = self.target.dir.join(entry.path);
         let parent = target.parent().unwrap_or(Path::new(""));
         let dir = match walk.last_dir.take() {
             Some((last, dir)) if last == parent => dir,
-            _ => match self.root.open_dir(parent) {
-                // A directory that is left out itself, but not all that is in it.
-                Err(error) if error.errno() == Errno::NOENT => {
-                    self.root.create_dir_all(parent, 0o755, self.owner.unwrap_or(Owner::ROOT))?;
-                    self.root.open_dir(parent)?
-                }
-                other => other?,
-            },
+            _ => self.root.open_dir(parent)?,
         };
         let several = entry.metadata.nlink > 1 && !entry.metadata.is_dir();
         let key = (entry.metadata.device, entry.metadata.inode);
@@ -177,7 +243,7 @@ impl Put<'_> {
                 self.hasher.field(entry.path.as_os_str().as_bytes());
                 self.hasher.field(b"link");
                 let (from, first_name) = self.root.locate(first)?;
-                dir.remove_all(entry.name)?;
+                self.make_way(&dir, entry.name, false)?;
                 dir.hardlink(&from, first_name, entry.name)?;
             }
             None => {
@@ -189,6 +255,27 @@ impl Put<'_> {
         }
         walk.last_dir = Some((parent.to_owned(), dir));
         Ok(Next::Descend)
+    }
+
+    /// Makes the directories above the next entry that are left out themselves, as they are in the
+    /// source.
+    fn make_pending(&mut self, walk: &mut Walk<'_>) -> Result<(), CopyError> {
+        for (path, metadata, made) in walk.pending.iter_mut().filter(|(.., made)| !made) {
+            let (dir, name) = self.root.locate(self.target.dir.join(&*path))?;
+            let as_source = self.options.meaning == Meaning::BuildKit || self.options.parents;
+            let mode = if as_source { metadata.mode } else { 0o755 };
+            let mode = self.options.chmod.as_ref().map_or(mode, |chmod| chmod.apply(mode, true));
+            let merges = self.make_way(&dir, &name, true)?;
+            if !merges {
+                dir.create_dir(&name, 0o700)?;
+                dir.set_owner(&name, self.owner.unwrap_or(metadata.owner))?;
+            }
+            if !merges || as_source {
+                dir.set_mode(&name, mode)?;
+            }
+            *made = true;
+        }
+        Ok(())
     }
 
     /// Copies one entry, which is called `name` in `dir`; what is in a directory comes later.
@@ -206,11 +293,7 @@ impl Put<'_> {
             self.hasher.field(key.as_bytes());
             self.hasher.field(value);
         }
-        let existing = dir.metadata_if_exists(name)?;
-        let merges = metadata.is_dir() && existing.is_some_and(|existing| existing.is_dir());
-        if existing.is_some() && !merges {
-            dir.remove_all(name)?;
-        }
+        let merges = self.make_way(dir, name, metadata.is_dir())?;
         match metadata.file_type {
             FileType::File => {
                 let from = entry.dir.open_file(entry.name)?;
@@ -284,16 +367,17 @@ impl Put<'_> {
     }
 
     fn is_ignored(&self, path: &Path) -> bool {
-        matches_path(&self.options.ignore, path)
+        matches_path(self.ignore, path)
     }
 
     fn leaves_out(&self, walk: &Walk<'_>, path: &Path) -> bool {
-        let ignore = &self.options.ignore;
-        (!ignore.is_empty() && self.is_ignored(&walk.path.join(path))) || matches_path(&self.options.exclude, path)
+        (!self.ignore.is_empty() && self.is_ignored(&walk.path.join(path)))
+            || matches_path(&self.options.exclude, path)
+            || matches_path(walk.left_out, path)
     }
 }
 
-fn matches_path(ignore: &dockerfile::ignore::Ignore, path: &Path) -> bool {
+fn matches_path(ignore: &Ignore, path: &Path) -> bool {
     !ignore.is_empty() && ignore.matches(&path.to_string_lossy())
 }
 

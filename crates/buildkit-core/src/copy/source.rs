@@ -9,7 +9,7 @@ use rootfs::{Metadata, Root};
 use store::{LayerTree, Mounted, Store};
 
 use super::pattern::{self, Pattern};
-use super::{CopyError, Tree};
+use super::{CopyError, Meaning, Tree};
 use crate::image::Image;
 
 /// A tree that is copied from, held as long as this lives.
@@ -35,6 +35,11 @@ pub(super) struct Item {
 
 /// That a file is an archive.
 pub(super) struct Archive;
+
+/// Whether `text` is a pattern rather than a path.
+pub(super) fn has_pattern(text: &str) -> bool {
+    text.split('/').any(pattern::is_pattern)
+}
 
 impl<'s> SourceTree<'s> {
     pub fn open(store: &'s Store, tree: &Tree) -> Result<SourceTree<'s>, CopyError> {
@@ -63,8 +68,9 @@ impl<'s> SourceTree<'s> {
         Ok(SourceTree { root, _layers: Some(layers), _mounted: None })
     }
 
-    /// All that `text`, a path or pattern, stands for: at least one item, in the order of bytes.
-    pub fn find(&self, text: &str, look_for_archives: bool) -> Result<Vec<Item>, CopyError> {
+    /// All that `text`, a path or pattern, stands for, in the order of bytes. A path is there, and
+    /// for Buildah a pattern matches something.
+    pub fn find(&self, text: &str, look_for_archives: bool, meaning: Meaning) -> Result<Vec<Item>, CopyError> {
         let mut paths = vec![PathBuf::new()];
         let mut has_pattern = false;
         for part in text.split('/').filter(|part| !part.is_empty() && *part != ".") {
@@ -96,7 +102,19 @@ impl<'s> SourceTree<'s> {
             let name = path.file_name().map(ToOwned::to_owned);
             items.push(Item { path, real, name, metadata, archive });
         }
-        if items.is_empty() { Err(CopyError::NoMatch(text.to_owned())) } else { Ok(items) }
+        if items.is_empty() && meaning == Meaning::Buildah {
+            Err(CopyError::NoMatch(text.to_owned()))
+        } else {
+            Ok(items)
+        }
+    }
+
+    /// The file `name`, which is no pattern, in the tree's top; it may be an archive.
+    pub fn named(&self, name: &std::ffi::OsStr) -> Result<Item, CopyError> {
+        let path = PathBuf::from(name);
+        let metadata = self.root.metadata(&path)?;
+        let archive = self.is_archive(&path)?.then_some(Archive);
+        Ok(Item { real: path.clone(), name: Some(name.to_owned()), path, metadata, archive })
     }
 
     fn expand(&self, paths: &[PathBuf], pattern: &Pattern) -> Result<Vec<PathBuf>, CopyError> {

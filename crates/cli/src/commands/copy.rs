@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use buildkit_core::copy::{Chmod, CopyOptions, Source, Tree, copy};
+use buildkit_core::copy::{Chmod, CopyOptions, Source, Tree, Unpack, copy};
 use buildkit_core::transfer::Remotes;
 use buildkit_core::transfer::pull::{PullOptions, PullPolicy, resolve_or_pull};
 use buildkit_core::working_container::WorkingContainer;
 use dockerfile::ignore::Ignore;
+use dockerfile::instruction::Checksum;
 use jiff::Timestamp;
-use oci::{Digest, History, Platform};
+use oci::{History, Platform};
 use store::Store;
 
 use crate::args::registry::RegistryArgs;
@@ -25,6 +26,9 @@ use crate::session::{Progress, Session};
 pub struct Args {
     #[command(flatten)]
     shared: SharedArgs,
+    /// Keep the directories that the sources are in, those after /./ only if that is in a source
+    #[arg(long)]
+    parents: bool,
 }
 
 /// What `copy` and `add` have in common.
@@ -34,9 +38,10 @@ pub struct SharedArgs {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false",
           env = "BUILDAH_HISTORY", hide_env = true, action = clap::ArgAction::Set)]
     pub add_history: bool,
-    /// Digest that a download must have
+    /// Digest that a download, or hash that a repository's commit must have
     #[arg(long, value_name = "DIGEST")]
-    pub checksum: Option<Digest>,
+    #[arg(value_parser = Checksum::parse)]
+    pub checksum: Option<Checksum>,
     /// Mode of what is made: octal, or changes such as u+x,go-w
     #[arg(long, value_name = "MODE", allow_hyphen_values = true, value_parser = Chmod::parse)]
     pub chmod: Option<Chmod>,
@@ -77,11 +82,11 @@ pub enum Verb {
 }
 
 pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
-    run_as(Verb::Copy, &args.shared, session)
+    run_as(Verb::Copy, args.parents, &args.shared, session)
 }
 
 /// Runs `copy` or `add`.
-pub fn run_as(verb: Verb, args: &SharedArgs, session: &Session) -> Result<ExitCode, CommandError> {
+pub fn run_as(verb: Verb, parents: bool, args: &SharedArgs, session: &Session) -> Result<ExitCode, CommandError> {
     let (sources, destination) = match args.paths.as_slice() {
         [source] => (std::slice::from_ref(source), ""),
         [sources @ .., destination] => (sources, destination.as_str()),
@@ -103,7 +108,11 @@ pub fn run_as(verb: Verb, args: &SharedArgs, session: &Session) -> Result<ExitCo
     };
     let sources = sources.iter().map(|text| source(text, &tree)).collect::<Result<Vec<_>, _>>()?;
     let mut options = CopyOptions::new(sources, tree, destination);
-    options.unpack = verb == Verb::Add;
+    options.unpack = if verb == Verb::Add { Unpack::Local } else { Unpack::Nothing };
+    options.parents = parents;
+    options.git.search_path = session.env("PATH");
+    options.git.proxies = proxies(session);
+    options.git.ssh_auth_sock = session.env("SSH_AUTH_SOCK").map(PathBuf::from);
     options.chown.clone_from(&args.chown);
     options.chmod.clone_from(&args.chmod);
     options.checksum.clone_from(&args.checksum);
@@ -127,6 +136,12 @@ pub fn run_as(verb: Verb, args: &SharedArgs, session: &Session) -> Result<ExitCo
         println!("{}", digest.hex());
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The proxies of the environment, for git.
+fn proxies(session: &Session) -> Vec<String> {
+    let names = ["http_proxy", "https_proxy", "no_proxy", "HTTPS_PROXY", "NO_PROXY", "all_proxy", "ALL_PROXY"];
+    names.into_iter().filter_map(|name| Some(format!("{name}={}", session.env(name)?))).collect()
 }
 
 /// A source as typed: on the host, relative to where we are.
