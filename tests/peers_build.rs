@@ -109,8 +109,9 @@ fn peers_dockerfiles_mean_what_they_mean_to_buildah() {
         "COPY [\"spaced name\", \"/with space\"]",
         "COPY --chown=mason a /x",
         "COPY --chown=1000:7 d /d",
-        "COPY --chmod=0705 d /d",
-        "COPY --chmod=640 --chown=mason:nogroup a d/one /m/",
+        // Directories that are made on the way get an octal mode too, as with BuildKit.
+        "RUN mkdir /d\nCOPY --chmod=0705 d /d",
+        "RUN mkdir /m\nCOPY --chmod=640 --chown=mason:nogroup a d/one /m/",
         "WORKDIR /w\nCOPY a .\nCOPY a b\nCOPY a c/",
         "WORKDIR /w\nRUN ln -s /w/real lnk && mkdir real\nCOPY a lnk/\nCOPY d/one /w/lnk",
         "RUN mkdir -p /into/sub && echo old > /into/sub/deep.txt\nCOPY d /into",

@@ -76,16 +76,6 @@ pub enum CopyError {
         /// What contradicts what.
         reason: String,
     },
-    /// A directory is where a file should go, or the other way round.
-    #[error("cannot copy {what} to {path:?} in the container: {existing} is there")]
-    InTheWay {
-        /// What was to be copied: a directory or not.
-        what: &'static str,
-        /// Where.
-        path: PathBuf,
-        /// What is there.
-        existing: &'static str,
-    },
     /// The download is not what was expected.
     #[error("{url} has digest {actual}, expected {expected}")]
     WrongDigest {

@@ -16,13 +16,15 @@
 //! |---|---|---|
 //! | a file to a symlink that points to a file | replaces the symlink | replaces what it points to |
 //! | a file to a symlink that points nowhere | makes a directory there | makes a file there |
-//! | a file where a directory is, or the other way round | replaces it | is an error |
 //! | a pattern that matches nothing | is an error | copies nothing |
 //! | a URL without a file name | is an error | is called `__unnamed__` |
 //! | a directory left out by an ignore file, but not all in it | has mode 755 | is as in the source |
 //! | an owner for what an archive holds | is not given | is given |
 //! | an octal mode | is that of what is copied | and of parent directories that are made |
 //! | the time of a directory whose content is copied | stays with the source | comes along |
+//!
+//! What BuildKit refuses and Buildah does is done: a file takes a directory's place, and the other
+//! way round; names of owners are looked up with `link` too.
 
 mod chmod; // 644, u+x
 mod content_digest; // file:…, dir:…, multi:…
@@ -334,7 +336,7 @@ fn make_destination(
     options: &CopyOptions<'_>,
 ) -> Result<(), CopyError> {
     let octal = options.chmod.as_ref().and_then(Chmod::octal).filter(|_| options.meaning == Meaning::BuildKit);
-    let mode = octal.unwrap_or(0o755);
+    let mode = octal.map_or(0o755, |mode| mode & 0o777);
     if options.link {
         return destination::make_fresh(root, &target.dir, mode, owner);
     }

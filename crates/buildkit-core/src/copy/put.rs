@@ -121,14 +121,6 @@ impl Put<'_> {
         if is_dir && existing.is_dir() {
             return Ok(true);
         }
-        if is_dir != existing.is_dir() && self.options.meaning == Meaning::BuildKit && !self.options.link {
-            let kind = |is_dir| if is_dir { "a directory" } else { "a file" };
-            return Err(CopyError::InTheWay {
-                what: kind(is_dir),
-                path: Path::new("/").join(dir.path()).join(name),
-                existing: if existing.is_dir() { "a directory" } else { "something else" },
-            });
-        }
         dir.remove_all(name)?;
         Ok(false)
     }
