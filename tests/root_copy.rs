@@ -370,3 +370,52 @@ fn root_urls_are_fetched_and_checked() {
     place.run(&["add", "http://127.0.0.1:1/file", "/n"]).fails().says(125, &["cannot download"]);
     place.run(&["add", &format!("--checksum={right}"), "f", "/n"]).fails().says(125, &["checksum"]);
 }
+
+#[test]
+fn root_copy_keeps_parents_of_the_sources() {
+    let place = Place::new();
+    let flag = format!("--contextdir={}", place.sandbox.path("ctx").display());
+    place.copy(&["--parents", &flag, "d/sub/b", "f", "/kept"]);
+    assert_eq!((place.names("kept"), place.names("kept/d/sub")), (vec!["d".into(), "f".into()], vec!["b".into()]));
+    assert_eq!((place.stat("kept/d").0, place.stat("kept/d/sub").0), (0o700, 0o750));
+    place.copy(&["--parents", &flag, "d/./**/b", "/pivot"]);
+    assert_eq!((place.names("pivot"), place.read("pivot/sub/b")), (vec!["sub".into()], "b\n".into()));
+    place.run(&["copy", "--parents", &flag, "d/nosuch", "/x"]).fails().says(125, &["d/nosuch", "no such file"]);
+}
+
+#[test]
+fn root_copy_takes_odd_files_as_they_are() {
+    use std::os::unix::ffi::OsStrExt;
+    let place = Place::new();
+    let odd = place.sandbox.path("odd");
+    fs::create_dir(&odd).expect("mkdir");
+    let raw = std::ffi::OsStr::from_bytes(b"raw-\xff\n");
+    let long = "n".repeat(255);
+    fs::write(odd.join(raw), "raw").expect("write");
+    fs::write(odd.join(&long), "long").expect("write");
+    fs::write(odd.join("secret"), "secret").expect("write");
+    fs::set_permissions(odd.join("secret"), fs::Permissions::from_mode(0)).expect("chmod");
+    let sparse = fs::File::create(odd.join("sparse")).expect("create");
+    sparse.set_len(64 << 20).expect("grow");
+    std::os::unix::fs::FileExt::write_all_at(&sparse, b"end", (64 << 20) - 3).expect("write");
+    fs::write(odd.join("able"), "x").expect("write");
+    place.sandbox.any("setcap").arg("cap_net_raw+ep").arg(odd.join("able")).ok();
+    place.sandbox.any("setfattr").args(["-n", "user.note", "-v", "kept"]).arg(odd.join("able")).ok();
+    place.sandbox.any("mkfifo").arg(odd.join("fifo")).ok();
+    place.sandbox.any("mknod").arg(odd.join("null")).args(["c", "1", "3"]).ok();
+    let _socket = std::os::unix::net::UnixListener::bind(odd.join("socket")).expect("bind");
+    let flag = format!("--contextdir={}", odd.display());
+    place.copy(&[&flag, "/", "/odd"]);
+    assert_eq!(fs::read(place.root.join("odd").join(raw)).expect("raw name"), b"raw");
+    assert_eq!((place.read(&format!("odd/{long}")), place.read("odd/secret")), ("long".into(), "secret".into()));
+    assert_eq!(place.stat("odd/secret").0, 0);
+    let copied = fs::metadata(place.root.join("odd/sparse")).expect("stat");
+    assert!(copied.len() == 64 << 20 && copied.blocks() < 1024, "holes stay holes: {}", copied.blocks());
+    let able = place.root.join("odd/able");
+    assert!(place.sandbox.any("getcap").arg(&able).ok().contains("cap_net_raw"));
+    assert!(place.sandbox.any("getfattr").args(["-n", "user.note"]).arg(&able).ok().contains("kept"));
+    let kind = |path: &str| fs::symlink_metadata(place.root.join(path)).expect("stat");
+    assert!(std::os::unix::fs::FileTypeExt::is_fifo(&kind("odd/fifo").file_type()));
+    assert_eq!(kind("odd/null").rdev(), fs::metadata("/dev/null").expect("stat").rdev());
+    assert!(!place.root.join("odd/socket").exists(), "a layer holds no sockets");
+}
