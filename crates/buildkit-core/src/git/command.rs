@@ -119,7 +119,7 @@ impl Git<'_> {
     fn explain(&self, stderr: &str, status: ExitStatus) -> String {
         let telling = |line: &&str| line.starts_with("fatal:") || line.starts_with("error:");
         let mut lines: Vec<&str> = stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-        if lines.iter().any(|line| telling(&line)) {
+        if lines.iter().any(telling) {
             lines.retain(telling);
         }
         let text = lines.last().map_or_else(|| format!("git ended with {status}"), |line| (*line).to_owned());
