@@ -105,7 +105,8 @@ fn oci_config(config: &ImageConfig) -> Value {
 /// The config as Docker's engine describes an image: what is not set is there, too.
 fn docker_config(config: &ImageConfig) -> Value {
     const BEFORE: &[&str] = &["id", "comment", "created", "container"];
-    const AFTER: &[&str] = &["architecture", "variant", "os", "parent", "rootfs", "history", "os.version", "os.features"];
+    const AFTER: &[&str] =
+        &["architecture", "variant", "os", "parent", "rootfs", "history", "os.version", "os.features"];
     let parsed = parsed(config, Format::Docker);
     let mut value = members(&parsed, BEFORE);
     let last_step = parsed.get("container_config").unwrap_or(&parsed["config"]);

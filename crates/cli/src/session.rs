@@ -106,12 +106,7 @@ impl Session {
     /// The times of what is written: `set` (seconds) is everything's; `epoch`, or else
     /// SOURCE_DATE_EPOCH, is the image's and, with `rewrite`, that of files which are later.
     /// Without a word on `rewrite` files are rewritten, but not by what is called Buildah.
-    pub fn times(
-        &self,
-        set: Option<i64>,
-        epoch: Option<i64>,
-        rewrite: Option<bool>,
-    ) -> Result<Times, CommandError> {
+    pub fn times(&self, set: Option<i64>, epoch: Option<i64>, rewrite: Option<bool>) -> Result<Times, CommandError> {
         let date = |source: &str, seconds: i64| {
             Timestamp::from_second(seconds).map_err(|_| {
                 CommandError::new(format!("invalid {source} {seconds}: expected seconds since 1970 of a possible date"))
@@ -139,15 +134,13 @@ impl Session {
 
     /// Draws events; those below the log level are dropped.
     pub fn events(&self, progress: Progress) -> impl Fn(Event) + Sync + '_ {
-        move |event| {
-            match event {
-                Event::Warning(text) => self.warn(&text),
-                Event::Info(text) => self.log(LogLevel::Info, &text),
-                Event::Debug(text) => self.log(LogLevel::Debug, &text),
-                event => {
-                    let line = lines::of_event(event).filter(|_| progress == Progress::Lines);
-                    line.iter().for_each(|line| print_on_stderr(line));
-                }
+        move |event| match event {
+            Event::Warning(text) => self.warn(&text),
+            Event::Info(text) => self.log(LogLevel::Info, &text),
+            Event::Debug(text) => self.log(LogLevel::Debug, &text),
+            event => {
+                let line = lines::of_event(event).filter(|_| progress == Progress::Lines);
+                line.iter().for_each(|line| print_on_stderr(line));
             }
         }
     }

@@ -56,8 +56,8 @@ pub use options::{ConfigFile, StoreOptions};
 pub use publish::{NewLayer, Published, StagedLayer};
 pub use records::{BigDataIndex, Container, IdMap, Image, Layer, LayerCompression};
 pub use seal::AfterSeal;
-pub use staging::TemporaryDirectory;
 pub use staged_mount::{StagedMount, enter_private_mounts};
+pub use staging::TemporaryDirectory;
 
 /// What every method of the store gives.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -127,7 +127,10 @@ pub fn build(
         consumed: BTreeSet::new(),
     };
     let result = build.run().and_then(|committed| build.deliver(committed));
-    build.clean_up(result.as_ref().ok().filter(|_| keeps_image(options)).map(|committed| &committed.image_id), result.is_ok());
+    build.clean_up(
+        result.as_ref().ok().filter(|_| keeps_image(options)).map(|committed| &committed.image_id),
+        result.is_ok(),
+    );
     let committed = result?;
     build.warn_of_unused_arguments(&file);
     Ok(committed)
@@ -147,8 +150,13 @@ fn check_first(
         let image = is_settled.then(|| Image::find(store, name).ok()).flatten();
         image.map(|image| image.config().clone())
     };
-    let wanted =
-        CheckOptions { plan: &options.plan, needed_only: true, ignore: &options.ignore, env: &options.env, base: &base };
+    let wanted = CheckOptions {
+        plan: &options.plan,
+        needed_only: true,
+        ignore: &options.ignore,
+        env: &options.env,
+        base: &base,
+    };
     let report = check(source, file, &wanted);
     if !report.errors.is_empty() {
         return Err(BuildError::file(source, report.errors));
@@ -279,10 +287,9 @@ impl<'s> Build<'_, 's> {
             .flatten()
             .collect();
         for name in self.options.plan.build_args.keys() {
-            let is_predefined =
-                crate::plan::PROXY_ARGS.contains(&name.as_str())
-                    || crate::plan::BUILDER_ARGS.contains(&name.as_str())
-                    || self.scope.global_args.contains_key(name);
+            let is_predefined = crate::plan::PROXY_ARGS.contains(&name.as_str())
+                || crate::plan::BUILDER_ARGS.contains(&name.as_str())
+                || self.scope.global_args.contains_key(name);
             if !is_predefined && !declared.contains(name.as_str()) && !self.consumed.contains(name) {
                 let near = dockerfile::diagnostic::nearest(name, declared.iter().copied());
                 let hint = near.map_or(String::new(), |near| format!(" (did you mean {near}?)"));

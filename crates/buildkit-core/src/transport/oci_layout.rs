@@ -73,9 +73,15 @@ impl OciSource {
                 .iter()
                 .find(|entry| entry.digest().as_ref() == digest)
                 .ok_or_else(|| invalid(format!("its index.json does not name {digest}")))?,
-            (None, Some(name)) => index.manifests().iter().find(|entry| ref_name(entry) == Some(name)).ok_or_else(|| {
-                TransportError::NoSuchImage { path: path.clone(), name: name.to_owned(), available: available.clone() }
-            })?,
+            (None, Some(name)) => {
+                index.manifests().iter().find(|entry| ref_name(entry) == Some(name)).ok_or_else(|| {
+                    TransportError::NoSuchImage {
+                        path: path.clone(),
+                        name: name.to_owned(),
+                        available: available.clone(),
+                    }
+                })?
+            }
             (None, None) => match index.manifests().as_slice() {
                 [] => return Err(invalid("it has no image".into())),
                 [only] => only,

@@ -31,8 +31,13 @@ pub fn check(bytes: &[u8]) {
     let build_args: BTreeMap<String, String> = [("A", "a value"), ("VERSION", "1.2.3"), ("HTTP_PROXY", "http://proxy")]
         .map(|(n, v)| (n.into(), v.into()))
         .into();
-    let options =
-        PlanOptions { target: None, build_args, contexts: Default::default(), platform: platform.clone(), build_platform: platform.clone() };
+    let options = PlanOptions {
+        target: None,
+        build_args,
+        contexts: Default::default(),
+        platform: platform.clone(),
+        build_platform: platform.clone(),
+    };
     let plan = match plan(&file, &options) {
         Ok(plan) => plan,
         Err(PlanError::File(errors)) => {

@@ -111,9 +111,7 @@ pub fn parse_time(filter: &str, text: &str, now: Timestamp) -> Result<Timestamp,
     };
     let seconds = || text.parse().ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
     text.parse().ok().or_else(seconds).or_else(span).ok_or_else(|| {
-        CommandError::new(format!(
-            "invalid filter {filter:?}: expected a time such as 2h or 2026-01-31T00:00:00Z"
-        ))
+        CommandError::new(format!("invalid filter {filter:?}: expected a time such as 2h or 2026-01-31T00:00:00Z"))
     })
 }
 
