@@ -364,7 +364,7 @@ fn root_named_images_layouts_and_archives() {
     let mut digests = Vec::new();
     for tag in ["one", "two"] {
         let dir = sandbox.path(format!("layout-{tag}"));
-        base_image::write_layout(&dir, tag, &[tar.clone()], false, &json!({"Labels": {"tag": tag}}));
+        base_image::write_layout(&dir, tag, std::slice::from_ref(&tar), false, &json!({"Labels": {"tag": tag}}));
         let to = format!("oci:{}:{tag}", layout.display());
         sandbox.skopeo(["copy", "-q", &format!("oci:{}:{tag}", dir.display()), &to]).ok();
         let index: Value = serde_json::from_slice(&fs::read(layout.join("index.json")).expect("read")).expect("JSON");

@@ -177,7 +177,7 @@ fn root_add_takes_git_repositories() {
 fn root_git_repositories_are_kept_in() {
     let server = Server::start();
     let url = |rest: &str| server.url(rest);
-    let closed = format!("git://127.0.0.1:1/x.git");
+    let closed = "git://127.0.0.1:1/x.git".to_owned();
     for (body, words) in [
         (format!("ADD {} /x", url("#nosuch")), &["no branch or tag nosuch"][..]),
         (format!("ADD {} /x", url("#main:nosuch")), &["no directory \"nosuch\""]),

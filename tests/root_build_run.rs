@@ -129,7 +129,7 @@ fn root_agents_of_key_files_sign() {
         // Without the private keys at hand, so that it is the agent who signs.
         let signed = keys.each_ref().map(|key| {
             let name = Path::new(key).file_name().expect("name").to_string_lossy().into_owned();
-            let (public, data) = (sandbox.path(&format!("d-{name}.pub")), sandbox.path(&format!("data-{name}")));
+            let (public, data) = (sandbox.path(format!("d-{name}.pub")), sandbox.path(format!("data-{name}")));
             fs::copy(format!("{key}.pub"), &public).expect("copy");
             fs::write(&data, "data").expect("write");
             let (public, data) = (public.display().to_string(), data.display().to_string());

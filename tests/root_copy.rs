@@ -394,7 +394,7 @@ fn root_copy_takes_odd_files_as_they_are() {
     fs::write(odd.join(raw), "raw").expect("write");
     fs::write(odd.join(&long), "long").expect("write");
     fs::write(odd.join("secret"), "secret").expect("write");
-    fs::set_permissions(odd.join("secret"), fs::Permissions::from_mode(0)).expect("chmod");
+    fs::set_permissions(odd.join("secret"), fs::Permissions::from_mode(0o000)).expect("chmod");
     let sparse = fs::File::create(odd.join("sparse")).expect("create");
     sparse.set_len(64 << 20).expect("grow");
     std::os::unix::fs::FileExt::write_all_at(&sparse, b"end", (64 << 20) - 3).expect("write");

@@ -78,8 +78,7 @@ fn root_plain_is_what_buildah_prints() {
     for args in [&["-t", "new"][..], &["--progress=auto", "-t", "new"], &["--progress=plain", "-t", "new"]] {
         let outcome = build(&sandbox, args, DOCKERFILE).run();
         let id = image_id(&outcome);
-        let stdout: Vec<&str> =
-            outcome.stdout.lines().map(|line| line.split(|c| c == '\r').next().unwrap_or(line)).collect();
+        let stdout: Vec<&str> = outcome.stdout.lines().map(|line| line.split('\r').next().unwrap_or(line)).collect();
         let expected = [
             "[1/2] STEP 1/2: FROM localhost/base AS one",
             "[1/2] STEP 2/2: RUN echo out; echo err >&2; printf '\\033[2Jbad\\rprogress 1\\rprogress 2\\n'",

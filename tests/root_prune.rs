@@ -120,7 +120,7 @@ fn root_leftovers_of_a_killed_build_are_found_and_freed() {
     let leftovers = du(&sandbox, "leftover");
     assert_eq!(leftovers.len(), 1);
     assert!(leftovers[0]["size"].as_u64() >= Some(3 << 20), "{leftovers:?}");
-    assert_eq!(names(&du(&sandbox, "container")), [own.clone()]);
+    assert_eq!(names(&du(&sandbox, "container")), std::slice::from_ref(&own));
 
     let dry = prune(&sandbox, &["--dry-run"]);
     assert!(dry.stdout.contains("leftover") && dry.stdout.contains("image "), "{dry}");

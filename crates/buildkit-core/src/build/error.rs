@@ -49,7 +49,7 @@ pub enum BuildError {
     #[error("{}: {command} {}", .place.position, describe(*.exit))]
     Command {
         /// Where its RUN stands.
-        place: Place,
+        place: Box<Place>,
         /// The command.
         command: String,
         /// How it ended.

@@ -121,7 +121,7 @@ pub(super) fn run(
         exit => {
             let command = shorten(step.args.last().map_or("the command", |text| text.trim()));
             let marked = Diagnostic::error(format!("{command} ended with exit code {}", exit.code()), span);
-            let (place, rendered) = (Place::new(source, span), marked.render(source));
+            let (place, rendered) = (Box::new(Place::new(source, span)), marked.render(source));
             Err(BuildError::Command { place, command, exit, rendered, output: outcome.output_end })
         }
     }
