@@ -4,9 +4,11 @@
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use test_support::{Outcome, Sandbox, Tool, store_check};
 
 /// Repositories below a directory, served until the test ends.
@@ -19,7 +21,8 @@ struct Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.daemon.kill();
+        // The daemon that listens is a child of the one that was started.
+        let _ = kill_process_group(Pid::from_child(&self.daemon), Signal::KILL);
         let _ = self.daemon.wait();
     }
 }
@@ -71,6 +74,7 @@ impl Server {
         commit("three");
         git(&repo, &["checkout", "-q", "main"]);
         let daemon = Command::new("git")
+            .process_group(0)
             .args(["daemon", "--export-all", "--listen=127.0.0.1", "--reuseaddr"])
             .arg(format!("--port={port}"))
             .arg(format!("--base-path={}", repos.display()))
