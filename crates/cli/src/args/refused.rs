@@ -155,7 +155,7 @@ pub const REFUSED: &[Refused] = &[
     Refused { commands: &["from"], flag: "uts", takes: Takes::Value(&["private", ""]), reason: NOT_KEPT },
     Refused { commands: &["from"], flag: "cgroupns", takes: Takes::Value(&["private", ""]), reason: NOT_KEPT },
     Refused {
-        commands: &["from", "run", "build"],
+        commands: &["from", "run"],
         flag: "cdi-config-dir",
         takes: VALUE,
         reason: "CDI devices are looked for in /etc/cdi and /var/run/cdi only",
@@ -298,12 +298,6 @@ pub const REFUSED: &[Refused] = &[
         takes: VALUE,
         reason: "Dockerfiles are not handed to a preprocessor yet",
     },
-    Refused {
-        commands: &["build"],
-        flag: "device",
-        takes: VALUE,
-        reason: "devices are not given to steps by flag yet",
-    },
     Refused { commands: &["build"], flag: "dns", takes: VALUE, reason: "steps have the host's resolver" },
     Refused { commands: &["build"], flag: "dns-option", takes: VALUE, reason: "steps have the host's resolver" },
     Refused { commands: &["build"], flag: "dns-search", takes: VALUE, reason: "steps have the host's resolver" },
@@ -327,8 +321,6 @@ pub const REFUSED: &[Refused] = &[
     Refused { commands: &["build"], flag: "mount", takes: VALUE, reason: "write --mount to the RUN instructions" },
     Refused { commands: &["build"], flag: "os-feature", takes: VALUE, reason: "use `gabion config`" },
     Refused { commands: &["build"], flag: "os-version", takes: VALUE, reason: "use `gabion config`" },
-    Refused { commands: &["build"], flag: "secret", takes: VALUE, reason: "not supported yet" },
-    Refused { commands: &["build"], flag: "ssh", takes: VALUE, reason: "not supported yet" },
     Refused { commands: &["build"], flag: "security-opt", takes: VALUE, reason: "not supported yet" },
     Refused {
         commands: &["build"],
@@ -345,12 +337,6 @@ pub const REFUSED: &[Refused] = &[
     Refused {
         commands: &["build"],
         flag: "stage-labels",
-        takes: Takes::Switch,
-        reason: "images of stages are not kept",
-    },
-    Refused {
-        commands: &["build"],
-        flag: "save-stages",
         takes: Takes::Switch,
         reason: "images of stages are not kept",
     },
@@ -377,10 +363,6 @@ pub fn with_refused(mut command: Command) -> Command {
 }
 
 fn with_flag(command: Command, refused: &Refused, global: bool) -> Command {
-    let has_it = command.get_arguments().any(|arg| arg.get_long() == Some(refused.flag));
-    if has_it {
-        return command;
-    }
     // A global flag has the name of a command's own: the ID keeps them apart.
     let id = if global { format!("refused-global-{}", refused.flag) } else { format!("refused-{}", refused.flag) };
     let arg = Arg::new(id).long(refused.flag).hide(true).action(ArgAction::Append).value_parser(parser(refused));
