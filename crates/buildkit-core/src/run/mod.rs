@@ -18,6 +18,8 @@ pub use runtime::{
     Capabilities, Confinement, Content, Device, Exit, HostFiles, Network, NetworkConfig, NoController, Outcome,
     Resources, Rlimit, Seccomp, SharedNetwork, Stdio,
 };
+use serde_json::Value;
+use store::Store;
 
 use crate::working_container::{WorkingContainer, WorkingContainerError};
 pub use mount_request::{InvalidMount, MountRequest, MountRequestKind, MountSource, Sharing, parse_size};
@@ -133,19 +135,60 @@ impl RunError {
     }
 }
 
+/// Where a command is run: a root file system, and what is known of the image to be.
+#[derive(Clone, Copy, Debug)]
+pub struct RunTarget<'t> {
+    /// The store, for what the command's mounts name.
+    pub store: &'t Store,
+    /// Where the root file system is mounted.
+    pub rootfs: &'t Path,
+    /// Environment, user, working directory, volumes.
+    pub config: &'t oci::config::RunConfig,
+    /// What the command sees as its container's name.
+    pub name: &'t str,
+    /// What it sees as its container's ID; the beginning is its host name.
+    pub id: &'t str,
+    /// The base image's name and ID, for the command to see; empty if there is none.
+    pub image: (&'t str, &'t str),
+    /// A directory on a disk, for what the runtime needs.
+    pub directory: &'t Path,
+    /// The capabilities that the container was made with, if somebody chose them.
+    pub capabilities: Option<&'t Value>,
+}
+
 /// Runs a command in `container` to its end. The container is mounted meanwhile, and left as it
 /// was mounted before.
 pub fn run(container: &WorkingContainer<'_>, options: RunOptions) -> Result<Outcome, RunError> {
     let store = container.store();
     let mount = store.mounted(container.id())?;
-    let root_error = |error| RunError::Rootfs(container.name().to_owned(), error);
-    let root = Root::open(mount.path()).map_err(root_error)?;
-    let config = &container.state().config.config;
+    let state = container.state();
+    let image_id = state.image_id.as_ref().map(ToString::to_string).unwrap_or_default();
+    let outcome = run_in(
+        RunTarget {
+            store,
+            rootfs: mount.path(),
+            config: &state.config.config,
+            name: container.name(),
+            id: container.id().as_str(),
+            image: (&state.image, &image_id),
+            directory: &store.container_directory(container.id())?,
+            capabilities: state.option("Capabilities"),
+        },
+        options,
+    )?;
+    mount.unmount()?;
+    Ok(outcome)
+}
+
+/// Runs a command in a mounted root file system to its end.
+pub fn run_in(target: RunTarget<'_>, options: RunOptions) -> Result<Outcome, RunError> {
+    let RunTarget { store, config, id, .. } = target;
+    let root_error = |error| RunError::Rootfs(target.name.to_owned(), error);
+    let root = Root::open(target.rootfs).map_err(root_error)?;
 
     let mut edits = options.settings.edits(&options.devices)?;
     let mut user = runtime::resolve_user(&root, options.user.as_deref().unwrap_or(&config.user))?;
     let working_dir = absolute("/", options.working_dir.as_deref().unwrap_or(&config.working_dir));
-    let id = container.id().to_string();
     let hostname = match &options.hostname {
         Some(name) => name.clone(),
         None if !config.hostname.is_empty() => config.hostname.clone(),
@@ -180,18 +223,18 @@ pub fn run(container: &WorkingContainer<'_>, options: RunOptions) -> Result<Outc
         working_dir,
         no_new_privileges: options.settings.no_new_privileges,
     };
-    let bundle_dir = new_bundle_dir(&store.container_directory(container.id())?);
+    let bundle_dir = new_bundle_dir(target.directory);
     // The process and the moment make it unique: one container may run several steps at once.
     let suffix = bundle_dir.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let run_id = format!("gabion-{}-{suffix}", id.chars().take(12).collect::<String>());
-    let mut run = runtime::RunOptions::new(bundle_dir, mount.path().to_owned(), run_id, process);
+    let mut run = runtime::RunOptions::new(bundle_dir, target.rootfs.to_owned(), run_id, process);
     run.mounts = mounts;
-    run.files = vec![container_env(container)];
+    run.files = vec![container_env(&target)];
     run.network = options.network;
     run.hostname = Some(hostname);
     run.host_files = options.host_files;
     run.host_files.leave_to_image(config.volumes.keys().map(String::as_str));
-    run.capabilities = with_own_set(container, options.settings.capabilities);
+    run.capabilities = with_own_set(target.capabilities, options.settings.capabilities);
     run.seccomp = options.settings.seccomp;
     run.apparmor = options.settings.apparmor;
     run.rlimits = options.settings.rlimits;
@@ -211,7 +254,6 @@ pub fn run(container: &WorkingContainer<'_>, options: RunOptions) -> Result<Outc
     drop(root);
     let outcome = runtime::run(run)?;
     drop(held);
-    mount.unmount()?;
     Ok(outcome)
 }
 
@@ -249,26 +291,24 @@ fn environment(lists: &[&[String]], hostname: &str) -> Vec<String> {
 }
 
 /// By `/run/.containerenv`, programs know that they are in a container and in which one.
-fn container_env(container: &WorkingContainer<'_>) -> GeneratedFile {
-    let state = container.state();
-    let image_id = state.image_id.as_ref().map(ToString::to_string).unwrap_or_default();
+fn container_env(target: &RunTarget<'_>) -> GeneratedFile {
+    let (image, image_id) = target.image;
     let text = format!(
-        "engine=\"gabion-{}\"\nname={:?}\nid=\"{}\"\nimage={:?}\nimageid=\"{image_id}\"\nrootless=0\n",
+        "engine=\"gabion-{}\"\nname={:?}\nid=\"{}\"\nimage={image:?}\nimageid=\"{image_id}\"\nrootless=0\n",
         env!("CARGO_PKG_VERSION"),
-        container.name(),
-        container.id(),
-        state.image,
+        target.name,
+        target.id,
     );
     GeneratedFile { target: "/run/.containerenv".into(), content: text.into_bytes(), mode: 0o644 }
 }
 
 /// The capabilities the container was made with, which another tool may have chosen, as changes to
 /// the default set, with those of this step on top.
-fn with_own_set(container: &WorkingContainer<'_>, step: Capabilities) -> Capabilities {
-    let names = |value: &serde_json::Value| -> Option<Vec<String>> {
+fn with_own_set(own: Option<&Value>, step: Capabilities) -> Capabilities {
+    let names = |value: &Value| -> Option<Vec<String>> {
         Some(value.as_array()?.iter().filter_map(|name| name.as_str().map(str::to_ascii_uppercase)).collect())
     };
-    let Some(own) = container.state().option("Capabilities").and_then(names) else { return step };
+    let Some(own) = own.and_then(names) else { return step };
     let default = crate::working_container::default_options().get("Capabilities").and_then(names).unwrap_or_default();
     let bare = |name: &String| name.trim_start_matches("CAP_").to_owned();
     let added: Vec<_> = step.add.iter().map(|name| bare(&name.to_ascii_uppercase())).collect();
