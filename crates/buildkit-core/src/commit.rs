@@ -178,7 +178,7 @@ pub fn commit(
     let mut image = NewImage::new(config, manifest.bytes().to_vec(), top_layer);
     image.names = options.names.iter().map(Reference::to_string).collect();
     image.created = created;
-    store.publish(ready.into_iter().collect(), Some(image))?;
+    store.publish(ready.into_iter().collect(), vec![image])?;
     if options.afterwards == Afterwards::Remove && options.layers != Layers::Append {
         container.remove()?;
     }
@@ -214,7 +214,7 @@ pub fn commit_and_continue(
     let top_layer = ready.1.id();
     let mut image = NewImage::new(config, manifest.bytes().to_vec(), Some(top_layer.clone()));
     image.created = created;
-    store.publish(vec![ready], Some(image))?;
+    store.publish(vec![ready], vec![image])?;
     let state = container.state_mut();
     state.config.history = history;
     state.prepended_empty_layers.clear();

@@ -24,6 +24,7 @@ use oci::DiffId;
 use rootfs::{Entry, Event, FileType, Next, Root, Time};
 use tar::EntryType;
 
+use crate::content::ContentDigest;
 use crate::pipeline::{self, Failure, Stopped, TarSink};
 use crate::seal::Target;
 use crate::tar_write::TarEntry;
@@ -60,6 +61,8 @@ pub struct DiffOptions {
     pub userxattr: bool,
     /// Paths relative to the upper dir that stay out, with all below them: mount-point stubs.
     pub exclude: Vec<PathBuf>,
+    /// When the step began that made the upper dir: asks for [`DiffSummary::content`].
+    pub began: Option<Time>,
 }
 
 /// What a diff found out about the tar it wrote.
@@ -73,6 +76,9 @@ pub struct DiffSummary {
     pub uid_set: BTreeSet<u32>,
     /// Group IDs in its headers.
     pub gid_set: BTreeSet<u32>,
+    /// Digest of what the tar holds but for modification times since [`DiffOptions::began`]: the
+    /// same for a step that did the same again.
+    pub content: Option<ContentDigest>,
 }
 
 /// Why an upper dir could not become a tar.
@@ -132,7 +138,7 @@ pub(crate) fn produce(
     options: &DiffOptions,
     target: Target<'_>,
 ) -> Result<DiffSummary, DiffError> {
-    let result = pipeline::run(out, tar_split, |sink| {
+    let result = pipeline::run(out, tar_split, options.began, |sink| {
         let (exclude, links) = (excluded(options), HashMap::new());
         let mut producer = Producer { lowers, options, exclude, links, sink: Some(sink), target };
         match producer.run(upper) {
@@ -147,7 +153,7 @@ pub(crate) fn produce(
     })
 }
 
-/// The same walk without a tar: only `target` is done, and no file is read.
+/// The same walk without a tar: only `target` is done, and no file is read but to be copied.
 pub(crate) fn walk(upper: &Root, lowers: &[Root], options: &DiffOptions, target: Target<'_>) -> Result<(), DiffError> {
     let (exclude, links) = (excluded(options), HashMap::new());
     match (Producer { lowers, options, exclude, links, sink: None, target }).run(upper) {
@@ -313,10 +319,16 @@ impl Producer<'_> {
 
     /// The file's bytes to the tar, and to `copy`; holes are not read and not written.
     fn content(&mut self, entry: &Entry<'_>, file: &File, copy: Option<&File>) -> Result<(), Halt> {
-        let Some(sink) = &mut self.sink else { return Ok(()) };
         let size = entry.metadata.size;
         let read_error = |source| Halt::Error(DiffError::Read { path: entry.path.to_owned(), source });
         let copy_error = |source| Halt::Error(DiffError::Copy { path: entry.path.to_owned(), source });
+        let Some(sink) = &mut self.sink else {
+            if let Some(mut copy) = copy {
+                let mut file = file;
+                io::copy(&mut file, &mut copy).map_err(copy_error)?;
+            }
+            return Ok(());
+        };
         let mut at = 0;
         while at < size {
             let data = if entry.metadata.may_have_holes() {

@@ -14,6 +14,7 @@
 
 pub mod apply; // tar → directory
 pub mod compression; // none, gzip, zstd; read: bzip2 and xz too
+pub mod content; // what two layers have in common apart from times
 pub mod diff; // upper dir → tar
 mod pax; // the records of a PAX header
 mod pipeline; // one thread makes the tar, another hashes and writes it
@@ -26,7 +27,8 @@ mod whiteout; // `.wh.` names ⇄ overlay marks
 
 pub use apply::{ApplyError, ApplyOptions, ApplySummary, apply, unpack, unpack_as, unpack_untrusted};
 pub use compression::{Compression, Compressor, Decompressor};
+pub use content::ContentDigest;
 pub use diff::{DiffError, DiffOptions, DiffSummary, Mtimes, diff};
-pub use seal::{clean, seal_copy, seal_in_place};
+pub use seal::{clean, copy, seal_copy, seal_in_place};
 pub use tar_read::{TarError, is_tar_header};
 pub use tar_split::{TarSplitError, TarSplitReader, TarSplitWriter};

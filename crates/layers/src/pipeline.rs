@@ -9,7 +9,9 @@ use std::os::unix::ffi::OsStrExt;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use oci::digest::{Algorithm, Hasher};
 use oci::{DiffId, Digest};
+use rootfs::Time;
 
+use crate::content::{ContentDigest, ContentHasher};
 use crate::diff::DiffSummary;
 use crate::tar_split::{ContentCrc, TarSplitWriter};
 use crate::tar_write::{TarEntry, padding};
@@ -42,6 +44,7 @@ pub(crate) struct TarSink {
     chunk: Chunk,
     uid_set: BTreeSet<u32>,
     gid_set: BTreeSet<u32>,
+    content: Option<ContentHasher>,
 }
 
 /// The other thread is gone; its own error says why.
@@ -53,6 +56,9 @@ impl TarSink {
     pub fn entry(&mut self, entry: &TarEntry) -> Result<io::Result<()>, Stopped> {
         self.uid_set.insert(entry.owner.uid);
         self.gid_set.insert(entry.owner.gid);
+        if let Some(content) = &mut self.content {
+            content.entry(entry);
+        }
         let before = self.chunk.bytes.len();
         if let Err(error) = entry.encode(&mut self.chunk.bytes) {
             return Ok(Err(error));
@@ -83,7 +89,11 @@ impl TarSink {
         };
         self.chunk.bytes.truncate(start + read);
         self.chunk.marks.push(Mark::Content(read));
-        Ok(Ok(self.chunk.bytes.get(start..).unwrap_or_default()))
+        let bytes = self.chunk.bytes.get(start..).unwrap_or_default();
+        if let Some(content) = &mut self.content {
+            content.data(bytes);
+        }
+        Ok(Ok(bytes))
     }
 
     /// So many zero bytes of content.
@@ -120,12 +130,20 @@ impl TarSink {
         Ok(())
     }
 
-    fn end(mut self) -> Result<(BTreeSet<u32>, BTreeSet<u32>), Stopped> {
+    fn end(mut self) -> Result<Seen, Stopped> {
         self.chunk.bytes.extend_from_slice(&crate::tar_write::END);
         self.chunk.marks.push(Mark::Raw(crate::tar_write::END.len()));
         self.full.send(std::mem::take(&mut self.chunk)).map_err(|_| Stopped)?;
-        Ok((self.uid_set, self.gid_set))
+        let content = self.content.map(ContentHasher::finish);
+        Ok(Seen { uid_set: self.uid_set, gid_set: self.gid_set, content })
     }
+}
+
+/// What the producer saw of the entries.
+struct Seen {
+    uid_set: BTreeSet<u32>,
+    gid_set: BTreeSet<u32>,
+    content: Option<ContentDigest>,
 }
 
 /// Why a tar was not written.
@@ -141,6 +159,7 @@ pub(crate) enum Failure<E> {
 pub(crate) fn run<E>(
     out: impl Write + Send,
     tar_split: impl Write + Send,
+    began: Option<Time>,
     produce: impl FnOnce(&mut TarSink) -> Result<Result<(), E>, Stopped>,
 ) -> Result<DiffSummary, Failure<E>> {
     let (full_sender, full) = bounded(CHUNKS);
@@ -152,7 +171,14 @@ pub(crate) fn run<E>(
     std::thread::scope(|scope| {
         let consumer = scope.spawn(move || consume(&full, &empty_sender, out, tar_split));
         let chunk = Chunk { bytes: Vec::with_capacity(CHUNK + 4096), marks: Vec::new() };
-        let mut sink = TarSink { full: full_sender, empty, chunk, uid_set: BTreeSet::new(), gid_set: BTreeSet::new() };
+        let mut sink = TarSink {
+            full: full_sender,
+            empty,
+            chunk,
+            uid_set: BTreeSet::new(),
+            gid_set: BTreeSet::new(),
+            content: began.map(ContentHasher::new),
+        };
         let produced = match produce(&mut sink) {
             Ok(Ok(())) => sink.end().map(Ok),
             Ok(Err(error)) => {
@@ -172,8 +198,8 @@ pub(crate) fn run<E>(
             (Ok(Err(error)), _) => Err(Failure::Producer(error)),
             (_, Err(error)) => Err(Failure::Output(error)),
             (Err(Stopped), Ok(_)) => Err(Failure::Output(io::ErrorKind::BrokenPipe.into())),
-            (Ok(Ok((uid_set, gid_set))), Ok((digest, size))) => {
-                Ok(DiffSummary { diff_id: DiffId(digest), size, uid_set, gid_set })
+            (Ok(Ok(Seen { uid_set, gid_set, content })), Ok((digest, size))) => {
+                Ok(DiffSummary { diff_id: DiffId(digest), size, uid_set, gid_set, content })
             }
         }
     })

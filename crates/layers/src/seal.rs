@@ -59,6 +59,12 @@ pub fn clean(upper: &Root, lowers: &[Root], options: &DiffOptions) -> Result<()>
     diff::walk(upper, lowers, options, Target::InPlace(seen))
 }
 
+/// Clones `upper`, which is clean, into the empty directory `into`: [`seal_copy`] without a tar.
+pub fn copy(upper: &Root, into: &Root) -> Result<()> {
+    let copy = Copy { into, last_dir: None, reflink: true };
+    diff::walk(upper, &[], &DiffOptions::default(), Target::Copy(copy))
+}
+
 /// What happens to the tree besides the tar.
 pub(crate) enum Target<'a> {
     /// Nothing.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use oci::{ContainerId, ImageId};
+use oci::{ContainerId, ImageId, LayerId};
 use serde_json::{Map, Value};
 
 use crate::journal::{Entry, Purpose};
@@ -20,6 +20,8 @@ pub struct NewContainer {
     pub name: String,
     /// The image whose top layer it starts on; none for `scratch`.
     pub image: Option<ImageId>,
+    /// The layer that it starts on in place of the image's.
+    pub layer: Option<LayerId>,
     /// Text for the record.
     pub metadata: String,
     /// Whether its content may be lost in a power cut; working containers are volatile.
@@ -29,7 +31,7 @@ pub struct NewContainer {
 impl NewContainer {
     /// A working container: volatile, with a random ID and no metadata.
     pub fn new(name: impl Into<String>, image: Option<ImageId>) -> NewContainer {
-        NewContainer { id: None, name: name.into(), image, metadata: String::new(), volatile: true }
+        NewContainer { id: None, name: name.into(), image, layer: None, metadata: String::new(), volatile: true }
     }
 }
 
@@ -80,7 +82,7 @@ impl Store {
     /// Makes a container with an empty layer over the image's.
     ///
     /// # Errors
-    /// [`Error::NameTaken`], [`Error::IdTaken`], [`Error::UnknownImage`].
+    /// [`Error::NameTaken`], [`Error::IdTaken`], [`Error::UnknownImage`], [`Error::UnknownLayer`].
     pub fn create_container(&self, new: NewContainer) -> Result<Container> {
         self.require_native()?;
         let id = match new.id {
@@ -108,7 +110,7 @@ impl Store {
                 },
                 Purpose::Add,
             )?;
-            let parent = image.as_ref().and_then(|image| image.layer.as_ref());
+            let parent = new.layer.as_ref().or(image.as_ref().and_then(|image| image.layer.as_ref()));
             self.place_empty_layer(&mut layers, &layer, parent)?;
             layers.save()?;
             let mut flags = Map::new();

@@ -98,7 +98,7 @@ impl Store {
                 return Err(Error::UnknownLayer { id: id.clone() });
             }
             check_image(&images, &staged)?;
-            journal.write(&Entry { image: Some(staged.image.id.clone()), ..Entry::default() }, Purpose::Add)?;
+            journal.write(&Entry { images: vec![staged.image.id.clone()], ..Entry::default() }, Purpose::Add)?;
             self.record_image(&mut images, &staged)
         })
     }
@@ -207,7 +207,7 @@ impl Store {
                 &Entry {
                     layers: unused.clone(),
                     unneeded: unused.clone(),
-                    image: Some(id.clone()),
+                    images: vec![id.clone()],
                     ..Entry::default()
                 },
                 Purpose::Remove,

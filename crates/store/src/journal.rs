@@ -26,8 +26,8 @@ pub(crate) struct Entry {
     pub layers: Vec<LayerId>,
     /// Layers whose record goes too if nothing uses them. Top first.
     pub unneeded: Vec<LayerId>,
-    /// An image coming or going: without a record, its files go.
-    pub image: Option<ImageId>,
+    /// Images coming or going: without a record, their files go.
+    pub images: Vec<ImageId>,
     /// A container coming or going: without a record, its files go.
     pub container: Option<ContainerId>,
     /// A container whose upper dir is becoming a layer.
@@ -134,7 +134,7 @@ impl Store {
                 self.remove_layer_files(id, None)?;
             }
         }
-        if let Some(id) = entry.image.as_ref().filter(|id| images.table.get(id.as_str()).is_none()) {
+        for id in entry.images.iter().filter(|id| images.table.get(id.as_str()).is_none()) {
             remove_tree(&layout.image_dir(id))?;
         }
         if let Some(id) = entry.container.as_ref().filter(|id| containers.get(id.as_str()).is_none()) {

@@ -65,7 +65,7 @@ pub(crate) fn complete(dir: &Path, below: Option<&Below>, durability: Durability
             _ => Ok(path),
         }
     };
-    set_root_attributes(&make("diff")?, below)?;
+    set_root_attributes(&make("diff")?, below.map(|below| below.diff.as_path()))?;
     if below.is_none() {
         make("empty")?;
     }
@@ -80,10 +80,10 @@ pub(crate) fn complete(dir: &Path, below: Option<&Below>, durability: Durability
 }
 
 /// Gives the root of a diff dir the mode and owner of the one below; without one, 0555 and root.
-pub(crate) fn set_root_attributes(diff: &Path, below: Option<&Below>) -> Result<()> {
+pub(crate) fn set_root_attributes(diff: &Path, below: Option<&Path>) -> Result<()> {
     let (uid, gid, mode) = match below {
         Some(below) => {
-            let there = fs::metadata(&below.diff).map_err(Error::io("stat", &below.diff))?;
+            let there = fs::metadata(below).map_err(Error::io("stat", below))?;
             (there.uid(), there.gid(), there.mode() & 0o7777)
         }
         None => (0, 0, 0o555),

@@ -39,6 +39,7 @@ mod random; // IDs and names
 mod records; // what a row of a JSON file says
 mod relocate; // renames below the graph root, whatever is mounted there
 mod seal; // a container's upper dir becomes a layer
+mod staged_copy; // a layer once more, over other layers
 mod staged_mount; // steps of a build, mounted over each other
 mod staging; // temporary directories
 mod store; // opening

@@ -285,16 +285,28 @@ impl Store {
     /// [`Error::UnknownLayer`], [`Error::TooDeep`], [`Error::Mount`].
     pub fn open_layer_tree(&self, top: &LayerId) -> Result<LayerTree> {
         self.require_native()?;
+        // Held until it is mounted: then nobody can take the files away.
         let layers = self.read_layers()?;
         let stack: Vec<Located> = self.stack(&layers.table, top)?;
-        let mut lowers = directories(&stack)?;
-        if lowers.len() == 1 {
-            // The kernel wants something to stack.
-            let empty = self.layout().private().join("empty");
+        self.open_tree(&directories(&stack)?)
+    }
+
+    /// The files of the directories `lowers`, top first, stacked; with none, an empty directory.
+    ///
+    /// # Errors
+    /// [`Error::Mount`], [`Error::TooManyLayers`] with more of them than the kernel stacks.
+    pub fn open_tree(&self, lowers: &[PathBuf]) -> Result<LayerTree> {
+        if lowers.len() > MAX_LOWERS {
+            return Err(Error::TooManyLayers { count: lowers.len() });
+        }
+        let mut lowers = lowers.to_vec();
+        // The kernel wants something to stack.
+        while lowers.len() < 2 {
+            let empty = self.layout().private().join(["empty", "empty-too"][lowers.len().min(1)]);
             make_dir(&empty)?;
             lowers.push(empty);
         }
-        let target = self.layout().merged(top);
+        let target = lowers.first().cloned().unwrap_or_default();
         let failed = |source| Error::Mount { path: target.clone(), source };
         let overlay = Overlay { lowers, options: self.inner.options.mount_options.clone(), ..Overlay::default() };
         match overlay.create() {

@@ -122,8 +122,8 @@ impl NewLayer {
 pub struct Published {
     /// The layers, in the order given; those that existed already as they were.
     pub layers: Vec<Layer>,
-    /// The image.
-    pub image: Option<Image>,
+    /// The images, in the order given.
+    pub images: Vec<Image>,
 }
 
 impl Store {
@@ -139,42 +139,42 @@ impl Store {
     /// [`Store::publish`] for one layer.
     pub fn put_layer(&self, staged: StagedLayer, layer: NewLayer) -> Result<Layer> {
         let id = layer.id();
-        let published = self.publish(vec![(staged, layer)], None)?;
+        let published = self.publish(vec![(staged, layer)], Vec::new())?;
         published.layers.into_iter().next().ok_or(Error::UnknownLayer { id })
     }
 
-    /// Syncs the staged layers' data, then makes them and `image` visible under one set of locks.
+    /// Syncs the staged layers' data, then makes them and `images` visible under one set of locks.
     /// A layer whose ID exists already is dropped in favour of that one. A kill at any moment
     /// leaves the old state or the new one.
     ///
-    /// Layers come base first. At most one may be a container's upper dir ([`Store::stage_upper`]),
+    /// A layer comes behind those below it. At most one may be a container's upper dir ([`Store::stage_upper`]),
     /// the last one.
     ///
     /// # Errors
     /// [`Error::UnknownLayer`] if a parent is gone; see also [`Store::create_image`].
-    pub fn publish(&self, layers: Vec<(StagedLayer, NewLayer)>, image: Option<NewImage>) -> Result<Published> {
+    pub fn publish(&self, layers: Vec<(StagedLayer, NewLayer)>, images: Vec<NewImage>) -> Result<Published> {
         for (staged, new) in &layers {
             if !staged.tar_split().exists() {
                 return Err(Error::NoTarSplit { id: new.id() });
             }
         }
-        let image = image.map(|image| StagedImage::new(self, image)).transpose()?;
+        let images = images.into_iter().map(|image| StagedImage::new(self, image)).collect::<Result<Vec<_>>>()?;
         self.sync_staged(&layers)?;
         let seals = layers.iter().any(|(staged, _)| staged.upper.is_some());
         let trash = if seals { self.trash() } else { None };
-        self.journalled(|journal| self.publish_locked(journal, &layers, image.as_ref(), trash.as_ref()))
+        self.journalled(|journal| self.publish_locked(journal, &layers, &images, trash.as_ref()))
     }
 
     fn publish_locked(
         &self,
         journal: &mut Journal,
         staged: &[(StagedLayer, NewLayer)],
-        image: Option<&StagedImage>,
+        staged_images: &[StagedImage],
         trash: Option<&TempDir>,
     ) -> Result<Published> {
         let layout = self.layout();
         let mut layers = self.write_layers()?;
-        let mut images = image.map(|_| self.inner.images.write()).transpose()?;
+        let mut images = if staged_images.is_empty() { None } else { Some(self.inner.images.write()?) };
         let upper = staged.iter().find_map(|(staged, new)| staged.upper.as_ref().map(|upper| (upper, new.id())));
         let mut containers = upper.as_ref().map(|_| self.inner.containers.write()).transpose()?;
 
@@ -198,7 +198,7 @@ impl Store {
             }
         }
         let is_coming = |id: &LayerId| missing.iter().any(|(_, new)| new.id() == *id);
-        if let (Some(images), Some(image)) = (&images, image) {
+        for (images, image) in images.iter().flat_map(|images| staged_images.iter().map(move |image| (images, image))) {
             check_image(images, image)?;
             if let Some(top) = image.image.layer.as_ref().filter(|top| !is_coming(top))
                 && self.locate(&layers, top)?.is_none()
@@ -208,7 +208,7 @@ impl Store {
         }
         let mut entry = Entry {
             layers: missing.iter().map(|(_, new)| new.id()).collect(),
-            image: image.map(|image| image.image.id.clone()),
+            images: staged_images.iter().map(|image| image.image.id.clone()).collect(),
             ..Entry::default()
         };
         let mut fresh = None;
@@ -244,10 +244,12 @@ impl Store {
             }
         }
         layers.save()?;
-        let image = match (&mut images, image) {
-            (Some(images), Some(image)) => Some(self.record_image(images, image)?),
-            _ => None,
-        };
+        let mut recorded_images = Vec::with_capacity(staged_images.len());
+        if let Some(images) = &mut images {
+            for image in staged_images {
+                recorded_images.push(self.record_image(images, image)?);
+            }
+        }
         if let (Some((upper, _)), Some(containers)) = (&upper, &mut containers) {
             self.finish_seal(upper, fresh.as_ref(), &mut layers, containers, trash)?;
         }
@@ -257,7 +259,7 @@ impl Store {
             let located = self.locate(&layers, &id)?.ok_or(Error::UnknownLayer { id })?;
             recorded.push(located.layer);
         }
-        Ok(Published { layers: recorded, image })
+        Ok(Published { layers: recorded, images: recorded_images })
     }
 
     /// Moves a staged layer to its place and appends its record, unsaved.
@@ -281,7 +283,8 @@ impl Store {
         rename_or_copy(layout, &staged.tar_split(), &layout.tar_split(&id))?;
         if let Some(upper) = &staged.upper {
             self.move_upper(upper, &place.join("diff"))?;
-            layer_dir::set_root_attributes(&place.join("diff"), below.as_ref())?;
+            let below = below.as_ref().map(|below| below.diff.as_path());
+            layer_dir::set_root_attributes(&place.join("diff"), below)?;
         }
         layers.push(new.record());
         Ok(())

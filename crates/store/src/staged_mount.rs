@@ -64,6 +64,7 @@ impl Store {
         if lowers.len() > MAX_LOWERS {
             return Err(Error::TooManyLayers { count: lowers.len() });
         }
+        crate::layer_dir::set_root_attributes(staged.diff_dir(), lowers.first().map(PathBuf::as_path))?;
         // Left by an earlier mount, the mark of `volatile` refuses this one.
         crate::staging::remove_tree(&work.join("work/incompat/volatile"))?;
         let overlay = Overlay {

@@ -4,7 +4,7 @@
 mod support;
 
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use oci::LayerId;
@@ -73,7 +73,7 @@ fn root_steps_are_stacked_unseen_and_published_at_once() {
     let one = seal(&first, base.id);
     let two = seal(&second, one.id());
     let top = two.id();
-    store.publish(vec![(first, one), (second, two)], None).expect("published");
+    store.publish(vec![(first, one), (second, two)], Vec::new()).expect("published");
     assert_eq!(store.layers().expect("layers").len(), layers_before + 2);
     let tree = store.open_layer_tree(&top).expect("tree");
     assert_eq!(fs::read_to_string(tree.path().join("two")).expect("read"), "2");
@@ -105,5 +105,42 @@ fn root_more_than_500_lower_directories_are_refused() {
         let staged = store.stage_layer().expect("staged");
         let error = store.mount_staged(&staged, &lowers).expect_err("refused").to_string();
         assert_eq!(error, "501 layers below a step: at most 500 can be mounted");
+    });
+}
+
+#[test]
+fn root_a_layer_is_copied_over_another_one_without_being_read() {
+    let (_sandbox, store) = sandbox();
+    let one = put_file(&store, None, "one", "1");
+    let made = put_file(&store, Some(&one.id), "made", "content");
+    let two = put_file(&store, None, "two", "2");
+    let (staged, new) = store.stage_copy(&made.id, Some(two.id.clone())).expect("copied");
+    assert_eq!((Some(&new.diff_id), new.parent.as_ref()), (made.diff_id.as_ref(), Some(&two.id)));
+    let image = |config: &str, top: &LayerId| store::NewImage::new(config.into(), b"{}".to_vec(), Some(top.clone()));
+    let images = vec![image(r#"{"os":"linux"}"#, &new.id()), image(r#"{"os":"linux","author":"a"}"#, &two.id)];
+    let published = store.publish(vec![(staged, new.clone())], images).expect("published");
+    assert_eq!(
+        published.images.iter().map(|image| image.layer.clone()).collect::<Vec<_>>(),
+        [Some(new.id()), Some(two.id)]
+    );
+    let tars = [made.id, new.id()].map(|id| {
+        let mut bytes = Vec::new();
+        store.layer_tar(&id).expect("tar-split").read_to_end(&mut bytes).expect("read");
+        bytes
+    });
+    assert!(!tars[0].is_empty() && tars[0] == tars[1]);
+    let tree = store.open_tree(&store.lower_directories(&new.id()).expect("directories")).expect("tree");
+    assert_eq!(fs::read_to_string(tree.path().join("made")).expect("read"), "content");
+    assert!(store.open_tree(&[]).expect("empty").path().read_dir().expect("read").next().is_none());
+}
+
+#[test]
+fn root_others_may_enter_the_top_of_a_staged_layer() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (_sandbox, store) = sandbox();
+    privately(|| {
+        let staged = store.stage_layer().expect("staged");
+        let mount = store.mount_staged(&staged, &[]).expect("mounted");
+        assert_eq!(fs::metadata(mount.path()).expect("stat").permissions().mode() & 0o7777, 0o555);
     });
 }
