@@ -9,20 +9,24 @@
 //! and replaced by rename, with what that build saw.
 
 use std::collections::HashMap;
-use std::fs::{self, File, Metadata};
+use std::ffi::OsStr;
+use std::fs;
 use std::io::{self, BufWriter, Read, Write as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
+use rootfs::{Dir, Metadata, Time};
 use sha2::{Digest as _, Sha256};
 
-/// SHA-256 of a file's content.
+use crate::copy::is_carried_xattr;
+
+/// BLAKE3 of a file's content and of the extended attributes that go into layers.
 pub type FileDigest = [u8; 32];
 
 /// First bytes of the file; the last one is the format's version.
-const MAGIC: &[u8; 8] = b"gabfile\x01";
+const MAGIC: &[u8; 8] = b"gabfile\x02";
 /// Bytes of a record: device, inode, size, mtime and ctime in nanoseconds, digest.
 const RECORD: usize = 5 * 8 + 32;
 /// A clock that stamps files moves at least this often: CONFIG_HZ is 100 or more.
@@ -36,13 +40,14 @@ struct Stat([i64; 5]);
 
 impl Stat {
     fn of(metadata: &Metadata) -> Stat {
-        let nanoseconds = |seconds: i64, rest: i64| seconds.saturating_mul(1_000_000_000).saturating_add(rest);
+        let nanoseconds =
+            |time: Time| time.seconds.saturating_mul(1_000_000_000).saturating_add(time.nanoseconds.into());
         Stat([
-            metadata.dev().cast_signed(),
-            metadata.ino().cast_signed(),
-            metadata.size().cast_signed(),
-            nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
-            nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
+            metadata.device.cast_signed(),
+            metadata.inode.cast_signed(),
+            metadata.size.cast_signed(),
+            nanoseconds(metadata.mtime),
+            nanoseconds(metadata.ctime),
         ])
     }
 
@@ -81,29 +86,21 @@ impl FileDigests {
         FileDigests { path, known, seen: Mutex::default() }
     }
 
-    /// The digest of `file`'s content, read only if it is not remembered.
-    pub fn digest(&self, file: &mut File) -> io::Result<FileDigest> {
+    /// The digest of the regular file `name` in `dir`, which is as `metadata` says; read only if it is
+    /// not remembered.
+    pub fn digest(&self, dir: &Dir, name: &OsStr, metadata: &Metadata) -> io::Result<FileDigest> {
         let read_at = SystemTime::now();
-        let stat = Stat::of(&file.metadata()?);
+        let stat = Stat::of(metadata);
         if let Some(digest) = self.known.get(&stat) {
             self.seen().digests.insert(stat, *digest);
             return Ok(*digest);
         }
-        let mut hasher = Sha256::new();
-        let mut chunk = vec![0; CHUNK];
-        loop {
-            match file.read(&mut chunk) {
-                Ok(0) => break,
-                Ok(length) => hasher.update(chunk.get(..length).unwrap_or_default()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        let digest = hasher.finalize().into();
+        let digest = read(dir, name)?;
+        let now = Stat::of(&dir.metadata(name).map_err(io::Error::other)?);
         let mut seen = self.seen();
         seen.read += 1;
         // Changed while it was read, it is not what was read.
-        if stat.is_settled(read_at) && Stat::of(&file.metadata()?) == stat {
+        if stat.is_settled(read_at) && now == stat {
             seen.digests.insert(stat, digest);
         }
         Ok(digest)
@@ -143,6 +140,32 @@ impl FileDigests {
     }
 }
 
+/// The digest of the regular file `name` in `dir`.
+pub fn read(dir: &Dir, name: &OsStr) -> io::Result<FileDigest> {
+    let mut file = dir.open_file(name).map_err(io::Error::other)?;
+    let mut hasher = blake3::Hasher::new();
+    for (key, value) in dir.xattrs(name).map_err(io::Error::other)? {
+        if is_carried_xattr(&key) {
+            for field in [key.as_bytes(), &value] {
+                hasher.update(&(field.len() as u64).to_le_bytes());
+                hasher.update(field);
+            }
+        }
+    }
+    // No length is so: here the content begins.
+    hasher.update(&u64::MAX.to_le_bytes());
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        match file.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(length) => _ = hasher.update(chunk.get(..length).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(hasher.finalize().into())
+}
+
 fn parse(bytes: &[u8]) -> Option<HashMap<Stat, FileDigest>> {
     let records = bytes.strip_prefix(MAGIC)?.chunks_exact(RECORD);
     if !records.remainder().is_empty() {
@@ -162,6 +185,7 @@ fn parse(bytes: &[u8]) -> Option<HashMap<Stat, FileDigest>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rootfs::Root;
 
     struct Context {
         dir: tempfile::TempDir,
@@ -182,14 +206,20 @@ mod tests {
 
         /// Waits until the clock has moved on from the change of `name`.
         fn settle(&self, name: &str) {
-            let stat = Stat::of(&fs::metadata(self.path(name)).expect("there"));
+            let stat = self.stat(name);
             while !stat.is_settled(SystemTime::now()) {
                 std::thread::yield_now();
             }
         }
 
         fn digest(&self, digests: &FileDigests, name: &str) -> FileDigest {
-            digests.digest(&mut File::open(self.path(name)).expect("opened")).expect("read")
+            let root = Root::open(self.dir.path()).expect("opened");
+            let metadata = root.metadata(name).expect("there");
+            digests.digest(root.top(), OsStr::new(name), &metadata).expect("read")
+        }
+
+        fn stat(&self, name: &str) -> Stat {
+            Stat::of(&Root::open(self.dir.path()).expect("opened").metadata(name).expect("there"))
         }
     }
 
@@ -201,19 +231,18 @@ mod tests {
         context.settle("b");
         let first = context.open();
         let one = context.digest(&first, "a");
-        assert_eq!(one.as_slice(), Sha256::digest("one").as_slice());
-        context.digest(&first, "b");
-        assert_eq!(first.files_read(), 2);
+        let two = context.digest(&first, "b");
+        assert!(one != two && first.files_read() == 2);
         first.save().expect("saved");
 
         // Same size, same mtime: the ctime tells.
         let times = fs::metadata(context.path("b")).expect("there").modified().expect("mtime");
         fs::write(context.path("b"), "six").expect("written");
-        File::options().write(true).open(context.path("b")).expect("opened").set_modified(times).expect("set");
+        fs::File::options().write(true).open(context.path("b")).expect("opened").set_modified(times).expect("set");
         let second = context.open();
         assert_eq!(context.digest(&second, "a"), one);
         assert_eq!(second.files_read(), 0);
-        assert_eq!(context.digest(&second, "b").as_slice(), Sha256::digest("six").as_slice());
+        assert_ne!(context.digest(&second, "b"), two);
         assert_eq!(second.files_read(), 1);
     }
 
@@ -226,7 +255,7 @@ mod tests {
             fs::write(context.path("a"), format!("{rounds}")).expect("written");
             let before = SystemTime::now();
             context.digest(&first, "a");
-            let stat = Stat::of(&fs::metadata(context.path("a")).expect("there"));
+            let stat = context.stat("a");
             rounds += 1;
             if !stat.is_settled(before) {
                 assert!(!first.seen().digests.contains_key(&stat));

@@ -4,13 +4,14 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::ffi::OsStringExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use dockerfile::instruction::Checksum;
 use oci::Digest;
 use oci::digest::{Algorithm, Hasher};
 use registry::DownloadError;
 use rootfs::{Owner, Time};
+use store::{Store, TemporaryDirectory};
 
 use super::put::Put;
 use super::{CopyError, CopyOptions, Meaning};
@@ -22,8 +23,28 @@ pub(super) const MODE: u32 = 0o600;
 /// What BuildKit calls a file whose URL has no name.
 const UNNAMED: &str = "__unnamed__";
 
-/// Downloads `url` to where `put` puts things. Its time is what the server says, else 1970.
-pub(super) fn fetch(put: &mut Put<'_>, url: &str) -> Result<(), CopyError> {
+/// A download that waits to be copied.
+pub(super) struct Waiting {
+    file: File,
+    /// Digest of its content.
+    pub digest: Digest,
+    mtime: Time,
+    _place: TemporaryDirectory,
+}
+
+/// Downloads `url` to a file of its own.
+pub(super) fn ahead(store: &Store, url: &str, options: &CopyOptions<'_>) -> Result<Waiting, CopyError> {
+    let place = store.temporary_directory()?;
+    let path = place.path().join("download");
+    let open = File::options().read(true).write(true).create_new(true).open(&path);
+    let mut file = open.map_err(|source| CopyError::Write { path: path.clone(), source })?;
+    let (digest, mtime) = download(url, options, &mut file, &path)?;
+    Ok(Waiting { file, digest, mtime, _place: place })
+}
+
+/// Downloads `url`, unless it is there already, to where `put` puts things. Its time is what the
+/// server says, else 1970.
+pub(super) fn fetch(put: &mut Put<'_>, url: &str, waiting: Option<&Waiting>) -> Result<(), CopyError> {
     let name = match &put.target.name {
         Some(name) => name.clone(),
         None => file_name(url, put.options.meaning)?,
@@ -33,7 +54,16 @@ pub(super) fn fetch(put: &mut Put<'_>, url: &str) -> Result<(), CopyError> {
     let owner = put.owner.unwrap_or(Owner::ROOT);
     let options = put.options;
     put.stream(&name, mode, owner, |file, hasher| {
-        let (digest, mtime) = download(url, options, file, Path::new(&name))?;
+        let (digest, mtime) = match waiting {
+            Some(waiting) => {
+                let mut from = &waiting.file;
+                from.rewind()
+                    .and_then(|()| io::copy(&mut from, file))
+                    .map_err(|source| CopyError::Write { path: PathBuf::from(&name), source })?;
+                (waiting.digest.clone(), waiting.mtime)
+            }
+            None => download(url, options, file, Path::new(&name))?,
+        };
         hasher.field(digest.hex().as_bytes());
         Ok(mtime)
     })

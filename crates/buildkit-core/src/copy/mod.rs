@@ -36,6 +36,7 @@ mod pattern; // Go's filepath.Match
 mod put; // into the container
 mod remote; // sources that are brought here first
 mod source; // what the patterns match
+mod source_digest; // what the sources are, for the cache
 
 use std::path::PathBuf;
 
@@ -48,10 +49,13 @@ pub use content_digest::ContentDigest;
 use content_digest::ContentHasher;
 use destination::{Destination, Load};
 pub use error::CopyError;
+use fetch::Waiting;
 use parents::Parents;
 use put::Put;
+pub(crate) use put::is_carried_xattr;
 use remote::Fetched;
 use source::{Item, SourceTree};
+pub use source_digest::{SourceDigest, SourceEntry, digest_tree};
 
 use crate::git::{GitOptions, GitSource};
 use crate::secret::Secrets;
@@ -196,12 +200,19 @@ impl CopyOptions<'_> {
 pub fn copy(container: &WorkingContainer<'_>, options: &CopyOptions<'_>) -> Result<ContentDigest, CopyError> {
     let store = container.store();
     let mounted = store.mounted(container.id())?;
-    let result = Root::open(mounted.path()).map_err(CopyError::from).and_then(|root| {
-        let working_dir = &container.state().config.config.working_dir;
-        copy_into(store, &root, working_dir, options)
-    });
+    let working_dir = &container.state().config.config.working_dir;
+    let copied = || Prepared::new(store, options)?.copy_into(&Root::open(mounted.path())?, working_dir);
+    let result = copied();
     drop(mounted);
     result
+}
+
+/// Sources that have been found, ready to be copied.
+pub struct Prepared<'s, 'o> {
+    store: &'s store::Store,
+    options: &'o CopyOptions<'o>,
+    tree: Option<SourceTree<'s>>,
+    found: Vec<Found<'s, 'o>>,
 }
 
 /// A source with what it comes to.
@@ -209,82 +220,89 @@ enum Found<'s, 'o> {
     Items(&'o str, Vec<Item>),
     Parents(Parents),
     Fetched(Fetched<'s>),
-    Url(&'o str),
+    Url(&'o str, Option<Waiting>),
     Content(&'o str, &'o [u8]),
 }
 
-fn copy_into(
-    store: &store::Store,
-    root: &Root,
-    working_dir: &str,
-    options: &CopyOptions<'_>,
-) -> Result<ContentDigest, CopyError> {
-    check_checksum(options)?;
-    let mut tree = None;
-    let mut found = Vec::new();
-    for source in &options.sources {
-        if matches!(source, Source::Path(_)) && tree.is_none() {
-            tree = Some(SourceTree::open(store, &options.from)?);
+impl<'s, 'o> Prepared<'s, 'o> {
+    /// Finds the sources; repositories and what is unpacked are brought here.
+    pub fn new(store: &'s store::Store, options: &'o CopyOptions<'o>) -> Result<Prepared<'s, 'o>, CopyError> {
+        check_checksum(options)?;
+        let mut tree = None;
+        let mut found = Vec::new();
+        for source in &options.sources {
+            if matches!(source, Source::Path(_)) && tree.is_none() {
+                tree = Some(SourceTree::open(store, &options.from)?);
+            }
+            found.push(match (source, &tree) {
+                (Source::Path(text), Some(tree)) if options.parents => Found::Parents(parents::find(tree, text)?),
+                (Source::Path(text), Some(tree)) => {
+                    let items = tree.find(text, options.unpack != Unpack::Nothing, options.meaning)?;
+                    Found::Items(text, items)
+                }
+                (Source::Path(_), None) => return Err(CopyError::NoSources),
+                (Source::Url(url), _) if options.unpack == Unpack::All => {
+                    Found::Fetched(remote::download(store, url, options)?)
+                }
+                (Source::Url(url), _) => Found::Url(url, None),
+                (Source::Git(address), _) => Found::Fetched(remote::repository(store, address, options)?),
+                (Source::Content { name, content }, _) => Found::Content(name, content),
+            });
         }
-        found.push(match (source, &tree) {
-            (Source::Path(text), Some(tree)) if options.parents => Found::Parents(parents::find(tree, text)?),
-            (Source::Path(text), Some(tree)) => {
-                let items = tree.find(text, options.unpack != Unpack::Nothing, options.meaning)?;
-                Found::Items(text, items)
-            }
-            (Source::Path(_), None) => return Err(CopyError::NoSources),
-            (Source::Url(url), _) if options.unpack == Unpack::All => {
-                Found::Fetched(remote::download(store, url, options)?)
-            }
-            (Source::Url(url), _) => Found::Url(url),
-            (Source::Git(address), _) => Found::Fetched(remote::repository(store, address, options)?),
-            (Source::Content { name, content }, _) => Found::Content(name, content),
-        });
+        Ok(Prepared { store, options, tree, found })
     }
-    let mut hasher = ContentHasher::default();
-    if options.meaning == Meaning::BuildKit && found.iter().all(|found| found.is_empty()) {
-        hasher.start("multi");
-        return hasher.finish().ok_or(CopyError::NoSources);
-    }
-    let chown = options.chown.as_deref().map(|user| owner(root, user)).transpose()?;
-    let count: usize = found.iter().map(Found::count).sum();
-    let load = Load { needs_directory: count > 1 || found.iter().any(Found::is_directory) };
-    let target = destination::find(root, working_dir, &options.destination, load, options.meaning, options.link)?;
-    let owner = match chown {
-        Some(owner) => Some(owner),
-        None if options.preserve_owner => None,
-        None => Some(Owner::ROOT),
-    };
-    make_destination(root, &target, owner.unwrap_or(Owner::ROOT), options)?;
-    for source in &found {
-        let nothing = Ignore::default();
-        let ignore = if matches!(source, Found::Fetched(_)) { &nothing } else { &options.ignore };
-        let mut put =
-            Put { root, target: &target, owner, given_owner: chown, store, options, ignore, hasher: &mut hasher };
-        match (source, &tree) {
-            (Found::Items(text, items), Some(tree)) => {
-                let mut copied = 0;
-                for item in items {
-                    copied += put.item(tree, item)?;
-                }
-                // What is left out of a context is not there for BuildKit, and may lack.
-                let may_lack = options.meaning == Meaning::BuildKit && source::has_pattern(text);
-                if copied == 0 && !may_lack {
-                    return Err(CopyError::AllIgnored((*text).to_owned()));
-                }
-            }
-            (Found::Parents(parents), Some(tree)) => put.parents(tree, parents)?,
-            (Found::Items(..) | Found::Parents(_), None) => return Err(CopyError::NoSources),
-            (Found::Fetched(fetched), _) => {
-                for item in &fetched.items {
-                    put.item(&fetched.tree, item)?;
-                }
-            }
-            (Found::Url(url), _) => fetch::fetch(&mut put, url)?,
-            (Found::Content(name, content), _) => put.content(name, content)?,
+
+    /// Copies into `root`, where relative destinations begin in `working_dir`; gives the digest of
+    /// what was copied, for the history.
+    ///
+    /// What was copied before an error stays.
+    pub fn copy_into(&self, root: &Root, working_dir: &str) -> Result<ContentDigest, CopyError> {
+        let Prepared { store, options, tree, found } = self;
+        let mut hasher = ContentHasher::default();
+        if options.meaning == Meaning::BuildKit && found.iter().all(|found| found.is_empty()) {
+            hasher.start("multi");
+            return hasher.finish().ok_or(CopyError::NoSources);
         }
+        let chown = options.chown.as_deref().map(|user| owner(root, user)).transpose()?;
+        let count: usize = found.iter().map(Found::count).sum();
+        let load = Load { needs_directory: count > 1 || found.iter().any(Found::is_directory) };
+        let target = destination::find(root, working_dir, &options.destination, load, options.meaning, options.link)?;
+        let owner = match chown {
+            Some(owner) => Some(owner),
+            None if options.preserve_owner => None,
+            None => Some(Owner::ROOT),
+        };
+        make_destination(root, &target, owner.unwrap_or(Owner::ROOT), options)?;
+        for source in found {
+            let nothing = Ignore::default();
+            let ignore = if matches!(source, Found::Fetched(_)) { &nothing } else { &options.ignore };
+            let mut put =
+                Put { root, target: &target, owner, given_owner: chown, store, options, ignore, hasher: &mut hasher };
+            match (source, tree) {
+                (Found::Items(text, items), Some(tree)) => {
+                    let mut copied = 0;
+                    for item in items {
+                        copied += put.item(tree, item)?;
+                    }
+                    // What is left out of a context is not there for BuildKit, and may lack.
+                    let may_lack = options.meaning == Meaning::BuildKit && source::has_pattern(text);
+                    if copied == 0 && !may_lack {
+                        return Err(CopyError::AllIgnored((*text).to_owned()));
+                    }
+                }
+                (Found::Parents(parents), Some(tree)) => put.parents(tree, parents)?,
+                (Found::Items(..) | Found::Parents(_), None) => return Err(CopyError::NoSources),
+                (Found::Fetched(fetched), _) => {
+                    for item in &fetched.items {
+                        put.item(&fetched.tree, item)?;
+                    }
+                }
+                (Found::Url(url, waiting), _) => fetch::fetch(&mut put, url, waiting.as_ref())?,
+                (Found::Content(name, content), _) => put.content(name, content)?,
+            }
+        }
+        hasher.finish().ok_or(CopyError::NoSources)
     }
-    hasher.finish().ok_or(CopyError::NoSources)
 }
 
 impl Found<'_, '_> {
@@ -292,7 +310,7 @@ impl Found<'_, '_> {
         match self {
             Found::Items(_, items) => items.len(),
             Found::Fetched(fetched) => fetched.items.len(),
-            Found::Parents(_) | Found::Url(_) | Found::Content(..) => 1,
+            Found::Parents(_) | Found::Url(..) | Found::Content(..) => 1,
         }
     }
 
@@ -306,7 +324,7 @@ impl Found<'_, '_> {
             Found::Items(_, items) => items.iter().any(is_directory),
             Found::Fetched(fetched) => fetched.items.iter().any(is_directory),
             Found::Parents(_) => true,
-            Found::Url(_) | Found::Content(..) => false,
+            Found::Url(..) | Found::Content(..) => false,
         }
     }
 }

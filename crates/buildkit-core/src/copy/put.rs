@@ -369,12 +369,12 @@ impl Put<'_> {
     }
 }
 
-fn matches_path(ignore: &Ignore, path: &Path) -> bool {
+pub(super) fn matches_path(ignore: &Ignore, path: &Path) -> bool {
     !ignore.is_empty() && ignore.matches(&path.to_string_lossy())
 }
 
 /// What the digest covers besides name, attributes and content.
-fn describe(metadata: &Metadata, mode: u32, owner: Owner) -> String {
+pub(super) fn describe(metadata: &Metadata, mode: u32, owner: Owner) -> String {
     let kind = match metadata.file_type {
         FileType::File => "file",
         FileType::Directory => "dir",
@@ -389,15 +389,21 @@ fn describe(metadata: &Metadata, mode: u32, owner: Owner) -> String {
     format!("{kind} {mode:o} {}:{} {size} {}:{}", owner.uid, owner.gid, device.major, device.minor)
 }
 
+/// Whether the attribute goes into layers too.
+pub(crate) fn is_carried_xattr(key: &OsStr) -> bool {
+    let text = key.as_bytes();
+    text == b"security.capability"
+        || text == b"security.ima"
+        || (text.starts_with(b"user.") && !text.starts_with(b"user.overlay."))
+}
+
 /// The attributes that go into layers too.
-fn carried_xattrs(entry: &Entry<'_>) -> Result<Vec<(OsString, Vec<u8>)>, CopyError> {
+pub(super) fn carried_xattrs(entry: &Entry<'_>) -> Result<Vec<(OsString, Vec<u8>)>, CopyError> {
     let mut xattrs = Vec::new();
     for key in entry.dir.xattr_names(entry.name)? {
-        let text = key.as_bytes();
-        let carried = text == b"security.capability"
-            || text == b"security.ima"
-            || (text.starts_with(b"user.") && !text.starts_with(b"user.overlay."));
-        if carried && let Some(value) = entry.dir.xattr(entry.name, &key)? {
+        if is_carried_xattr(&key)
+            && let Some(value) = entry.dir.xattr(entry.name, &key)?
+        {
             xattrs.push((key, value));
         }
     }

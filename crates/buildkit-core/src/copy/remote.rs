@@ -14,6 +14,8 @@ use crate::git::{self, GitSource};
 pub(super) struct Fetched<'s> {
     pub tree: SourceTree<'s>,
     pub items: Vec<Item>,
+    /// Says what it is: the hash of the commit, or the digest of the download.
+    pub identity: String,
     _place: TemporaryDirectory,
 }
 
@@ -45,7 +47,7 @@ pub(super) fn repository<'s>(
     let checkout = git::checkout(&source, place.path(), keep_git_dir, &git)?;
     let tree = SourceTree::open(store, &Tree::Directory(checkout.dir))?;
     let items = tree.find("/", false, Meaning::BuildKit)?;
-    Ok(Fetched { tree, items, _place: place })
+    Ok(Fetched { tree, items, identity: checkout.commit, _place: place })
 }
 
 /// Downloads a file that is unpacked if it is an archive.
@@ -54,11 +56,11 @@ pub(super) fn download<'s>(store: &'s Store, url: &str, options: &CopyOptions<'_
     let root = Root::open(place.path())?;
     let name = fetch::file_name(url, options.meaning)?;
     let mut file = root.create_file(&name, fetch::MODE, Owner::ROOT)?;
-    let (_, mtime) = fetch::download(url, options, &mut file, name.as_ref())?;
+    let (digest, mtime) = fetch::download(url, options, &mut file, name.as_ref())?;
     root.set_times(&name, mtime, mtime)?;
     let tree = SourceTree::open(store, &Tree::Directory(place.path().to_owned()))?;
     let items = vec![tree.named(&name)?];
-    Ok(Fetched { tree, items, _place: place })
+    Ok(Fetched { tree, items, identity: digest.to_string(), _place: place })
 }
 
 /// What the secrets say for the repository's host: a whole header, or a token.
