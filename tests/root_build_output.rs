@@ -31,7 +31,9 @@ fn build(sandbox: &Sandbox, args: &[&str]) -> Tool {
 
 fn images(sandbox: &Sandbox) -> BTreeSet<String> {
     let records = store_check::records(&sandbox.graph_root(), "images");
-    records.iter().map(|record| format!("{} {}", record["id"], record["names"])).collect()
+    // What has no name is there for later builds.
+    let named = records.iter().filter(|record| record["names"].as_array().is_some_and(|names| !names.is_empty()));
+    named.map(|record| format!("{} {}", record["id"], record["names"])).collect()
 }
 
 #[track_caller]

@@ -76,7 +76,7 @@ fn on_terminal(sandbox: &Sandbox, command: &str, columns: u16, rows: u16, env: &
 fn root_plain_is_what_buildah_prints() {
     let sandbox = sandbox();
     for args in [&["-t", "new"][..], &["--progress=auto", "-t", "new"], &["--progress=plain", "-t", "new"]] {
-        let outcome = build(&sandbox, args, DOCKERFILE).run();
+        let outcome = build(&sandbox, &[args, &["--jobs=1", "--no-cache"]].concat(), DOCKERFILE).run();
         let id = image_id(&outcome);
         let stdout: Vec<&str> = outcome.stdout.lines().map(|line| line.split('\r').next().unwrap_or(line)).collect();
         let expected = [
@@ -196,7 +196,7 @@ fn root_a_terminal_shows_steps_folded() {
     let sandbox = sandbox();
     let context = context(&sandbox, DOCKERFILE);
     let (screen, written) =
-        on_terminal(&sandbox, &format!("build --network=none -t new {}", context.display()), 100, 40, &[]);
+        on_terminal(&sandbox, &format!("build --network=none --jobs=1 -t new {}", context.display()), 100, 40, &[]);
     let lines: Vec<&str> = screen.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
     assert!(lines[0].starts_with("[1/2] STEP 1/2: FROM localhost/base AS one  0."), "{screen}");
     assert!(lines[1].starts_with("[1/2] STEP 2/2: RUN echo out"), "{screen}");

@@ -27,7 +27,7 @@ fn build(sandbox: &Sandbox, args: &[&str], dockerfile: &str) -> Tool {
 
 /// Makes a cache mount with this ID.
 fn cache(sandbox: &Sandbox, id: &str) {
-    build(sandbox, &["-q", "-t", &format!("cached-{id}")], &CACHED.replace("ID", id)).ok();
+    build(sandbox, &["-q", "--no-cache", "-t", &format!("cached-{id}")], &CACHED.replace("ID", id)).ok();
 }
 
 /// Starts a build and waits for its step to print `ready`.
@@ -114,19 +114,21 @@ fn root_a_cache_in_use_stays() {
 fn root_leftovers_of_a_killed_build_are_found_and_freed() {
     let sandbox = sandbox();
     let own = sandbox.gabion(["from", "--name", "own", "localhost/base"]).ok();
-    let dockerfile = "FROM localhost/base\nRUN echo layer > /layer\n\
+    let dockerfile = "FROM localhost/base\n\
         RUN dd if=/dev/zero of=/big bs=1M count=3 2>/dev/null; echo ready; sleep 1000\n";
     kill(started(&sandbox, dockerfile));
     let leftovers = du(&sandbox, "leftover");
     assert_eq!(leftovers.len(), 1);
-    assert!(leftovers[0]["size"].as_u64() >= Some(3 << 20), "{leftovers:?}");
+    // What the step wrote went as soon as another command opened the store.
+    let staged = sandbox.graph_root().join("overlay/tempdirs");
+    assert_eq!(fs::read_dir(&staged).expect("a directory").count(), 0);
     assert_eq!(names(&du(&sandbox, "container")), std::slice::from_ref(&own));
 
     let dry = prune(&sandbox, &["--dry-run"]);
-    assert!(dry.stdout.contains("leftover") && dry.stdout.contains("image "), "{dry}");
+    assert!(dry.stdout.contains("leftover"), "{dry}");
     assert_eq!(du(&sandbox, "leftover").len(), 1);
     let pruned = prune(&sandbox, &[]);
-    assert!(pruned.stderr.contains("freed 3."), "{pruned}");
+    assert!(pruned.stdout.contains("leftover"), "{pruned}");
     assert!(du(&sandbox, "leftover").is_empty());
     assert_eq!(names(&du(&sandbox, "container")), [own]);
     assert_eq!(names(&du(&sandbox, "image")), ["localhost/base:latest"]);

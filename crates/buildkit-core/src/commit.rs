@@ -72,7 +72,8 @@ impl Times {
         }
     }
 
-    fn of_files(self) -> Mtimes {
+    /// What they mean for the files of a new layer.
+    pub(crate) fn of_files(self) -> Mtimes {
         let seconds = |time: Timestamp| Time::from_seconds(time.as_second());
         match self {
             Times::Now | Times::Image(_) => Mtimes::Keep,
@@ -178,7 +179,7 @@ pub fn commit(
     let mut image = NewImage::new(config, manifest.bytes().to_vec(), top_layer);
     image.names = options.names.iter().map(Reference::to_string).collect();
     image.created = created;
-    store.publish(ready.into_iter().collect(), vec![image])?;
+    store.publish(ready.as_slice(), vec![image])?;
     if options.afterwards == Afterwards::Remove && options.layers != Layers::Append {
         container.remove()?;
     }
@@ -214,7 +215,7 @@ pub fn commit_and_continue(
     let top_layer = ready.1.id();
     let mut image = NewImage::new(config, manifest.bytes().to_vec(), Some(top_layer.clone()));
     image.created = created;
-    store.publish(vec![ready], vec![image])?;
+    store.publish(&[ready], vec![image])?;
     let state = container.state_mut();
     state.config.history = history;
     state.prepended_empty_layers.clear();
@@ -287,7 +288,7 @@ fn new_layer(parent: Option<LayerId>, summary: DiffSummary) -> NewLayer {
 }
 
 /// Diff ID and size of the uncompressed tar of `top` and of each layer below it, base first.
-fn recorded_layers(store: &Store, top: &LayerId) -> Result<Vec<(DiffId, u64)>, CommitError> {
+pub(crate) fn recorded_layers(store: &Store, top: &LayerId) -> Result<Vec<(DiffId, u64)>, CommitError> {
     let stack = store.layer_stack(top)?;
     let of_layer = |layer: store::Layer| match (layer.diff_id, u64::try_from(layer.diff_size)) {
         (Some(diff_id), Ok(size)) => Ok((diff_id, size)),
@@ -335,7 +336,7 @@ fn image_config(
             created: Some(created),
             created_by: created_by(container),
             author: config.author.clone(),
-            comment: comment(container),
+            comment: comment(&state.history_comment, &state.image, state.prepended_empty_layers.is_empty()),
             empty_layer: false,
         });
     }
@@ -361,7 +362,7 @@ fn annotations(
 }
 
 /// Annotation that says when the image was made, as the OCI specification defines it.
-const CREATED: &str = "org.opencontainers.image.created";
+pub(crate) const CREATED: &str = "org.opencontainers.image.created";
 
 fn created_by(container: &WorkingContainer<'_>) -> String {
     let state = container.state();
@@ -372,20 +373,19 @@ fn created_by(container: &WorkingContainer<'_>) -> String {
     }
 }
 
-fn comment(container: &WorkingContainer<'_>) -> String {
-    let state = container.state();
-    match (state.history_comment.as_str(), state.image.as_str()) {
+/// The comment of a new layer's history entry: `own` and the base, which is told of behind a comment
+/// only where this is the first entry.
+pub(crate) fn comment(own: &str, base: &str, is_first: bool) -> String {
+    match (own, base) {
         ("", "") => String::new(),
         ("", base) => format!("FROM {base}"),
-        // Behind the comment the base is told of only where no entry stands before this one.
-        (comment, base) if !base.is_empty() && state.prepended_empty_layers.is_empty() => {
-            format!("{comment} FROM {base}")
-        }
+        (comment, base) if !base.is_empty() && is_first => format!("{comment} FROM {base}"),
         (comment, _) => comment.to_owned(),
     }
 }
 
-fn image_manifest(
+/// The manifest of an image with this config, whose layers are not compressed.
+pub(crate) fn image_manifest(
     format: Format,
     config: &[u8],
     layers: &[(DiffId, u64)],

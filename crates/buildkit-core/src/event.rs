@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use oci::Digest;
 
+use crate::build::Explanation;
+
 /// Receives events, from any thread.
 pub type Events<'a> = &'a (dyn Fn(Event) + Sync);
 
@@ -41,11 +43,15 @@ pub enum Event {
         /// The line without its end. Whatever the program wrote: no terminal should see it as it is.
         line: String,
     },
-    /// A step of a build made a layer, or the stage's image is done.
+    /// A step of a build has a layer of an earlier one, or the image is done.
     StepDone {
         /// The layer's or image's ID.
         id: String,
+        /// Whether an earlier build made it.
+        is_cached: bool,
     },
+    /// What became of each step, and why: the last thing that is told of a build.
+    Explanation(Explanation),
     /// The stage's result is being committed.
     Commit {
         /// The name it gets, if any.

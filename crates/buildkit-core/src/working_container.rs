@@ -9,7 +9,7 @@ mod state; // buildah.json
 use std::io::Write;
 use std::path::PathBuf;
 
-use oci::{ContainerId, Format, ImageConfig, Platform};
+use oci::{ContainerId, Format, ImageConfig, LayerId, Platform};
 use store::{NewContainer, Store};
 
 use crate::image::Image;
@@ -74,13 +74,16 @@ impl<'s> WorkingContainer<'s> {
         image: Option<&Image>,
         options: &FromOptions,
     ) -> Result<WorkingContainer<'s>, WorkingContainerError> {
-        WorkingContainer::with_metadata(store, image, options, String::new())
+        let top = image.and_then(|image| image.top_layer().cloned());
+        WorkingContainer::of_build(store, image, top, options, String::new())
     }
 
-    /// The same with a text for the record, which says whose container it is.
-    pub(crate) fn with_metadata(
+    /// The same over the layer `top` of a stage that began with `image`, with a text for the record that
+    /// says whose container it is.
+    pub(crate) fn of_build(
         store: &'s Store,
         image: Option<&Image>,
+        top: Option<LayerId>,
         options: &FromOptions,
         metadata: String,
     ) -> Result<WorkingContainer<'s>, WorkingContainerError> {
@@ -92,6 +95,7 @@ impl<'s> WorkingContainer<'s> {
                 None => naming::default_name(base, attempt),
             };
             let mut new = NewContainer::new(name, image.map(|image| image.id().clone()));
+            new.layer.clone_from(&top);
             new.metadata.clone_from(&metadata);
             match store.create_container(new) {
                 Err(store::Error::NameTaken { .. }) if options.name.is_none() => attempt += 1,
@@ -113,8 +117,8 @@ impl<'s> WorkingContainer<'s> {
             state.annotations = image.manifest().annotations();
             state.annotations.insert(BASE_NAME.into(), image.name().to_owned());
             state.annotations.insert(BASE_DIGEST.into(), image.manifest().digest().to_string());
-            state.top_layer = image.top_layer().cloned();
         }
+        state.top_layer = top;
         let container = WorkingContainer { store, record, state };
         container.save()?;
         Ok(container)

@@ -30,6 +30,7 @@ mod seccomp; // system call filter
 mod security; // capabilities, limits
 mod signals; // passed on, or turned into a kill
 mod spec; // config.json
+mod stop; // the caller ends what is run for it
 mod streams; // standard streams of one run
 mod stubs; // mount points made and removed again
 mod sys; // the unsafe part
@@ -50,5 +51,6 @@ pub use run::{
 pub use runner::StartError;
 pub use seccomp::{Seccomp, SeccompError};
 pub use security::{Capabilities, Rlimit, UnknownCapability, UnknownLimit};
+pub use stop::Stop;
 pub use stubs::StubError;
 pub use users::{User, UserError, resolve_user};

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
+use std::sync::Arc;
 
 use oci_spec::runtime::{Hooks, MountBuilder};
 use rootfs::{Owner, Root};
@@ -23,6 +24,7 @@ use crate::program::{self, Lookup};
 use crate::runner::Runner;
 use crate::seccomp::Architecture;
 use crate::signals::{Request, Signals, WATCH_INTERVAL};
+use crate::stop::Stop;
 use crate::streams::Streams;
 use crate::stubs::{StubKind, Stubs};
 use crate::{
@@ -81,6 +83,8 @@ pub struct RunOptions {
     pub keep_output_end: bool,
     /// Whether SIGINT, SIGTERM, SIGHUP… sent to the caller are passed on to the process.
     pub forward_signals: bool,
+    /// Ends the process when it is set.
+    pub stop: Option<Arc<Stop>>,
 }
 
 /// Debian's `PATH` of root.
@@ -115,6 +119,7 @@ impl RunOptions {
             stdio: Stdio::Inherit,
             keep_output_end: false,
             forward_signals: true,
+            stop: None,
         }
     }
 }
@@ -320,6 +325,7 @@ pub fn run(mut options: RunOptions) -> Result<Outcome, RunError> {
     let seccomp = options.seccomp.resolve(&capabilities, Architecture::host())?;
     let (nodes, rules) = devices::describe(&options.devices, options.confinement == Confinement::Insecure)?;
     let mut streams = Streams::new(&options).map_err(RunError::Stdio)?;
+    let stop = options.stop.clone();
     let config = spec::build(spec::Inputs {
         rootfs: &options.rootfs,
         process: &options.process,
@@ -346,7 +352,7 @@ pub fn run(mut options: RunOptions) -> Result<Outcome, RunError> {
 
     let pid = runner.launch(command, memory, prepared.attachments)?;
     streams.join_terminal().map_err(RunError::Stdio)?;
-    let interrupted_by = supervise(pid, signals, &streams).map_err(RunError::Wait)?;
+    let interrupted_by = supervise(pid, signals, stop.as_deref(), &streams).map_err(RunError::Wait)?;
     let status = runner.wait();
     let output_end = streams.finish();
     // A runtime that was killed leaves them.
@@ -536,14 +542,22 @@ fn hooks(hooks: &[Hook]) -> serde_json::Result<Option<Hooks>> {
 
 /// Waits for the runtime's end, doing meanwhile what is to be done. Gives the signal that asked the
 /// process to end.
-fn supervise(pid: Pid, mut signals: Option<Signals>, streams: &Streams) -> std::io::Result<Option<i32>> {
+fn supervise(
+    pid: Pid,
+    mut signals: Option<Signals>,
+    mut stop: Option<&Stop>,
+    streams: &Streams,
+) -> std::io::Result<Option<i32>> {
     let process = pidfd_open(pid, PidfdFlags::empty())?;
     loop {
         let is_watching = signals.as_mut().is_some_and(Signals::attend);
-        let (has_ended, has_signal) = {
+        let (has_ended, has_signal, is_stopped) = {
             let mut sources = vec![PollFd::new(&process, PollFlags::IN)];
             if let Some(signals) = &signals {
                 sources.push(PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN));
+            }
+            if let Some(stop) = &stop {
+                sources.push(PollFd::from_borrowed_fd(stop.as_fd(), PollFlags::IN));
             }
             let interval = is_watching.then_some(&WATCH_INTERVAL);
             match poll(&mut sources, interval) {
@@ -552,8 +566,14 @@ fn supervise(pid: Pid, mut signals: Option<Signals>, streams: &Streams) -> std::
             };
             let ready =
                 |index: usize| sources.get(index).is_some_and(|source| source.revents().contains(PollFlags::IN));
-            (ready(0), ready(1))
+            let has_signal = signals.is_some() && ready(1);
+            (ready(0), has_signal, stop.is_some() && ready(1 + usize::from(signals.is_some())))
         };
+        if is_stopped {
+            // Its PID namespace ends with it.
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            stop = None;
+        }
         if let Some(signals) = signals.as_mut().filter(|_| has_signal)
             && signals.pass_on(pid) == Request::Resize
             && streams.terminal.is_some()

@@ -139,12 +139,13 @@ impl Store {
     /// [`Store::publish`] for one layer.
     pub fn put_layer(&self, staged: StagedLayer, layer: NewLayer) -> Result<Layer> {
         let id = layer.id();
-        let published = self.publish(vec![(staged, layer)], Vec::new())?;
+        let published = self.publish(&[(staged, layer)], Vec::new())?;
         published.layers.into_iter().next().ok_or(Error::UnknownLayer { id })
     }
 
     /// Syncs the staged layers' data, then makes them and `images` visible under one set of locks.
-    /// A layer whose ID exists already is dropped in favour of that one. A kill at any moment
+    /// A layer whose ID exists already is left as it is in favour of that one: it is gone when the caller
+    /// drops it. A kill at any moment
     /// leaves the old state or the new one.
     ///
     /// A layer comes behind those below it. At most one may be a container's upper dir ([`Store::stage_upper`]),
@@ -152,17 +153,17 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::UnknownLayer`] if a parent is gone; see also [`Store::create_image`].
-    pub fn publish(&self, layers: Vec<(StagedLayer, NewLayer)>, images: Vec<NewImage>) -> Result<Published> {
-        for (staged, new) in &layers {
+    pub fn publish(&self, layers: &[(StagedLayer, NewLayer)], images: Vec<NewImage>) -> Result<Published> {
+        for (staged, new) in layers {
             if !staged.tar_split().exists() {
                 return Err(Error::NoTarSplit { id: new.id() });
             }
         }
         let images = images.into_iter().map(|image| StagedImage::new(self, image)).collect::<Result<Vec<_>>>()?;
-        self.sync_staged(&layers)?;
+        self.sync_staged(layers)?;
         let seals = layers.iter().any(|(staged, _)| staged.upper.is_some());
         let trash = if seals { self.trash() } else { None };
-        self.journalled(|journal| self.publish_locked(journal, &layers, &images, trash.as_ref()))
+        self.journalled(|journal| self.publish_locked(journal, layers, &images, trash.as_ref()))
     }
 
     fn publish_locked(

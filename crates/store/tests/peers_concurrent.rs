@@ -77,7 +77,7 @@ fn write_once(store: &Store, tag: &str) {
         [&base, &child].into_iter().filter_map(|l| l.diff_id.clone()).chain([new.diff_id.clone()]).collect();
     let sizes = vec![base.diff_size, child.diff_size, i64::try_from(new.diff_size).expect("small")];
     let image = new_image_of(&diff_ids, sizes, Some(new.id()), &format!("localhost/{tag}:b"));
-    let published = store.publish(vec![(staged, new)], vec![image]).expect("published");
+    let published = store.publish(&[(staged, new)], vec![image]).expect("published");
     store.add_image_names(&first.id, &["localhost/contended:latest".into()]).expect("named");
     let number = tag.rsplit('-').next().and_then(|n| n.parse::<u32>().ok()).expect("numbered");
     if number % 2 == 1 {

@@ -139,7 +139,7 @@ fn peers_images_of_skopeo_and_buildah_are_ours_too() {
     let config = oci::ImageConfig::parse(&store.image_config(&images[0].id).expect("stored")).expect("valid");
     let diff_ids: Vec<_> = config.rootfs.diff_ids.into_iter().chain([new.diff_id.clone()]).collect();
     let image = new_image_of(&diff_ids, vec![1; diff_ids.len()], Some(new.id()), "localhost/ours:1");
-    store.publish(vec![(staged, new)], vec![image]).expect("published");
+    store.publish(&[(staged, new)], vec![image]).expect("published");
     assert_eq!(sandbox.podman_run(["localhost/ours:1", "cat", "/ours"]).ok(), "1");
 }
 

@@ -73,7 +73,7 @@ fn root_steps_are_stacked_unseen_and_published_at_once() {
     let one = seal(&first, base.id);
     let two = seal(&second, one.id());
     let top = two.id();
-    store.publish(vec![(first, one), (second, two)], Vec::new()).expect("published");
+    store.publish(&[(first, one), (second, two)], Vec::new()).expect("published");
     assert_eq!(store.layers().expect("layers").len(), layers_before + 2);
     let tree = store.open_layer_tree(&top).expect("tree");
     assert_eq!(fs::read_to_string(tree.path().join("two")).expect("read"), "2");
@@ -118,7 +118,7 @@ fn root_a_layer_is_copied_over_another_one_without_being_read() {
     assert_eq!((Some(&new.diff_id), new.parent.as_ref()), (made.diff_id.as_ref(), Some(&two.id)));
     let image = |config: &str, top: &LayerId| store::NewImage::new(config.into(), b"{}".to_vec(), Some(top.clone()));
     let images = vec![image(r#"{"os":"linux"}"#, &new.id()), image(r#"{"os":"linux","author":"a"}"#, &two.id)];
-    let published = store.publish(vec![(staged, new.clone())], images).expect("published");
+    let published = store.publish(&[(staged, new.clone())], images).expect("published");
     assert_eq!(
         published.images.iter().map(|image| image.layer.clone()).collect::<Vec<_>>(),
         [Some(new.id()), Some(two.id)]

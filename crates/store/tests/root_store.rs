@@ -223,7 +223,7 @@ fn root_sealed_upper_dir_becomes_the_layer_by_rename() {
     let mut stack = vec![base.clone(), sealed.clone()];
     let diff_ids: Vec<_> = stack.iter().filter_map(|l| l.diff_id.clone()).chain([new.diff_id.clone()]).collect();
     let image = new_image_of(&diff_ids, vec![1, 1, 1], Some(new.id()), "localhost/app:2");
-    let published = store.publish(vec![(staged, new)], vec![image]).expect("published");
+    let published = store.publish(&[(staged, new)], vec![image]).expect("published");
     stack.extend(published.layers);
     assert!(store.containers().expect("listed").is_empty());
     let names: Vec<_> = store.layers().expect("listed").into_iter().map(|layer| layer.id).collect();
@@ -443,7 +443,7 @@ fn root_500_layers_are_mounted_and_501_are_not() {
         stack.push(new.diff_id.clone());
         staged.push((stage, new));
     }
-    let layers = store.publish(staged, Vec::new()).expect("published").layers;
+    let layers = store.publish(&staged, Vec::new()).expect("published").layers;
     for (count, fits) in [(500, true), (501, false)] {
         let image = image(&store, &layers[..count], &format!("localhost/deep:{count}"));
         let container =

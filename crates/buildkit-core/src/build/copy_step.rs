@@ -1,92 +1,206 @@
-//! COPY and ADD: files get into the stage's container.
+//! COPY and ADD: files get into the stage's layers.
+
+use std::path::Path;
 
 use dockerfile::ignore::Ignore;
-use dockerfile::{Source, Span};
+use rootfs::Root;
 use store::TemporaryDirectory;
 
 use super::error::{BuildError, StepError};
-use super::origin::{Found, resolve};
-use super::stage::StageBuild;
-use crate::copy::{self, Chmod, CopyOptions, Meaning, Tree, Unpack};
+use super::origin::{Found, Opened, resolve};
+use super::stage::{At, Executed, StageBuild, own_parts};
+use super::step_key::{self, StepParts};
+use crate::copy::{self, Chmod, ContentDigest, CopyError, CopyOptions, Meaning, Prepared, Tree, Unpack};
 use crate::git::GitOptions;
 use crate::ssh::{Served, SocketOwner};
-use crate::step::{CopyStep, StepSource};
+use crate::step::{Action, CopyStep, Step, StepSource};
 
-/// Copies files; gives what the history says of it.
-pub(super) fn copy(
-    stage: &mut StageBuild<'_, '_, '_>,
-    source: &Source,
-    span: Span,
-    step: &CopyStep,
-) -> Result<String, BuildError> {
-    let failed = |error: StepError| BuildError::step(source, span, error);
-    let wrong = |span: Span, message: String| BuildError::step(source, span, StepError::Value(message));
-    let keyword = if step.is_add { "ADD" } else { "COPY" };
-    let from = match &step.from {
-        Some(word) => match resolve(stage, word).map_err(|error| BuildError::step(source, word.span, error))? {
-            Found::Named(name) => (Tree::Named(name), None),
-            Found::Directory(dir, ignore) => (Tree::Directory(dir), Some(ignore)),
-        },
-        None => {
-            let options = stage.build.options;
-            (Tree::Directory(options.context_dir.clone()), Some(options.ignore.clone()))
-        }
+/// Copies files.
+pub(super) fn copy(stage: &mut StageBuild<'_, '_>, at: At<'_>, step: &Step, copy: &CopyStep) -> Result<(), BuildError> {
+    let build = stage.build;
+    let wrong = |message: String| at.failed(StepError::Value(message));
+    let found = match &copy.from {
+        Some(word) => resolve(stage, at, word)?,
+        None => Found::Directory(build.options.context_dir.clone(), build.options.ignore.clone()),
     };
-    let (from, ignore) = from;
-    let mut sources = Vec::with_capacity(step.sources.len());
-    for item in &step.sources {
+    let agent = agent(stage, copy).map_err(|error| at.failed(error))?;
+    let mut options = CopyOptions::new(sources(at, copy)?, Tree::Host, &copy.destination);
+    options.meaning = Meaning::BuildKit;
+    options.unpack = match copy.unpack {
+        Some(true) => Unpack::All,
+        None if copy.is_add => Unpack::Local,
+        _ => Unpack::Nothing,
+    };
+    options.parents = copy.parents;
+    // As with BuildKit, a layer of its own is not made of what gets another mode.
+    options.link = copy.link && copy.chmod.is_none();
+    options.keep_git_dir = copy.keep_git_dir;
+    options.chown.clone_from(&copy.chown);
+    if let Some((text, span)) = &copy.chmod {
+        let chmod =
+            Chmod::parse(text).map_err(|error| At { span: *span, ..at }.failed(StepError::Value(error.to_string())));
+        options.chmod = Some(chmod?);
+    }
+    options.checksum = copy.checksum.as_ref().map(|(checksum, _)| checksum.clone());
+    options.secrets = Some(&build.options.run.secrets);
+    options.git = GitOptions {
+        search_path: build.options.run.search_path.clone(),
+        proxies: build.options.run.host_env.clone(),
+        ssh_auth_sock: agent.as_ref().map(|(_, served)| served.path().to_owned()),
+        cancelled: Some(build.options.cancelled.clone()),
+        ..GitOptions::default()
+    };
+    options.exclude = Ignore::from_patterns(copy.exclude.iter().map(String::as_str))
+        .map_err(|error| wrong(format!("--exclude: {error}")))?;
+    options.remotes = Some(build.remotes);
+    if options.link {
+        numeric_owner(stage, &mut options).map_err(|error| at.failed(error))?;
+    }
+    let mut parts = own_parts(stage);
+    step_key::copy(&mut parts.own, copy, options.chown.as_deref());
+    parts.is_independent = options.link;
+    let is_fresh = options.link;
+    match found {
+        Found::Directory(dir, ignore) => {
+            options.from = Tree::Directory(dir.clone());
+            options.ignore = ignore;
+            of_directory(stage, at, step, parts, is_fresh, &dir, &options, &history(copy))
+        }
+        found => {
+            // What is on the host is root's in the image; what is in another image keeps its owner.
+            options.preserve_owner = true;
+            of_layers(stage, at, step, copy, found, parts, options)
+        }
+    }
+}
+
+/// What the history says of a copy of what has this digest.
+fn history(copy: &CopyStep) -> impl Fn(&ContentDigest) -> String {
+    let keyword = if copy.is_add { "ADD" } else { "COPY" };
+    move |digest| format!("/bin/sh -c #(nop) {keyword} {digest} in {} ", copy.destination)
+}
+
+/// Copies from a context, from the network, or from the instruction itself.
+#[allow(clippy::too_many_arguments, reason = "a step, its key and what it copies")]
+fn of_directory(
+    stage: &mut StageBuild<'_, '_>,
+    at: At<'_>,
+    step: &Step,
+    mut parts: StepParts,
+    is_fresh: bool,
+    dir: &Path,
+    options: &CopyOptions<'_>,
+    history: &dyn Fn(&ContentDigest) -> String,
+) -> Result<(), BuildError> {
+    let build = stage.build;
+    let failed = |error: CopyError| at.failed(error);
+    let mut prepared = Prepared::new(build.store, options).map_err(failed)?;
+    if build.cache.is_some() {
+        let digest = prepared.digest(build.file_digests(dir).as_deref()).map_err(failed)?;
+        parts.source("files of the context".to_owned(), digest);
+    }
+    stage.make_layer(at, step, parts, is_fresh, |stage, root| {
+        let copied = Root::open(root).map_err(CopyError::from);
+        let digest = copied.and_then(|root| prepared.copy_into(&root, stage.state.workdir())).map_err(failed)?;
+        Ok(Executed { created_by: Some(history(&digest)), ..Executed::default() })
+    })
+}
+
+/// Copies from a stage or an image, whose files are looked at only if the key cannot do without.
+fn of_layers(
+    stage: &mut StageBuild<'_, '_>,
+    at: At<'_>,
+    step: &Step,
+    copy: &CopyStep,
+    found: Found,
+    mut parts: StepParts,
+    mut options: CopyOptions<'_>,
+) -> Result<(), BuildError> {
+    let build = stage.build;
+    let failed = |error: CopyError| at.failed(error);
+    let from = copy.from.as_ref().map_or("", |word| &word.text);
+    let name = format!("files from {from}");
+    parts.read.extend(found.read_files().map(|read| (name, read)));
+    let mut opened: Option<Opened> = None;
+    if build.cache.is_some() && !stage.is_known_to_hit(&parts).map_err(|error| at.failed(error))? {
+        // The other layers are not what they were: perhaps what is copied of them is.
+        let files = opened.insert(found.open(build).map_err(|error| at.failed(error))?);
+        options.from = Tree::Directory(files.dir.clone());
+        let digest = Prepared::new(build.store, &options).and_then(|mut prepared| prepared.digest(None));
+        let digest = digest.map_err(failed)?.digest;
+        parts.read.iter_mut().for_each(|(_, read)| read.digest = Some(digest.clone()));
+    }
+    let is_fresh = options.link;
+    let history = history(copy);
+    stage.make_layer(at, step, parts, is_fresh, |stage, root| {
+        let files = match opened {
+            Some(files) => files,
+            None => found.open(build).map_err(|error| at.failed(error))?,
+        };
+        options.from = Tree::Directory(files.dir.clone());
+        let prepared = Prepared::new(build.store, &options).map_err(failed)?;
+        let copied = Root::open(root).map_err(CopyError::from);
+        let digest = copied.and_then(|root| prepared.copy_into(&root, stage.state.workdir())).map_err(failed)?;
+        Ok(Executed { created_by: Some(history(&digest)), ..Executed::default() })
+    })
+}
+
+/// FROM a directory: all of it.
+pub(super) fn everything(
+    stage: &mut StageBuild<'_, '_>,
+    at: At<'_>,
+    dir: &Path,
+    ignore: &Ignore,
+) -> Result<(), BuildError> {
+    let everything = vec![copy::Source::Path(".".to_owned())];
+    let mut options = CopyOptions::new(everything, Tree::Directory(dir.to_owned()), "/");
+    options.ignore = ignore.clone();
+    let mut parts = own_parts(stage);
+    parts.own.add("FROM", "a directory");
+    let step = Step { action: Action::Config, created_by: String::new(), span: at.span, lost_in_oci: None };
+    let history = |digest: &ContentDigest| format!("/bin/sh -c #(nop) COPY {digest} in / ");
+    of_directory(stage, at, &step, parts, false, dir, &options, &history)
+}
+
+fn sources(at: At<'_>, copy: &CopyStep) -> Result<Vec<copy::Source>, BuildError> {
+    let wrong = |message: String| Err(at.failed(StepError::Value(message)));
+    let mut sources = Vec::with_capacity(copy.sources.len());
+    for item in &copy.sources {
         sources.push(match item {
             StepSource::Content { name, content } => {
                 copy::Source::Content { name: name.clone(), content: content.clone().into_bytes() }
             }
             StepSource::Path(path) => match copy::Source::parse(path) {
-                copy::Source::Url(url) if !step.is_add => {
-                    return Err(wrong(span, format!("COPY takes no URL such as {url}: ADD does")));
+                copy::Source::Url(url) if !copy.is_add => {
+                    return wrong(format!("COPY takes no URL such as {url}: ADD does"));
                 }
-                copy::Source::Git(_) if !step.is_add => {
-                    return Err(wrong(span, "COPY takes no git repository: ADD does".to_owned()));
+                copy::Source::Git(_) if !copy.is_add => {
+                    return wrong("COPY takes no git repository: ADD does".to_owned());
                 }
                 source => source,
             },
         });
     }
-    let mut options = CopyOptions::new(sources, from, &step.destination);
-    options.meaning = Meaning::BuildKit;
-    options.unpack = match step.unpack {
-        Some(true) => Unpack::All,
-        None if step.is_add => Unpack::Local,
-        _ => Unpack::Nothing,
-    };
-    options.parents = step.parents;
-    // As with BuildKit, a layer of its own is not made of what gets another mode.
-    options.link = step.link && step.chmod.is_none();
-    options.keep_git_dir = step.keep_git_dir;
-    options.chown.clone_from(&step.chown);
-    // What is on the host is root's in the image.
-    options.preserve_owner = ignore.is_none();
-    if let Some((text, span)) = &step.chmod {
-        options.chmod = Some(Chmod::parse(text).map_err(|error| wrong(*span, error.to_string()))?);
+    Ok(sources)
+}
+
+/// Names of owners are those of the files below, which the layer itself knows nothing of.
+fn numeric_owner(stage: &StageBuild<'_, '_>, options: &mut CopyOptions<'_>) -> Result<(), StepError> {
+    let Some(chown) = options.chown.as_deref() else { return Ok(()) };
+    if chown.bytes().all(|byte| byte.is_ascii_digit() || byte == b':') {
+        return Ok(());
     }
-    options.checksum = step.checksum.as_ref().map(|(checksum, _)| checksum.clone());
-    let agent = agent(stage, step).map_err(failed)?;
-    options.secrets = Some(&stage.build.options.run.secrets);
-    options.git = GitOptions {
-        search_path: stage.build.options.run.search_path.clone(),
-        proxies: stage.build.options.run.host_env.clone(),
-        ssh_auth_sock: agent.as_ref().map(|(_, served)| served.path().to_owned()),
-        cancelled: Some(stage.build.options.cancelled.clone()),
-        ..GitOptions::default()
-    };
-    options.ignore = ignore.unwrap_or_default();
-    options.exclude = Ignore::from_patterns(step.exclude.iter().map(String::as_str))
-        .map_err(|error| wrong(span, format!("--exclude: {error}")))?;
-    options.remotes = Some(stage.build.remotes);
-    let digest = copy::copy(&stage.container, &options).map_err(|error| failed(error.into()))?;
-    Ok(format!("/bin/sh -c #(nop) {keyword} {digest} in {} ", step.destination))
+    let build = stage.build;
+    let _still = build.hold_still();
+    let directories = build.files(stage.position).directories(build.store)?;
+    let tree = build.store.open_tree(&directories)?;
+    let owner = copy::owner(&Root::open(tree.path())?, chown)?;
+    options.chown = Some(format!("{}:{}", owner.uid, owner.gid));
+    Ok(())
 }
 
 /// The build's default SSH agent, if a source is a repository that may ask for keys.
-fn agent(stage: &StageBuild<'_, '_, '_>, step: &CopyStep) -> Result<Option<(TemporaryDirectory, Served)>, StepError> {
+fn agent(stage: &StageBuild<'_, '_>, step: &CopyStep) -> Result<Option<(TemporaryDirectory, Served)>, StepError> {
     let agents = &stage.build.options.run.agents;
     let is_git = |source: &StepSource| match source {
         StepSource::Path(path) => matches!(copy::Source::parse(path), copy::Source::Git(_)),

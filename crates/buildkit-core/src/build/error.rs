@@ -73,6 +73,9 @@ pub enum BuildError {
     /// Somebody wanted the build to end.
     #[error("interrupted")]
     Interrupted,
+    /// Another stage has failed; that one's error is what counts.
+    #[error("stopped, since another stage failed")]
+    Stopped,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -105,6 +108,9 @@ pub enum StepError {
     /// The layer or image could not be made.
     #[error(transparent)]
     Commit(#[from] CommitError),
+    /// A layer could not be read.
+    #[error(transparent)]
+    Digest(std::sync::Arc<layers::DiffError>),
     /// The command could not be run.
     #[error(transparent)]
     Run(#[from] RunError),

@@ -1,55 +1,92 @@
-//! Images from Dockerfiles: the plan's stages one after the other, each a script over the same
-//! functions that the commands use.
+//! Images from Dockerfiles: the plan's stages side by side, each a script over the same functions that
+//! the commands use.
 //!
 //! ```text
-//! Dockerfile ──plan──▶ stages
-//! stage: FROM ──pull──▶ working container
-//!        each instruction ──stage_state──▶ Step ──▶ run / copy / make the working directory
-//!        before the next step with files of its own: the upper dir becomes a layer by rename
-//! stage's end ──commit──▶ image;  a stage that is only read from stays a container
+//! Dockerfile ──plan──▶ stages, each on a thread of its own
+//! stage: FROM ──pull──▶ files and config
+//!        each instruction ──stage_state──▶ Step ──key──▶ index: an earlier layer, or
+//!                                               └──▶ run / copy / make the directory in a staged layer
+//!        a staged layer is read (digests, tar-split) on another thread, beside the next step
+//! end:   all staged layers and the images over them are published at once
 //! ```
 //!
-//! A layer that is done has a nameless image over it, which the next one replaces: even a killed
-//! build leaves nothing that `rm` and `rmi --prune` don't find. Any other build removes its
-//! containers and what its stages made, as there is no cache yet that could use it.
+//! Until then no other tool sees anything of the build but a container for each stage that does
+//! something, which keeps its base. A killed build leaves that and staged layers, which the next command
+//! removes. What a failed build finished is published, for the next one to go on from.
 
+mod base; // FROM
+mod cached; // what earlier builds did
+mod claims; // steps that two builds come to at once
 mod copy_step; // COPY, ADD
+mod draft; // what an image is to say of itself
 mod error; // one line each, with the place in the file
+mod explain; // why steps were done again
+mod keep; // containers that are to stay
+mod layers; // the files of a stage
 mod options; // what to build, and how
 mod origin; // --from, from=
+mod publish; // what was made becomes visible
 pub(crate) mod record; // which builds are under way
 mod run_step; // RUN
-mod stage; // one stage, from FROM to its result
+mod schedule; // when stages are built
+mod stage; // one stage, from FROM to its files
+mod step_key; // what a step depends on
 mod step_output; // what a step's program writes, as events
+mod unfinished; // images over what failed builds finished
 mod workdir_step; // WORKDIR
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLockReadGuard};
+use std::time::Duration;
 
 use dockerfile::{Diagnostic, Source};
-use oci::{ContainerId, ImageId};
-use store::Store;
+use oci::{ContainerId, ImageId, LayerId};
+use store::{StagedLayer, Store};
 
+use crate::cache::file_digests::FileDigests;
 use crate::check::{CheckOptions, check};
 use crate::commit::Committed;
 use crate::event::{Event, Events};
 use crate::image::Image;
 use crate::output::{self, Output};
-use crate::plan::{Plan, PlanError, Stage, plan};
-use crate::stage_state::{Scope, StageState};
+use crate::plan::{Plan, PlanError, plan};
+use crate::run::Stop;
+use crate::stage_state::Scope;
 use crate::transfer::place::Places;
-use crate::transfer::pull::{PullOptions, PullPolicy, resolve_or_pull_nameless};
+use crate::transfer::pull::{PullOptions, PullPolicy, resolve_or_pull, resolve_or_pull_nameless};
 use crate::transfer::{Remotes, TransferError};
 use crate::working_container::WorkingContainer;
 
+use cached::{StepCache, Unrecorded};
+use draft::Ready;
 pub use error::{BuildError, Place, StepError};
-pub use options::{Allowed, BuildOptions, Keep, LayerStyle, RunDefaults, StepOutput};
+use explain::StepLog;
+pub use explain::{Explained, ExplainedStep, Explanation, FileChange, Reason};
+use layers::{DigestJob, Files, Moves};
+pub use options::{Allowed, BuildOptions, CacheUse, Keep, LayerStyle, RunDefaults, StepOutput};
+use publish::Over;
 use record::BuildRecord;
-use stage::StageBuild;
+use schedule::Schedule;
+use stage::{StageResult, Wreck, build_stage};
+use unfinished::Unfinished;
+
+/// A value that several threads use.
+#[derive(Debug, Default)]
+struct Shared<T>(Mutex<T>);
+
+impl<T> Shared<T> {
+    fn lock(&self) -> MutexGuard<'_, T> {
+        // A panic elsewhere leaves whole entries only.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// What all stages of a build share.
-pub(crate) struct Build<'b, 's> {
-    store: &'s Store,
+pub(crate) struct Build<'b> {
+    store: &'b Store,
     remotes: &'b Remotes,
     source: &'b Source,
     options: &'b BuildOptions,
@@ -57,35 +94,54 @@ pub(crate) struct Build<'b, 's> {
     record: BuildRecord,
     plan: Plan,
     scope: Arc<Scope>,
-    /// Results of the stages that are done, by their number in the file.
-    done: BTreeMap<usize, Done<'s>>,
+    cache: Option<StepCache>,
+    schedule: Schedule,
+    /// What each stage has done so far, by its position in the plan.
+    works: Vec<Shared<Work>>,
+    /// Paths of staged layers stay as they are while this is held for reading.
+    moves: Moves,
+    /// Layers that are of no use any more but may be mounted.
+    discarded: Shared<Vec<StagedLayer>>,
+    /// Where layers go to be read.
+    digests: Shared<Option<Sender<DigestJob>>>,
+    /// What is remembered of the files of each context.
+    contexts: Shared<HashMap<PathBuf, Arc<FileDigests>>>,
+    /// Images that stages begin with or read, by the name in the file.
+    images: Shared<HashMap<String, Arc<Shared<Option<Image>>>>>,
     /// Every container that was made; those left at the end are removed.
-    containers: Vec<ContainerId>,
-    /// Nameless images over what is done of stages whose own image is not made yet.
-    unfinished: BTreeMap<usize, ImageId>,
-    /// Images that were there before: none of them is ever removed.
-    before: HashSet<ImageId>,
-    /// Nameless images that were only pulled for this build.
-    borrowed: Vec<ImageId>,
+    containers: Shared<Vec<ContainerId>>,
+    /// Those of stages that are done, by position.
+    keepers: Shared<Vec<(usize, WorkingContainer<'b>)>>,
+    /// Nameless images that were only pulled or made for this build.
+    borrowed: Shared<Vec<ImageId>>,
     /// Build arguments that an ARG asked for.
-    consumed: BTreeSet<String>,
+    consumed: Shared<BTreeSet<String>>,
+    /// Why stages failed, the first one first.
+    failures: Shared<Vec<BuildError>>,
+    /// Set when a stage fails: commands that run are ended.
+    stop: Arc<Stop>,
 }
 
-/// A stage that is done.
-struct Done<'s> {
-    state: StageState,
-    /// Name of the image that it, or the stage it began with, began with.
-    base_name: String,
-    /// The last stage that reads its files.
-    last_reader: Option<usize>,
-    /// The image it became, for stages that begin with it.
-    image: Option<ImageId>,
-    /// The container it still is, for stages that read its files.
-    container: Option<WorkingContainer<'s>>,
+/// What a stage has done so far.
+#[derive(Debug)]
+struct Work {
+    files: Files,
+    unrecorded: Vec<Unrecorded>,
+    /// Every step, for the explanation.
+    logs: Vec<StepLog>,
 }
 
-/// Builds the image that `source` describes. On an error nothing that was built is left in the
-/// store, unless [`BuildOptions::keep`] says otherwise.
+/// What is left of stages that failed, by their position in the plan.
+type Wrecks<'b> = Vec<(usize, Wreck<'b>)>;
+
+/// How often the build looks whether another one waits for it.
+const INTERVAL: Duration = Duration::from_millis(20);
+
+/// Threads that read layers.
+const READERS: usize = 4;
+
+/// Builds the image that `source` describes. On an error nothing of it is left in the store but layers
+/// of steps for later builds, unless [`BuildOptions::keep`] says otherwise.
 pub fn build(
     store: &Store,
     remotes: &Remotes,
@@ -102,35 +158,54 @@ pub fn build(
     for warning in &plan.warnings {
         events(Event::Warning(warning.line(source)));
     }
+    if plan.stages.is_empty() {
+        return Err(BuildError::file(source, vec![Diagnostic::error("no stage to build", Default::default())]));
+    }
     let scope = Scope {
         build_args: options.plan.build_args.clone(),
         global_args: plan.global_args.clone(),
         escape: plan.escape,
     };
-    let before = store.images()?.into_iter().map(|image| image.id).collect();
     let private = store.private_directory()?;
-    let record = BuildRecord::begin(&private).map_err(|error| BuildError::Record { dir: private, error })?;
-    let mut build = Build {
+    crate::prune::remove_leftovers(store)?;
+    let record = BuildRecord::begin(&private).map_err(|error| BuildError::Record { dir: private.clone(), error })?;
+    let stop = Stop::new().map_err(|error| BuildError::Record { dir: private.clone(), error })?;
+    let nothing = || Shared(Mutex::new(Work { files: Files::of_base(None), unrecorded: Vec::new(), logs: Vec::new() }));
+    let build = Build {
         store,
         remotes,
         source,
         options,
         events,
         record,
+        schedule: Schedule::new(plan.stages.len(), options.jobs),
+        works: plan.stages.iter().map(|_| nothing()).collect(),
         plan,
         scope: Arc::new(scope),
-        done: BTreeMap::new(),
-        containers: Vec::new(),
-        unfinished: BTreeMap::new(),
-        before,
-        borrowed: Vec::new(),
-        consumed: BTreeSet::new(),
+        cache: StepCache::new(private, options.cache_use()),
+        moves: Moves::default(),
+        discarded: Shared::default(),
+        digests: Shared::default(),
+        contexts: Shared::default(),
+        images: Shared::default(),
+        containers: Shared::default(),
+        keepers: Shared(Mutex::new(Vec::new())),
+        borrowed: Shared::default(),
+        consumed: Shared::default(),
+        failures: Shared(Mutex::new(Vec::new())),
+        stop: Arc::new(stop),
     };
-    let result = build.run().and_then(|committed| build.deliver(committed));
-    build.clean_up(
-        result.as_ref().ok().filter(|_| keeps_image(options)).map(|committed| &committed.image_id),
-        result.is_ok(),
-    );
+    let (results, wrecks) = build.run_stages();
+    let result = build.outcome(results).and_then(|committed| build.deliver(committed));
+    if let Err(error) = &result {
+        build.leave_finished(error);
+    }
+    let explanation = build.explain(result.as_ref().ok().map(|committed| &committed.image_id));
+    if options.explain {
+        events(Event::Explanation(explanation));
+    }
+    build.keep_containers(result.is_ok(), wrecks);
+    build.clean_up();
     let committed = result?;
     build.warn_of_unused_arguments(&file);
     Ok(committed)
@@ -179,51 +254,230 @@ fn keeps_image(options: &BuildOptions) -> bool {
     options.outputs.is_empty() || options.keep_image || !options.names.is_empty()
 }
 
-/// The image of a named context. One that is no registry's has no name in the store, and goes when
-/// the build ends.
-fn pull_borrowed(build: &mut Build<'_, '_>, name: &str) -> Result<Image, TransferError> {
-    let options = PullOptions { policy: build.options.pull, platform: build.options.plan.platform.clone() };
-    let image = resolve_or_pull_nameless(build.store, build.remotes, name, &options, build.events)?;
-    if image.record().names.is_empty() {
-        build.borrowed.push(image.id().clone());
-    }
-    Ok(image)
-}
-
-impl<'s> Build<'_, 's> {
-    fn run(&mut self) -> Result<Committed, BuildError> {
-        let stages = std::mem::take(&mut self.plan.stages);
-        let mut committed = None;
-        for (position, stage) in stages.iter().enumerate() {
-            self.drop_unread(stage);
-            committed = StageBuild::begin(self, stage, position, &stages)?.run()?.or(committed);
-        }
-        // The last stage is the target, which is always committed.
-        committed.ok_or_else(|| {
-            BuildError::file(self.source, vec![Diagnostic::error("no stage to build", Default::default())])
-        })
-    }
-
-    /// Removes the containers of stages that neither `stage` nor a later one reads.
-    fn drop_unread(&mut self, stage: &Stage) {
-        for done in self.done.values_mut() {
-            let is_read = done.last_reader.is_some_and(|reader| reader >= stage.index);
-            if let Some(container) = done.container.take_if(|_| !is_read) {
-                // What is not removed now is removed at the end.
-                let _ = container.remove();
+impl<'b> Build<'b> {
+    /// Builds all stages; gives the results in the order of the plan, none if one failed, and what is
+    /// left of those that did.
+    fn run_stages(&self) -> (Option<Vec<Arc<StageResult>>>, Wrecks<'b>) {
+        let (sender, jobs) = channel::<DigestJob>();
+        *self.digests.lock() = Some(sender);
+        let jobs = Shared(Mutex::new(jobs));
+        let wrecks = Shared(Mutex::new(Vec::new()));
+        std::thread::scope(|scope| {
+            let readers = std::thread::available_parallelism().map_or(1, usize::from).min(READERS);
+            for _ in 0..readers {
+                scope.spawn(|| read_layers(&jobs));
             }
+            for position in 0..self.plan.stages.len() {
+                let wrecks = &wrecks;
+                scope.spawn(move || self.run_stage(position, wrecks));
+            }
+            while !self.schedule.wait_for_all(INTERVAL) {
+                if let Err(error) = self.serve_waiting() {
+                    (self.events)(Event::Debug(format!("publishing for another build: {error}")));
+                }
+            }
+            // The readers end when they have read everything.
+            *self.digests.lock() = None;
+        });
+        let results = (0..self.plan.stages.len()).map(|position| self.schedule.result(position)).collect();
+        (results, std::mem::take(&mut *wrecks.lock()))
+    }
+
+    fn run_stage(&self, position: usize, wrecks: &Shared<Wrecks<'b>>) {
+        /// Whatever ends the thread, nobody waits for its stage for ever.
+        struct Ending<'a, 'b>(&'a Build<'b>, usize, Option<Arc<StageResult>>);
+        impl Drop for Ending<'_, '_> {
+            fn drop(&mut self) {
+                if self.2.is_none() {
+                    self.0.stop.set();
+                }
+                self.0.schedule.finish(self.1, self.2.take());
+            }
+        }
+        let mut ending = Ending(self, position, None);
+        let mut wreck = None;
+        match build_stage(self, position, &mut wreck) {
+            Ok(result) => ending.2 = Some(Arc::new(result)),
+            Err(BuildError::Stopped) => {}
+            Err(error) => self.failures.lock().push(error),
+        }
+        wrecks.lock().extend(wreck.map(|wreck| (position, wreck)));
+    }
+
+    /// The image, published with all that the build made.
+    fn outcome(&self, results: Option<Vec<Arc<StageResult>>>) -> Result<Committed, BuildError> {
+        let Some(results) = results else {
+            let failures = std::mem::take(&mut *self.failures.lock());
+            return Err(failures.into_iter().next().unwrap_or(BuildError::Interrupted));
+        };
+        let Some(target) = results.last() else { return Err(BuildError::Interrupted) };
+        let span = self.plan.stages.last().map(|stage| stage.from.span).unwrap_or_default();
+        let committed = self.commit(&results, target).map_err(|error| BuildError::step(self.source, span, error))?;
+        (self.events)(Event::StepDone { id: committed.image_id.to_string(), is_cached: false });
+        Ok(committed)
+    }
+
+    fn commit(&self, results: &[Arc<StageResult>], target: &Arc<StageResult>) -> Result<Committed, StepError> {
+        // With outputs, the names come when those are written.
+        let names = if self.options.outputs.is_empty() { self.options.names.as_slice() } else { &[] };
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        (self.events)(Event::Commit { name: self.options.names.first().map(ToString::to_string) });
+        for position in 0..results.len() {
+            self.settle(position)?;
+        }
+        let squashed = (self.options.layers == LayerStyle::WithBase).then(|| self.squashed(target)).transpose()?;
+        let mut all: Vec<(Files, Over<'_>)> = Vec::new();
+        if self.cache.is_some() {
+            all.extend(self.stages_of_their_own(results).into_iter().map(|files| (files, Over::Anchor)));
+        }
+        if let Some(image) = &target.unchanged {
+            self.publish(all)?;
+            self.record_all(results)?;
+            if !names.is_empty() {
+                self.store.add_image_names(image.id(), &names)?;
+            }
+            return Ok(Committed { image_id: image.id().clone(), manifest: image.manifest().clone() });
+        }
+        let (files, draft) = match &squashed {
+            Some((files, draft)) => (files, draft),
+            None => (&target.files, &target.draft),
+        };
+        let names_of_new = names.clone();
+        let make = |top: Option<LayerId>, layers: &[_]| -> Result<Ready, StepError> {
+            let mut ready = draft.image(&target.state.config, top.clone(), layers, self.options, true)?;
+            if let Some(earlier) = self.earlier_image(&ready, top.as_ref())? {
+                ready = earlier;
+            }
+            if let Some(image) = &mut ready.image {
+                image.names = names_of_new;
+            }
+            Ok(ready)
+        };
+        all.push((files.clone(), Over::Image(Box::new(make))));
+        let ready = self.publish(all)?.pop().ok_or_else(|| StepError::Value("no image was made".to_owned()))?;
+        self.record_all(results)?;
+        if let Some(cache) = &self.cache {
+            let _ = cache.index.put_image(&ready.key, &ready.id);
+        }
+        self.remove_needless(Some(files))?;
+        // An image of an earlier build gets the names that it does not have.
+        let record = self.store.image_by_id(&ready.id)?;
+        if names.iter().any(|name| !record.names.contains(name)) {
+            self.store.add_image_names(&ready.id, &names)?;
+        }
+        Ok(Committed { image_id: ready.id, manifest: ready.manifest })
+    }
+
+    /// An image that an earlier build made and that says the same.
+    fn earlier_image(&self, ready: &Ready, top: Option<&LayerId>) -> Result<Option<Ready>, StepError> {
+        let Some(cache) = self.looked_at() else { return Ok(None) };
+        let Some(id) = cache.index.image(&ready.key) else { return Ok(None) };
+        match self.store.image_by_id(&id) {
+            Ok(record) if record.layer.as_ref() == top => {
+                let image = Image::read(self.store, id.as_str(), record)?;
+                let key = ready.key.clone();
+                Ok(Some(Ready { id, manifest: image.manifest().clone(), key, image: None }))
+            }
+            Ok(_) => Ok(None),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The files of the stages that no later stage has under its own, and that are new.
+    fn stages_of_their_own(&self, results: &[Arc<StageResult>]) -> Vec<Files> {
+        let is_under = |files: &Files, other: &Files| match files.made.last() {
+            Some(last) => other.made.iter().any(|made| Arc::ptr_eq(made, last)),
+            None => true,
+        };
+        let mut own = Vec::new();
+        for (index, result) in results.iter().enumerate() {
+            let later = results.iter().skip(index + 1);
+            let is_new = result.files.stored().1 < result.files.made.len();
+            if is_new
+                && index + 1 < results.len()
+                && !later.into_iter().any(|other| is_under(&result.files, &other.files))
+            {
+                own.push(result.files.clone());
+            }
+        }
+        own
+    }
+
+    /// Everything that the target shows as one layer.
+    fn squashed(&self, target: &StageResult) -> Result<(Files, draft::Draft), StepError> {
+        let tree = {
+            let _still = self.hold_still();
+            self.store.open_tree(&target.files.directories(self.store)?)?
+        };
+        let staged = self.store.stage_layer()?;
+        let options = ::layers::DiffOptions {
+            mtimes: self.options.times.of_files(),
+            began: Some(rootfs::Time::default()),
+            ..Default::default()
+        };
+        let (from, into) = (rootfs::Root::open(tree.path())?, rootfs::Root::open(staged.diff_dir())?);
+        let tar_split = staged.tar_split_file()?;
+        let summary = ::layers::seal_copy(&from, &[], &into, std::io::sink(), tar_split, &options)
+            .map_err(|error| StepError::Digest(Arc::new(error)))?;
+        let mut draft = target.draft.clone();
+        draft.squash(self.options.times.created());
+        let missing = || StepError::Value("the layer's content has no digest".to_owned());
+        let content = summary.content.clone().ok_or_else(missing)?;
+        let made = layers::MadeLayer::known(staged, layers::new_layer(summary), content);
+        Ok((Files { base: None, made: vec![Arc::new(made)] }, draft))
+    }
+
+    fn record_all(&self, results: &[Arc<StageResult>]) -> Result<(), StepError> {
+        for digests in self.contexts.lock().values() {
+            // What is not remembered is read again.
+            let _ = digests.save();
+        }
+        (0..results.len()).try_for_each(|position| self.record(position))
+    }
+
+    /// Removes images over layers that images of this build reach: all of `target`, and what is below the
+    /// top of any other stage.
+    fn remove_needless(&self, target: Option<&Files>) -> Result<(), StepError> {
+        let Some(cache) = &self.cache else { return Ok(()) };
+        let mut reached = HashSet::new();
+        let mut reach = |files: &Files, with_top: bool| -> Result<(), StepError> {
+            if let Some(top) = files.stored().0 {
+                let stack = self.store.layer_stack(&top)?.into_iter().map(|layer| layer.id);
+                reached.extend(stack.filter(|id| with_top || *id != top));
+            }
+            Ok(())
+        };
+        (0..self.works.len()).try_for_each(|position| reach(&self.files(position), false))?;
+        target.map_or(Ok(()), |files| reach(files, true))?;
+        Unfinished::new(&cache.private_directory).remove_needless(self.store, &reached);
+        Ok(())
+    }
+
+    /// Publishes what a failed build finished.
+    fn leave_finished(&self, error: &BuildError) {
+        if self.cache.is_none() {
+            return;
+        }
+        // A later stage's files may have an earlier one's below them.
+        let kept = (0..self.works.len()).rev().try_for_each(|position| self.publish_read(position));
+        if let Err(other) = kept.and_then(|()| self.remove_needless(None)) {
+            (self.events)(Event::Debug(format!("keeping what was finished before {error}: {other}")));
+        }
+        for digests in self.contexts.lock().values() {
+            let _ = digests.save();
         }
     }
 
     /// Writes the outputs; the image gets its names when that went well.
-    fn deliver(&mut self, committed: Committed) -> Result<Committed, BuildError> {
+    fn deliver(&self, committed: Committed) -> Result<Committed, BuildError> {
         let options = self.options;
         if options.outputs.is_empty() {
             return Ok(committed);
         }
         let id = &committed.image_id;
-        if !self.before.contains(id) {
-            self.borrowed.push(id.clone());
+        if self.cache.is_none() && !keeps_image(options) {
+            self.borrowed.lock().push(id.clone());
         }
         let places = Places { store: self.store, remotes: self.remotes, events: self.events };
         for output in &options.outputs {
@@ -239,40 +493,105 @@ impl<'s> Build<'_, 's> {
 
     /// Removes what is in the way: containers, and images that nobody asked for. What cannot be
     /// removed is told.
-    fn clean_up(&mut self, result: Option<&ImageId>, succeeded: bool) {
-        let keep = match self.options.keep {
-            Keep::Nothing => false,
-            Keep::OnFailure => !succeeded,
-            Keep::Always => true,
-        };
+    fn clean_up(&self) {
         let told = |what: &str, outcome: store::Result<()>| match outcome {
             Err(error) if !error.is_not_found() => (self.events)(Event::Warning(format!("{what} stays: {error}"))),
             _ => {}
         };
-        if !keep {
-            for id in &self.containers {
-                told(&format!("working container {id}"), self.store.delete_container(id));
-            }
+        for id in self.containers.lock().drain(..) {
+            told(&format!("working container {id}"), self.store.delete_container(&id));
         }
-        let stages = self.unfinished.values().chain(self.done.values().filter_map(|done| done.image.as_ref()));
-        for image in stages.filter(|_| !keep).chain(&self.borrowed).filter(|image| Some(*image) != result) {
-            told(&format!("image {image}"), self.remove_image(image));
+        for image in self.borrowed.lock().drain(..) {
+            told(&format!("image {image}"), self.store.delete_nameless_image(&image).map(drop));
         }
-        self.containers.clear();
-        self.unfinished.clear();
-        self.borrowed.clear();
-        self.done.clear();
     }
 
-    /// Removes a nameless image of this build; one that was there before, got a name, or is another
-    /// build's too, stays.
-    fn remove_image(&self, image: &ImageId) -> store::Result<()> {
-        if self.before.contains(image) {
-            return Ok(());
+    /// What the stage at `position` has done so far.
+    fn work(&self, position: usize) -> MutexGuard<'_, Work> {
+        #[allow(clippy::indexing_slicing, reason = "every stage has one")]
+        self.works[position].lock()
+    }
+
+    /// The files that the stage at `position` has so far.
+    fn files(&self, position: usize) -> Files {
+        self.work(position).files.clone()
+    }
+
+    /// The cache, if earlier results count.
+    fn looked_at(&self) -> Option<&StepCache> {
+        self.cache.as_ref().filter(|cache| cache.looks())
+    }
+
+    /// The position in the plan of the stage with this number in the file.
+    fn position_of(&self, index: usize) -> Option<usize> {
+        self.plan.stages.iter().position(|stage| stage.index == index)
+    }
+
+    /// Whether there is nothing to go on for.
+    fn is_over(&self) -> bool {
+        self.options.cancelled.load(Ordering::Relaxed) || self.schedule.has_failed()
+    }
+
+    fn why_over(&self) -> BuildError {
+        match self.options.cancelled.load(Ordering::Relaxed) {
+            true => BuildError::Interrupted,
+            false => BuildError::Stopped,
         }
-        match self.store.delete_nameless_image(image) {
-            Err(error) if !error.is_not_found() => Err(error),
-            _ => Ok(()),
+    }
+
+    /// As long as this is held, staged layers stay where they are.
+    fn hold_still(&self) -> RwLockReadGuard<'_, ()> {
+        self.moves.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has a layer read.
+    fn digest(&self, job: DigestJob) {
+        if let Some(sender) = &*self.digests.lock() {
+            // Dropped, the job tells whoever waits.
+            let _ = sender.send(job);
+        }
+    }
+
+    /// What is remembered of the files in the directory `dir` of the host.
+    fn file_digests(&self, dir: &Path) -> Option<Arc<FileDigests>> {
+        let cache = self.cache.as_ref()?;
+        let mut contexts = self.contexts.lock();
+        let open = || Arc::new(FileDigests::open(&cache.private_directory, dir));
+        Some(contexts.entry(dir.to_owned()).or_insert_with(open).clone())
+    }
+
+    /// The image `name`, found or pulled once for the whole build.
+    fn image(&self, name: &str) -> Result<Image, TransferError> {
+        self.image_once(name, || {
+            let options = PullOptions { policy: self.options.pull, platform: self.options.plan.platform.clone() };
+            resolve_or_pull(self.store, self.remotes, name, &options, self.events)
+        })
+    }
+
+    /// The image of a named context. One that is no registry's has no name in the store, and goes when
+    /// the build ends, unless it was there before.
+    fn borrowed_image(&self, name: &str) -> Result<Image, TransferError> {
+        self.image_once(name, || {
+            let before: HashSet<ImageId> = self.store.images()?.into_iter().map(|image| image.id).collect();
+            let options = PullOptions { policy: self.options.pull, platform: self.options.plan.platform.clone() };
+            let image = resolve_or_pull_nameless(self.store, self.remotes, name, &options, self.events)?;
+            if image.record().names.is_empty() && !before.contains(image.id()) {
+                self.borrowed.lock().push(image.id().clone());
+            }
+            Ok(image)
+        })
+    }
+
+    fn image_once(
+        &self,
+        name: &str,
+        find: impl FnOnce() -> Result<Image, TransferError>,
+    ) -> Result<Image, TransferError> {
+        let entry = self.images.lock().entry(name.to_owned()).or_default().clone();
+        let mut image = entry.lock();
+        match &*image {
+            Some(image) => Ok(image.clone()),
+            None => Ok(image.insert(find()?).clone()),
         }
     }
 
@@ -286,15 +605,27 @@ impl<'s> Build<'_, 's> {
             })
             .flatten()
             .collect();
+        let consumed = self.consumed.lock();
         for name in self.options.plan.build_args.keys() {
             let is_predefined = crate::plan::PROXY_ARGS.contains(&name.as_str())
                 || crate::plan::BUILDER_ARGS.contains(&name.as_str())
                 || self.scope.global_args.contains_key(name);
-            if !is_predefined && !declared.contains(name.as_str()) && !self.consumed.contains(name) {
+            if !is_predefined && !declared.contains(name.as_str()) && !consumed.contains(name) {
                 let near = dockerfile::diagnostic::nearest(name, declared.iter().copied());
                 let hint = near.map_or(String::new(), |near| format!(" (did you mean {near}?)"));
                 (self.events)(Event::Warning(format!("no ARG asks for the build argument {name}{hint}")));
             }
+        }
+    }
+}
+
+/// Reads layers until there are no more.
+fn read_layers(jobs: &Shared<Receiver<DigestJob>>) {
+    loop {
+        let job = jobs.lock().recv();
+        match job {
+            Ok(job) => job.run(),
+            Err(_) => return,
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use dockerfile::ignore::Ignore;
+use jiff::SignedDuration;
 use oci::{Format, Reference};
 
 use crate::commit::Times;
@@ -41,6 +42,12 @@ pub struct BuildOptions {
     pub format: Format,
     /// What becomes a layer.
     pub layers: LayerStyle,
+    /// What earlier builds did counts for this one, and the other way round: of layers of steps.
+    pub cache: CacheUse,
+    /// Whether the build tells why steps were done again ([`crate::event::Event::Explanation`]).
+    pub explain: bool,
+    /// How many stages are built at once.
+    pub jobs: usize,
     /// Times of what is new.
     pub times: Times,
     /// When base images are pulled.
@@ -75,6 +82,17 @@ pub struct BuildOptions {
     pub cancelled: Arc<AtomicBool>,
 }
 
+impl BuildOptions {
+    /// The use made of earlier builds' results, of which there are none where steps have no layers of
+    /// their own.
+    pub(super) fn cache_use(&self) -> &CacheUse {
+        match self.layers {
+            LayerStyle::PerStep => &self.cache,
+            LayerStyle::PerStage | LayerStyle::WithBase => &CacheUse::None,
+        }
+    }
+}
+
 /// What becomes a layer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LayerStyle {
@@ -85,6 +103,20 @@ pub enum LayerStyle {
     PerStage,
     /// Everything that the build did, and the base image too.
     WithBase,
+}
+
+/// What use is made of the results of earlier builds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CacheUse {
+    /// None, and later builds make none of this one's.
+    None,
+    /// None, but this one's are there for later builds.
+    Refresh,
+    /// A step that an earlier build has done is not done again.
+    Use {
+        /// Results that are older count for nothing.
+        max_age: Option<SignedDuration>,
+    },
 }
 
 /// Whether working containers stay when the build has ended.

@@ -1,57 +1,64 @@
 //! What `--from` and `from=` lead to: an earlier stage, a named context, or an image.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use dockerfile::Word;
 use dockerfile::ignore::Ignore;
+use store::LayerTree;
 
-use super::error::StepError;
-use super::stage::StageBuild;
-use super::{Build, pull_borrowed};
+use super::Build;
+use super::error::{BuildError, StepError};
+use super::layers::Files;
+use super::stage::{At, StageBuild, StageResult};
+use super::step_key::ReadFiles;
 use crate::context::NamedContext;
 use crate::event::Event;
 use crate::plan::{Origin, origin};
-use crate::transfer::pull::{PullOptions, resolve_or_pull};
 
 /// Where files are.
+#[derive(Clone)]
 pub(super) enum Found {
-    /// An image or working container of the store.
-    Named(String),
+    /// An earlier stage, which is done.
+    Stage(Arc<StageResult>),
+    /// An image's layers.
+    Image(Files),
     /// A directory of the host, and what of it stays out.
     Directory(PathBuf, Ignore),
 }
 
-/// What `--from` or `from=` means.
-pub(super) fn resolve(stage: &mut StageBuild<'_, '_, '_>, word: &Word) -> Result<Found, StepError> {
-    let build = &mut *stage.build;
-    let origin = origin(word, stage.stage.index, &build.plan.names).map_err(|error| StepError::Value(error.message))?;
+/// What `--from` or `from=` means. A stage is waited for.
+pub(super) fn resolve(stage: &mut StageBuild<'_, '_>, at: At<'_>, word: &Word) -> Result<Found, BuildError> {
+    let build = stage.build;
+    let at = At { span: word.span, ..at };
+    let failed = |error: StepError| at.failed(error);
+    let origin =
+        origin(word, stage.stage.index, &build.plan.names).map_err(|error| failed(StepError::Value(error.message)))?;
     match origin {
         Origin::Stage(index) => {
-            let done = build.done.get(&index);
-            let image = done.and_then(|done| done.image.as_ref()).map(ToString::to_string);
-            let container = || Some(done?.container.as_ref()?.id().to_string());
-            image
-                .or_else(container)
-                .map(Found::Named)
-                .ok_or_else(|| StepError::Value(format!("stage {} has not been built", word.text)))
+            let not_built = || failed(StepError::Value(format!("stage {} has not been built", word.text)));
+            let position = build.position_of(index).ok_or_else(not_built)?;
+            stage.place.wait_for(position).map(Found::Stage).map_err(|_| build.why_over())
         }
-        Origin::Context(name) => match context(build, &name)?.clone() {
-            NamedContext::Directory { dir, ignore } => Ok(Found::Directory(dir, ignore)),
-            NamedContext::Image(image) => Ok(Found::Named(pull_borrowed(build, &image)?.id().to_string())),
+        Origin::Context(name) => match context(build, &name).map_err(failed)? {
+            NamedContext::Directory { dir, ignore } => Ok(Found::Directory(dir.clone(), ignore.clone())),
+            NamedContext::Image(image) => {
+                let image = build.borrowed_image(image).map_err(|error| failed(error.into()))?;
+                Ok(Found::Image(Files::of_base(image.top_layer().cloned())))
+            }
         },
-        Origin::Image(name) => image(build, &name).map(Found::Named),
+        Origin::Image(name) => image(build, &name).map(Found::Image).map_err(failed),
     }
 }
 
 /// The named context `name`.
-pub(super) fn context<'b>(build: &Build<'b, '_>, name: &str) -> Result<&'b NamedContext, StepError> {
+pub(super) fn context<'b>(build: &Build<'b>, name: &str) -> Result<&'b NamedContext, StepError> {
     build.options.contexts.get(name).ok_or_else(|| StepError::Value(format!("there is no build context {name}")))
 }
 
-fn image(build: &Build<'_, '_>, name: &str) -> Result<String, StepError> {
-    let options = PullOptions { policy: build.options.pull, platform: build.options.plan.platform.clone() };
-    match resolve_or_pull(build.store, build.remotes, name, &options, build.events) {
-        Ok(image) => Ok(image.id().to_string()),
+fn image(build: &Build<'_>, name: &str) -> Result<Files, StepError> {
+    match build.image(name) {
+        Ok(image) => Ok(Files::of_base(image.top_layer().cloned())),
         Err(error) => {
             if let Some(near) = dockerfile::diagnostic::nearest(name, build.plan.names.iter()) {
                 (build.events)(Event::Warning(format!("no stage is named {name}: did you mean {near}?")));
@@ -59,4 +66,38 @@ fn image(build: &Build<'_, '_>, name: &str) -> Result<String, StepError> {
             Err(error.into())
         }
     }
+}
+
+impl Found {
+    /// The layers, if it is not a directory, for a step's key.
+    pub fn read_files(&self) -> Option<ReadFiles> {
+        let (files, made_by) = match self {
+            Found::Stage(stage) => (stage.files.clone(), stage.made_by.clone()),
+            Found::Image(files) => (files.clone(), files.base_key()),
+            Found::Directory(..) => return None,
+        };
+        Some(ReadFiles { files, made_by, digest: None })
+    }
+
+    /// The files, where they can be read as long as the value lives.
+    pub fn open(&self, build: &Build<'_>) -> Result<Opened, StepError> {
+        let files = match self {
+            Found::Stage(stage) => &stage.files,
+            Found::Image(files) if files.base.is_none() => {
+                return Err(StepError::Value("the image has no files".to_owned()));
+            }
+            Found::Image(files) => files,
+            Found::Directory(dir, _) => return Ok(Opened { dir: dir.clone(), _tree: None }),
+        };
+        let _still = build.hold_still();
+        let tree = build.store.open_tree(&files.directories(build.store)?)?;
+        Ok(Opened { dir: tree.path(), _tree: Some(tree) })
+    }
+}
+
+/// Files that are open.
+pub(super) struct Opened {
+    /// Where they are, for this process.
+    pub dir: PathBuf,
+    _tree: Option<LayerTree>,
 }

@@ -1,62 +1,110 @@
-//! RUN: the command is run in the stage's container.
+//! RUN: the command is run over the stage's files.
 
 use std::fs;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::Path;
 
 use dockerfile::instruction::{Mount, MountKind, Network as RunNetwork, Security};
-use dockerfile::{Diagnostic, Source, Span, Word};
+use dockerfile::{Diagnostic, Span, Word};
+use rootfs::Root;
 use store::{Store, TemporaryDirectory};
 
 use super::error::{BuildError, Place, StepError, shorten};
 use super::options::StepOutput;
-use super::origin::{Found, resolve};
-use super::stage::StageBuild;
+use super::origin::{Found, Opened, resolve};
+use super::stage::{At, Executed, StageBuild, own_parts};
+use super::step_key::{self, StepParts};
 use super::step_output::with_lines;
+use crate::copy::digest_tree;
 use crate::run::{
     self, Confinement, Content, DeviceRequest, Exit, MountRequest, MountRequestKind, MountSource, Network, RunOptions,
     Stdio,
 };
 use crate::ssh::{Served, SocketOwner};
-use crate::step::{RunStep, SCRIPTS, StepDevice};
+use crate::step::{RunStep, SCRIPTS, Step, StepDevice};
 
-/// Runs a command; gives the paths that were made for its mounts and could not be removed again.
-pub(super) fn run(
-    stage: &mut StageBuild<'_, '_, '_>,
-    source: &Source,
-    span: Span,
-    step: &RunStep,
-) -> Result<Vec<PathBuf>, BuildError> {
-    let failed = |error: StepError| BuildError::step(source, span, error);
-    let refused = |span: Span, message: String| BuildError::step(source, span, StepError::Value(message));
-    let defaults = &stage.build.options.run;
-    let confinement = match step.security {
-        Some((Security::Insecure, span)) if !defaults.allowed.insecure => {
-            let message = "RUN --security=insecure is not allowed: --allow security.insecure allows it";
-            return Err(refused(span, message.to_owned()));
+/// Runs a command.
+pub(super) fn run(stage: &mut StageBuild<'_, '_>, at: At<'_>, step: &Step, run: &RunStep) -> Result<(), BuildError> {
+    let granted = Granted::new(stage, at, run)?;
+    let mut parts = own_parts(stage);
+    if stage.build.cache.is_some() {
+        step_key::command(&mut parts.own, run, &stage.state, &stage.build.options.run);
+        for (mount, from, span) in &run.mounts {
+            mount_parts(stage, At { span: *span, ..at }, mount, from.as_ref(), &mut parts)?;
         }
-        Some((Security::Insecure, _)) => Confinement::Insecure,
-        _ => Confinement::Sandbox,
-    };
-    let mut devices = Vec::new();
-    for StepDevice { name, required, span } in &step.devices {
-        if !defaults.allowed.all_devices && !defaults.allowed.devices.contains(name) {
-            let message =
-                format!("the device {name} is not allowed: --allow device={name} or --allow device allows it");
-            return Err(refused(*span, message));
-        }
-        devices.push(DeviceRequest::Cdi { name: name.clone(), required: *required });
     }
+    stage.make_layer(at, step, parts, false, |stage, root| execute(stage, at, run, granted, root))
+}
+
+/// What the command asks for that not every one gets.
+struct Granted {
+    confinement: Confinement,
+    devices: Vec<DeviceRequest>,
+    network: Network,
+}
+
+impl Granted {
+    /// Checks that the user has allowed it.
+    fn new(stage: &StageBuild<'_, '_>, at: At<'_>, step: &RunStep) -> Result<Granted, BuildError> {
+        let refused = |span: Span, message: String| At { span, ..at }.failed(StepError::Value(message));
+        let defaults = &stage.build.options.run;
+        let confinement = match step.security {
+            Some((Security::Insecure, span)) if !defaults.allowed.insecure => {
+                let message = "RUN --security=insecure is not allowed: --allow security.insecure allows it";
+                return Err(refused(span, message.to_owned()));
+            }
+            Some((Security::Insecure, _)) => Confinement::Insecure,
+            _ => Confinement::Sandbox,
+        };
+        let mut devices = Vec::new();
+        for StepDevice { name, required, span } in &step.devices {
+            if !defaults.allowed.all_devices && !defaults.allowed.devices.contains(name) {
+                let message =
+                    format!("the device {name} is not allowed: --allow device={name} or --allow device allows it");
+                return Err(refused(*span, message));
+            }
+            devices.push(DeviceRequest::Cdi { name: name.clone(), required: *required });
+        }
+        let network = match step.network {
+            None | Some((RunNetwork::Default, _)) => defaults.network.clone(),
+            Some((RunNetwork::None, _)) => Network::None,
+            Some((RunNetwork::Host, _))
+                if defaults.allowed.host_network || matches!(defaults.network, Network::Host) =>
+            {
+                Network::Host
+            }
+            Some((RunNetwork::Host, span)) => {
+                let message = "the host's network is not allowed: --allow network.host or --network host allows it";
+                return Err(refused(span, message.to_owned()));
+            }
+        };
+        Ok(Granted { confinement, devices, network })
+    }
+}
+
+/// Runs the command in the root file system at `root`.
+fn execute(
+    stage: &mut StageBuild<'_, '_>,
+    at: At<'_>,
+    step: &RunStep,
+    granted: Granted,
+    root: &Path,
+) -> Result<Executed, BuildError> {
+    let failed = |error: StepError| at.failed(error);
     let agents = Agents::begin(stage.build.store, step).map_err(failed)?;
     let mut served = Vec::new();
+    let mut opened = Vec::new();
     let mut env = step.args_env.clone();
-    let mut mounts: Vec<MountRequest> = defaults.mounts.clone();
+    let mut mounts: Vec<MountRequest> = stage.build.options.run.mounts.clone();
     for (mount, from, span) in &step.mounts {
-        let failed = |error: StepError| BuildError::step(source, *span, error);
+        let at = At { span: *span, ..at };
         match &mount.kind {
-            MountKind::Secret { .. } => mounts.extend(secret(stage, mount, &mut env).map_err(failed)?),
+            MountKind::Secret { .. } => {
+                mounts.extend(secret(stage, mount, &mut env).map_err(|error| at.failed(error))?);
+            }
             MountKind::Ssh { .. } => {
-                if let Some((agent, request)) = agents.serve(stage, mount, served.len()).map_err(failed)? {
+                let agent = agents.serve(stage, mount, served.len()).map_err(|error| at.failed(error))?;
+                if let Some((agent, request)) = agent {
                     if served.is_empty() {
                         env.push(format!("SSH_AUTH_SOCK={}", mount.target));
                     }
@@ -64,7 +112,7 @@ pub(super) fn run(
                     mounts.push(request);
                 }
             }
-            _ => mounts.push(mount_request(stage, mount, from.as_ref()).map_err(failed)?),
+            _ => mounts.push(mount_request(stage, at, mount, from.as_ref(), &mut opened)?),
         }
     }
     if let Some((name, content)) = &step.script {
@@ -81,47 +129,38 @@ pub(super) fn run(
     options.hostname.clone_from(&step.hostname);
     options.host_env.clone_from(&defaults.host_env);
     options.mounts = mounts;
-    options.network = match step.network {
-        None | Some((RunNetwork::Default, _)) => defaults.network.clone(),
-        Some((RunNetwork::None, _)) => Network::None,
-        Some((RunNetwork::Host, _)) if defaults.allowed.host_network || matches!(defaults.network, Network::Host) => {
-            Network::Host
-        }
-        Some((RunNetwork::Host, span)) => {
-            let message = "the host's network is not allowed: --allow network.host or --network host allows it";
-            return Err(BuildError::step(source, span, StepError::Value(message.to_owned())));
-        }
-    };
+    options.network = granted.network;
     options.host_files = defaults.host_files.clone();
     options.settings = defaults.settings.clone();
-    options.confinement = confinement;
-    options.devices = devices;
+    options.confinement = granted.confinement;
+    options.devices = granted.devices;
     options.keep_output_end = true;
     options.runtime.clone_from(&defaults.runtime);
     options.runtime_flags.clone_from(&defaults.runtime_flags);
     options.search_path.clone_from(&defaults.search_path);
+    options.stop = Some(stage.build.stop.clone());
+    let (events, output, id) = (stage.build.events, defaults.output, stage.step_id());
     let start = |stdio| {
         options.stdio = stdio;
-        run::run(&stage.container, options)
+        stage.with_target(root, |target| run::run_in(target, options))
     };
-    let outcome = match (defaults.output, stage.step_id()) {
-        (StepOutput::Events, Some(id)) => {
-            with_lines(stage.build.events, id, start).map_err(|error| failed(error.into()))?
-        }
+    let outcome = match (output, id) {
+        (StepOutput::Events, Some(id)) => with_lines(events, id, start).map_err(|error| failed(error.into()))?,
         (StepOutput::ErrorsOnly, _) => start(errors_only().map_err(|error| failed(error.into()))?),
         _ => start(Stdio::InheritOutput),
     };
-    drop(served);
-    let outcome = outcome.map_err(|error| failed(error.into()))?;
+    drop((served, opened));
+    let outcome = outcome.map_err(failed)?.map_err(|error| failed(error.into()))?;
     if outcome.interrupted_by.is_some() {
         return Err(BuildError::Interrupted);
     }
     match outcome.exit {
-        Exit::Code(0) => Ok(outcome.left_stubs),
+        Exit::Code(0) => Ok(Executed { stubs: outcome.left_stubs, ..Executed::default() }),
+        _ if stage.build.is_over() => Err(stage.build.why_over()),
         exit => {
             let command = shorten(step.args.last().map_or("the command", |text| text.trim()));
-            let marked = Diagnostic::error(format!("{command} ended with exit code {}", exit.code()), span);
-            let (place, rendered) = (Box::new(Place::new(source, span)), marked.render(source));
+            let marked = Diagnostic::error(format!("{command} ended with exit code {}", exit.code()), at.span);
+            let (place, rendered) = (Box::new(Place::new(at.source, at.span)), marked.render(at.source));
             Err(BuildError::Command { place, command, exit, rendered, output: outcome.output_end })
         }
     }
@@ -136,11 +175,7 @@ fn errors_only() -> std::io::Result<Stdio> {
 
 /// A secret as a file, if it is to be one; as a variable, it joins `env`. One that the command line
 /// does not have is left out, unless it is required.
-fn secret(
-    stage: &StageBuild<'_, '_, '_>,
-    mount: &Mount,
-    env: &mut Vec<String>,
-) -> Result<Option<MountRequest>, StepError> {
+fn secret(stage: &StageBuild<'_, '_>, mount: &Mount, env: &mut Vec<String>) -> Result<Option<MountRequest>, StepError> {
     let MountKind::Secret { id, env: variable, required, mode, uid, gid } = &mount.kind else { return Ok(None) };
     let content = match stage.build.options.run.secrets.get(id) {
         Some(content) => content.clone(),
@@ -179,7 +214,7 @@ impl Agents {
     /// unless it is required.
     fn serve(
         &self,
-        stage: &StageBuild<'_, '_, '_>,
+        stage: &StageBuild<'_, '_>,
         mount: &Mount,
         number: usize,
     ) -> Result<Option<(Served, MountRequest)>, StepError> {
@@ -206,16 +241,55 @@ impl Agents {
     }
 }
 
-fn mount_request(
-    stage: &mut StageBuild<'_, '_, '_>,
+/// What a mount shows, for the step's key.
+fn mount_parts(
+    stage: &mut StageBuild<'_, '_>,
+    at: At<'_>,
     mount: &Mount,
     from: Option<&Word>,
-) -> Result<MountRequest, StepError> {
+    parts: &mut StepParts,
+) -> Result<(), BuildError> {
+    step_key::mount(&mut parts.own, mount);
+    let source = match &mount.kind {
+        MountKind::Bind { source, .. } => source,
+        MountKind::Cache { source, .. } if from.is_some() => source,
+        _ => return Ok(()),
+    };
+    let found = match from {
+        Some(word) => resolve(stage, at, word)?,
+        None => {
+            let options = stage.build.options;
+            Found::Directory(options.context_dir.clone(), options.ignore.clone())
+        }
+    };
+    let name = format!("files mounted at {}", mount.target);
+    match (found.read_files(), &found) {
+        (Some(read), _) => parts.read.push((name, read)),
+        (None, Found::Directory(dir, ignore)) => {
+            let known = stage.build.file_digests(dir);
+            let root = Root::open(dir).map_err(|error| at.failed(error))?;
+            let digest = digest_tree(&root, source, ignore, known.as_deref()).map_err(|error| at.failed(error))?;
+            parts.source(name, digest);
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn mount_request(
+    stage: &mut StageBuild<'_, '_>,
+    at: At<'_>,
+    mount: &Mount,
+    from: Option<&Word>,
+    opened: &mut Vec<Opened>,
+) -> Result<MountRequest, BuildError> {
     let tree = match from {
-        Some(word) => match resolve(stage, word)? {
-            Found::Named(name) => MountSource::Named(name),
-            Found::Directory(dir, _) => MountSource::Tree(dir),
-        },
+        Some(word) => {
+            let files = resolve(stage, at, word)?.open(stage.build).map_err(|error| at.failed(error))?;
+            let dir = files.dir.clone();
+            opened.push(files);
+            MountSource::Tree(dir)
+        }
         None => MountSource::Tree(stage.build.options.context_dir.clone()),
     };
     let kind = match &mount.kind {
@@ -238,7 +312,7 @@ fn mount_request(
             MountRequestKind::Tmpfs { size: *size, mode: *mode, copy_up: *copy_up }
         }
         MountKind::Secret { id, .. } | MountKind::Ssh { id, .. } => {
-            return Err(StepError::Value(format!("the mount {id} has no source of this kind")));
+            return Err(at.failed(StepError::Value(format!("the mount {id} has no source of this kind"))));
         }
     };
     let options = mount.options.clone();

@@ -1,165 +1,223 @@
-//! One stage: from FROM to its image, or to the container that later stages read from.
+//! One stage: from FROM to its files and what its image is to say.
+//!
+//! ```text
+//! each instruction ──stage_state──▶ Step ─┬─ config only: an entry in the history
+//!                                         └─ files: key ──index──▶ an earlier build's layer
+//!                                                     └─ else the step is done in a staged layer over
+//!                                                        those before it, which is read beside the next
+//! ```
 
-use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use dockerfile::instruction::Kind;
-use dockerfile::{Instruction, Source};
-use oci::{Format, History};
+use dockerfile::{Instruction, Source, Span};
+use jiff::Timestamp;
+use layers::DiffOptions;
+use oci::Format;
+use rootfs::Time;
+use store::{StagedLayer, StagedMount};
 
+use super::base::{self, Start};
+use super::cached::{Earlier, Unrecorded};
+use super::claims::{self, Claim};
+use super::draft::Draft;
 use super::error::{BuildError, StepError};
-use super::options::{Keep, LayerStyle};
-use super::{Build, Done, pull_borrowed};
-use super::{copy_step, origin, run_step, workdir_step};
-use crate::commit::{Afterwards, CommitOptions, Committed, Layers, commit, commit_and_continue};
+use super::explain::StepLog;
+use super::layers::{Files, MadeLayer};
+use super::options::LayerStyle;
+use super::schedule::Place;
+use super::step_key::{self, StepParts};
+use super::{Build, copy_step, origin, run_step, workdir_step};
+use crate::cache::index::Record;
+use crate::cache::key::Key;
+use crate::commit::Times;
 use crate::context::NamedContext;
-use crate::copy::{self, CopyOptions, Tree};
 use crate::event::{Event, RunningStep, StepId, StepOutcome};
 use crate::image::Image;
 use crate::plan::{Base, Stage};
+use crate::run::RunTarget;
 use crate::stage_state::StageState;
 use crate::step::{Action, Step};
-use crate::transfer::pull::{PullOptions, PullPolicy, resolve_or_pull};
-use crate::working_container::{BASE_DIGEST, BASE_NAME, FromOptions, WorkingContainer};
+use crate::working_container::{FromOptions, WorkingContainer};
 
 /// A stage that is being built.
-pub(super) struct StageBuild<'a, 'b, 's> {
-    pub build: &'a mut Build<'b, 's>,
+pub(super) struct StageBuild<'a, 'b> {
+    pub build: &'a Build<'b>,
     pub stage: &'a Stage,
-    pub container: WorkingContainer<'s>,
     pub state: StageState,
-    role: Role,
-    position: Option<(usize, usize)>,
-    /// The step that is under way.
-    step: Option<RunningStep<'b>>,
-    /// What is in the upper dir and belongs to a layer that is not sealed yet.
-    pending: Option<Pending>,
+    /// Its number among those that are built.
+    pub position: usize,
+    pub place: Place<'a>,
+    is_target: bool,
+    draft: Draft,
     /// The base image, if the stage begins with one.
     image: Option<Image>,
+    /// The key of the instructions so far.
+    made_by: Key,
+    /// Keeps the layers below from being deleted, and gives commands a name; made when the first step
+    /// is really done.
+    keeper: Option<WorkingContainer<'b>>,
+    /// The layer of all steps, where not each has its own.
+    open: Option<OpenLayer>,
+    /// The step that is under way.
+    step: Option<RunningStep<'b>>,
+    was_cached: bool,
+    /// What a step had written when it failed.
+    wreck: Option<StagedLayer>,
 }
 
-/// What becomes of a stage.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Role {
-    /// The image that is asked for.
-    Target,
-    /// The base of a later stage.
-    Base,
-    /// Files for a later stage: no layer is made.
-    Files,
-}
-
-/// Changes that wait for the end of their layer.
-struct Pending {
-    created_by: String,
+/// A layer that several steps write to.
+struct OpenLayer {
+    mount: StagedMount,
+    staged: StagedLayer,
+    began: Time,
     stubs: Vec<PathBuf>,
+    /// Place in the history of the last step that wrote to it.
+    entry: usize,
 }
 
-impl<'a, 'b, 's> StageBuild<'a, 'b, 's> {
-    /// FROM: finds or pulls the base and makes the container.
-    pub fn begin(
-        build: &'a mut Build<'b, 's>,
-        stage: &'a Stage,
-        position: usize,
-        stages: &[Stage],
-    ) -> Result<StageBuild<'a, 'b, 's>, BuildError> {
-        let role = match stage {
-            _ if position + 1 == stages.len() => Role::Target,
-            Stage { is_base: true, .. } => Role::Base,
-            _ => Role::Files,
-        };
-        let position = (stages.len() > 1).then_some((position + 1, stages.len()));
-        let id = StepId { stage: position, number: 1, total: stage.instructions.len() + 1 };
-        let step = RunningStep::begin(build.events, id, &stage.from.text);
-        let source = build.source;
-        let failed = |error: StepError| BuildError::step(source, stage.from.span, error);
-        let image = base_image(build, stage).map_err(failed)?;
-        let options =
-            FromOptions { name: None, format: build.options.format, platform: build.options.plan.platform.clone() };
-        let mut container =
-            WorkingContainer::with_metadata(build.store, image.as_ref(), &options, build.record.metadata())
-                .map_err(|error| failed(error.into()))?;
-        build.containers.push(container.id().clone());
-        if let (Base::Stage(index), Some(image)) = (&stage.base, &image) {
-            // The base that counts for the result is the image that the first stage began with.
-            let annotations = image.manifest().annotations();
-            let state = container.state_mut();
-            for name in [BASE_NAME, BASE_DIGEST] {
-                match annotations.get(name) {
-                    Some(value) => _ = state.annotations.insert(name.to_owned(), value.clone()),
-                    None => _ = state.annotations.remove(name),
-                }
-            }
-            state.image = build.done.get(index).map(|done| done.base_name.clone()).unwrap_or_default();
+/// A stage that is done.
+#[derive(Debug)]
+pub(super) struct StageResult {
+    pub state: StageState,
+    pub draft: Draft,
+    pub files: Files,
+    /// The key of its instructions.
+    pub made_by: Key,
+    /// The base image, if that is all there is to the stage.
+    pub unchanged: Option<Image>,
+}
+
+/// What is left of a stage that has failed.
+pub(super) struct Wreck<'b> {
+    pub keeper: Option<WorkingContainer<'b>>,
+    pub staged: Option<StagedLayer>,
+}
+
+/// What a step has done.
+#[derive(Default)]
+pub(super) struct Executed {
+    /// What the history says of it, if that is known only now.
+    pub created_by: Option<String>,
+    /// Paths that were made for its mounts only.
+    pub stubs: Vec<PathBuf>,
+    /// Whether no file has changed.
+    pub is_nothing: bool,
+}
+
+/// Where a step stands.
+#[derive(Clone, Copy)]
+pub(super) struct At<'i> {
+    pub source: &'i Source,
+    pub span: Span,
+}
+
+impl At<'_> {
+    pub fn failed(self, error: impl Into<StepError>) -> BuildError {
+        BuildError::step(self.source, self.span, error)
+    }
+}
+
+/// Builds the stage at `position`; what is left of it if that fails is in `wreck`.
+pub(super) fn build_stage<'b>(
+    build: &Build<'b>,
+    position: usize,
+    wreck: &mut Option<Wreck<'b>>,
+) -> Result<StageResult, BuildError> {
+    let Some(stage) = build.plan.stages.get(position) else { return Err(BuildError::Stopped) };
+    let mut stage = StageBuild::begin(build, stage, position)?;
+    let result = stage.run();
+    match result {
+        Ok(()) => Ok(stage.finish()),
+        Err(error) => {
+            let staged = stage.wreck.take().or(stage.open.take().map(|open| open.staged));
+            *wreck = Some(Wreck { keeper: stage.keeper.take(), staged });
+            Err(error)
         }
-        let config = container.state().config.clone();
-        let base = match &stage.base {
-            Base::Stage(index) => build.done.get(index),
-            _ => None,
-        };
-        let mut state = match base {
-            Some(base) => StageState::on_stage(&base.state, config),
-            None => StageState::new(build.scope.clone(), config),
-        };
-        if matches!(stage.base, Base::Image(_) | Base::Context(_)) {
-            if !build.options.inherit_labels {
-                state.config.config.labels.clear();
-            }
-            if !build.options.inherit_annotations {
-                container.state_mut().annotations.clear();
-            }
+    }
+}
+
+impl<'a, 'b> StageBuild<'a, 'b> {
+    /// FROM: finds or pulls the base.
+    fn begin(build: &'a Build<'b>, stage: &'a Stage, position: usize) -> Result<StageBuild<'a, 'b>, BuildError> {
+        let mut place = build.schedule.place(position);
+        if build.is_over() {
+            return Err(BuildError::Stopped);
         }
-        for (name, value) in &build.options.env {
-            state.config.config.set_env(name, value);
+        // The base is waited for before the step is told of.
+        if let Base::Stage(index) = &stage.base {
+            let base = build.position_of(*index).ok_or(BuildError::Stopped)?;
+            place.wait_for(base).map_err(|_| BuildError::Stopped)?;
         }
-        Ok(StageBuild { build, stage, container, state, role, position, step: Some(step), pending: None, image })
+        let step = RunningStep::begin(build.events, step_id(build, stage, position, 1), &stage.from.text);
+        let at = At { source: build.source, span: stage.from.span };
+        let Start { draft, state, files, made_by, image } =
+            base::start(build, stage).map_err(|error| at.failed(error))?;
+        build.work(position).files = files;
+        Ok(StageBuild {
+            build,
+            stage,
+            state,
+            position,
+            place,
+            is_target: position + 1 == build.plan.stages.len(),
+            draft,
+            image,
+            made_by,
+            keeper: None,
+            open: None,
+            step: Some(step),
+            was_cached: false,
+            wreck: None,
+        })
     }
 
-    /// All instructions, then the result; gives the image if this is the target.
-    pub fn run(mut self) -> Result<Option<Committed>, BuildError> {
-        let span = self.stage.from.span;
-        self.copy_context().map_err(|error| BuildError::step(self.build.source, span, error))?;
-        self.run_instructions()?;
-        self.finish()
-    }
-
-    /// FROM a named context that is a directory: its files are what the stage begins with.
-    fn copy_context(&mut self) -> Result<(), StepError> {
-        let Base::Context(name) = &self.stage.base else { return Ok(()) };
-        let NamedContext::Directory { dir, ignore } = origin::context(self.build, name)? else { return Ok(()) };
-        let everything = vec![copy::Source::Path(".".to_owned())];
-        let mut options = CopyOptions::new(everything, Tree::Directory(dir.clone()), "/");
-        options.ignore = ignore.clone();
-        let digest = copy::copy(&self.container, &options)?;
-        let created_by = format!("/bin/sh -c #(nop) COPY {digest} in / ");
-        self.pending = Some(Pending { created_by, stubs: Vec::new() });
-        Ok(())
-    }
-
-    fn run_instructions(&mut self) -> Result<(), BuildError> {
-        let triggers = self.triggers()?;
-        for (source, instruction) in &triggers {
+    /// All instructions.
+    fn run(&mut self) -> Result<(), BuildError> {
+        self.copy_context()?;
+        for (source, instruction) in &self.triggers()? {
             self.instruction(source, instruction)?;
         }
-        let stage = self.stage;
-        for (index, instruction) in stage.instructions.iter().enumerate() {
-            if matches!(instruction.kind, Kind::Run(_) | Kind::Copy(_) | Kind::Add(_)) {
-                self.seal_pending().map_err(|error| BuildError::step(self.build.source, instruction.span, error))?;
-            }
-            // Making its layer was part of the step before.
+        for (index, instruction) in self.stage.instructions.iter().enumerate() {
             self.end_step();
-            let id = StepId { stage: self.position, number: index + 2, total: stage.instructions.len() + 1 };
+            let id = step_id(self.build, self.stage, self.position, index + 2);
             self.step = Some(RunningStep::begin(self.build.events, id, &instruction.text));
-            let source = self.build.source;
-            self.instruction(source, instruction)?;
+            self.instruction(self.build.source, instruction)?;
         }
+        let at = At { source: self.build.source, span: self.stage.from.span };
+        self.seal_open().map_err(|error| at.failed(error))?;
         self.end_step();
         Ok(())
     }
 
+    fn finish(mut self) -> StageResult {
+        let unchanged = self.unchanged_base();
+        if self.is_target && unchanged.is_none() {
+            self.last_words();
+        }
+        let files = self.build.work(self.position).files.clone();
+        let StageBuild { state, draft, made_by, .. } = self;
+        if let Some(keeper) = self.keeper.take() {
+            self.build.keepers.lock().push((self.position, keeper));
+        }
+        StageResult { state, draft, files, made_by, unchanged }
+    }
+
+    /// FROM a named context that is a directory: its files are what the stage begins with.
+    fn copy_context(&mut self) -> Result<(), BuildError> {
+        let Base::Context(name) = &self.stage.base else { return Ok(()) };
+        let at = At { source: self.build.source, span: self.stage.from.span };
+        let context = origin::context(self.build, name).map_err(|error| at.failed(error))?;
+        let NamedContext::Directory { dir, ignore } = context else { return Ok(()) };
+        copy_step::everything(self, at, dir, ignore)
+    }
+
     fn end_step(&mut self) {
+        let was_cached = std::mem::take(&mut self.was_cached);
         if let Some(step) = self.step.take() {
-            step.end(StepOutcome::Done);
+            step.end(if was_cached { StepOutcome::Cached } else { StepOutcome::Done });
         }
     }
 
@@ -187,188 +245,311 @@ impl<'a, 'b, 's> StageBuild<'a, 'b, 's> {
     }
 
     fn instruction(&mut self, source: &Source, instruction: &Instruction) -> Result<(), BuildError> {
-        if self.build.options.cancelled.load(Ordering::Relaxed) {
-            return Err(BuildError::Interrupted);
+        if self.build.is_over() {
+            return Err(self.build.why_over());
         }
         let step = self.state.apply(instruction).map_err(|error| BuildError::file(source, vec![error]))?;
-        self.build.consumed.extend(self.state.declared().map(str::to_owned));
-        if let (Some(name), Format::Oci, Role::Target) = (step.lost_in_oci, self.build.options.format, self.role) {
+        self.build.consumed.lock().extend(self.state.declared().map(str::to_owned));
+        if let (Some(name), Format::Oci, true) = (step.lost_in_oci, self.build.options.format, self.is_target) {
             let place = super::Place::new(source, step.span).position;
             (self.build.events)(Event::Warning(format!(
                 "{place}: {name} has no place in the OCI format and is left out of the image: --format docker keeps it"
             )));
         }
-        let failed = |error: StepError| BuildError::step(source, step.span, error);
+        let at = At { source, span: step.span };
         match &step.action {
-            Action::Config => self.note(&step).map_err(failed)?,
-            Action::Workdir(path) => {
-                self.sync_config();
-                match workdir_step::is_missing(&self.container, path).map_err(failed)? {
-                    true => {
-                        self.open_layer(&step).map_err(failed)?;
-                        workdir_step::make(&self.container, path).map_err(failed)?;
-                    }
-                    false => self.note(&step).map_err(failed)?,
-                }
+            Action::Config => {
+                self.note(step.created_by.clone());
+                self.log(at, None, false);
+                // What an earlier build remembers needs no doing either.
+                self.was_cached |= !matches!(instruction.kind, Kind::From(_)) && self.is_cached_so_far();
+                Ok(())
             }
-            Action::Run(run) => {
-                self.open_layer(&step).map_err(failed)?;
-                let stubs = run_step::run(self, source, step.span, run)?;
-                if let Some(pending) = &mut self.pending {
-                    pending.stubs.extend(stubs);
-                }
-            }
-            Action::Copy(copy) => {
-                self.open_layer(&step).map_err(failed)?;
-                let created_by = copy_step::copy(self, source, step.span, copy)?;
-                if let Some(pending) = &mut self.pending {
-                    pending.created_by = created_by;
-                }
-            }
+            Action::Workdir(path) => workdir_step::make(self, at, &step, path),
+            Action::Run(run) => run_step::run(self, at, &step, run),
+            Action::Copy(copy) => copy_step::copy(self, at, &step, copy),
         }
-        Ok(())
     }
 
-    /// What was stated so far counts for the container too.
-    fn sync_config(&mut self) {
-        let config = &mut self.container.state_mut().config;
-        config.config = self.state.config.config.clone();
-        config.author.clone_from(&self.state.config.author);
+    /// Whether all files so far are an earlier build's.
+    fn is_cached_so_far(&self) -> bool {
+        self.build.looked_at().is_some()
+            && self.keeper.is_none()
+            && self.build.work(self.position).unrecorded.is_empty()
     }
 
     /// An entry in the history for a step that changes no file.
-    fn note(&mut self, step: &Step) -> Result<(), StepError> {
-        let entry = self.entry(step.created_by.clone(), true);
-        let state = self.container.state_mut();
-        match self.pending {
-            Some(_) => state.appended_empty_layers.push(entry),
-            None => state.config.history.push(entry),
+    fn note(&mut self, created_by: String) {
+        let created = self.build.options.times.created();
+        self.draft.note(created_by, &self.state.config.author, created);
+    }
+
+    /// The layer of a step that writes files: an earlier build's, or what `execute` writes to the
+    /// root file system that it is given. `is_fresh` gives it an empty one.
+    pub fn make_layer(
+        &mut self,
+        at: At<'_>,
+        step: &Step,
+        parts: StepParts,
+        is_fresh: bool,
+        execute: impl FnOnce(&mut Self, &Path) -> Result<Executed, BuildError>,
+    ) -> Result<(), BuildError> {
+        if self.build.options.layers != LayerStyle::PerStep {
+            return self.add_to_open(at, step, execute);
         }
+        let claim_key = parts.claim(&self.made_by);
+        let found = self.find(&parts).map_err(|error| at.failed(error))?;
+        let (found, claim) = match found {
+            Some(earlier) => (Some(earlier), None),
+            None => self.claim(at, &claim_key, &parts)?,
+        };
+        self.made_by = claim_key;
+        self.log(at, Some(parts.clone()), found.is_some());
+        if let Some(earlier) = found {
+            self.was_cached = true;
+            return self.take(earlier, parts, claim).map_err(|error| at.failed(error));
+        }
+        let began = now();
+        let staged = self.build.store.stage_layer().map_err(|error| at.failed(error))?;
+        let executed = if is_fresh {
+            let dir = staged.diff_dir().to_owned();
+            execute(self, &dir)
+        } else {
+            self.mount(&staged).map_err(|error| at.failed(error)).and_then(|mount| execute(self, mount.path()))
+        };
+        let executed = match executed {
+            Ok(executed) => executed,
+            Err(error) => {
+                self.wreck = Some(staged);
+                return Err(error);
+            }
+        };
+        let created_by = executed.created_by.unwrap_or_else(|| step.created_by.clone());
+        let created = Timestamp::now();
+        let before = self.build.work(self.position).files.made.len();
+        let mut made = None;
+        if executed.is_nothing {
+            self.note(created_by.clone());
+        } else {
+            let layer = Arc::new(MadeLayer::staged(staged));
+            let options = self.diff_options(began, executed.stubs);
+            self.digest(&layer, is_fresh, options).map_err(|error| at.failed(error))?;
+            self.build.work(self.position).files.made.push(layer.clone());
+            self.draft.layer(created_by.clone(), &self.state.config.author, self.time_of(created));
+            made = Some(layer);
+        }
+        let unrecorded = Unrecorded { parts, before, made, created_by, created, claim };
+        self.build.work(self.position).unrecorded.push(unrecorded);
         Ok(())
     }
 
-    fn entry(&self, created_by: String, empty_layer: bool) -> History {
-        let created = Some(self.build.options.times.created());
-        let author = self.state.config.author.clone();
-        History { created, created_by, author, empty_layer, ..History::default() }
+    /// For the explanation.
+    fn log(&self, at: At<'_>, parts: Option<StepParts>, is_hit: bool) {
+        if self.build.cache.is_none() {
+            return;
+        }
+        let Some(id) = self.step_id() else { return };
+        let text = at.source.slice(at.span).trim().to_owned();
+        let mut work = self.build.work(self.position);
+        let before = work.files.made.len();
+        work.logs.push(StepLog { id, text, parts, before, is_hit });
     }
 
-    /// Makes room for the changes of `step`: those before become a layer where each step has its own.
-    fn open_layer(&mut self, step: &Step) -> Result<(), StepError> {
-        self.seal_pending()?;
-        if let Some(pending) = self.pending.take() {
-            // One layer for several steps: the last one has it in the history.
-            let entry = self.entry(pending.created_by, true);
-            let state = self.container.state_mut();
-            let appended = std::mem::take(&mut state.appended_empty_layers);
-            state.config.history.push(entry);
-            state.config.history.extend(appended);
-            self.pending = Some(Pending { created_by: step.created_by.clone(), stubs: pending.stubs });
+    /// The time of a step in the history, which was really done at `created`.
+    fn time_of(&self, created: Timestamp) -> Timestamp {
+        match self.build.options.times {
+            Times::Now => created,
+            times => times.created(),
         }
-        self.sync_config();
-        self.pending
-            .get_or_insert_with(|| Pending { created_by: String::new(), stubs: Vec::new() })
-            .created_by
-            .clone_from(&step.created_by);
+    }
+
+    fn diff_options(&self, began: Time, exclude: Vec<PathBuf>) -> DiffOptions {
+        DiffOptions {
+            mtimes: self.build.options.times.of_files(),
+            exclude,
+            began: Some(began),
+            ..DiffOptions::default()
+        }
+    }
+
+    /// Has the layer read, beside what comes next. `is_fresh` knows nothing of what is below.
+    fn digest(&self, layer: &Arc<MadeLayer>, is_fresh: bool, options: DiffOptions) -> Result<(), StepError> {
+        let job = {
+            let _still = self.build.hold_still();
+            let lowers = match is_fresh {
+                true => Vec::new(),
+                false => self.build.work(self.position).files.directories(self.build.store)?,
+            };
+            layer.clean(&lowers, options)?
+        };
+        self.build.digest(job);
         Ok(())
     }
 
-    /// Ends the layer that is waiting, where each step has its own.
-    fn seal_pending(&mut self) -> Result<(), StepError> {
-        if self.build.options.layers != LayerStyle::PerStep || self.role == Role::Files {
+    /// Mounts a staged layer over the files so far, for this thread to see.
+    fn mount(&mut self, staged: &StagedLayer) -> Result<StagedMount, StepError> {
+        self.ensure_keeper()?;
+        let _still = self.build.hold_still();
+        let lowers = self.build.work(self.position).files.directories(self.build.store)?;
+        Ok(self.build.store.mount_staged(staged, &lowers)?)
+    }
+
+    /// From now on, the layers below are kept, and mounts are this thread's own.
+    fn ensure_keeper(&mut self) -> Result<(), StepError> {
+        if self.keeper.is_some() {
             return Ok(());
         }
-        self.pending.take().map_or(Ok(()), |pending| self.seal(pending))
-    }
-
-    /// The upper dir becomes a layer, and the container goes on over it.
-    fn seal(&mut self, pending: Pending) -> Result<(), StepError> {
-        let options = CommitOptions {
-            format: Some(self.build.options.format),
-            times: self.build.options.times,
-            stubs: pending.stubs,
-            ..CommitOptions::default()
-        };
-        self.container.state_mut().created_by = pending.created_by;
-        let (committed, layer) = commit_and_continue(&mut self.container, &options)?;
-        // The image before it has done its service: this one reaches its layers too.
-        let image = committed.image_id;
-        if let Some(earlier) = self.build.unfinished.insert(self.stage.index, image.clone()).filter(|old| *old != image)
-        {
-            self.build.remove_image(&earlier)?;
-        }
-        (self.build.events)(Event::StepDone { id: layer.to_string() });
+        store::enter_private_mounts()?;
+        let build = self.build;
+        let options =
+            FromOptions { name: None, format: build.options.format, platform: build.options.plan.platform.clone() };
+        let (below, _) = build.work(self.position).files.stored();
+        let keeper =
+            WorkingContainer::of_build(build.store, self.image.as_ref(), below, &options, build.record.metadata())?;
+        build.containers.lock().push(keeper.id().clone());
+        self.keeper = Some(keeper);
         Ok(())
     }
 
-    fn finish(mut self) -> Result<Option<Committed>, BuildError> {
-        if self.role == Role::Files {
-            self.sync_config();
-            let saved = self.container.save();
-            saved.map_err(|error| BuildError::step(self.build.source, self.stage.from.span, error))?;
-            let last_reader = self.stage.last_reader;
-            let base_name = self.container.state().image.clone();
-            let done = Done { state: self.state, base_name, last_reader, image: None, container: Some(self.container) };
-            self.build.done.insert(self.stage.index, done);
-            return Ok(None);
-        }
-        let place = (self.build.source, self.stage.from.span);
-        match self.commit() {
-            Ok(committed) => Ok(committed),
-            Err(error) => Err(BuildError::step(place.0, place.1, error)),
-        }
+    /// What a command is run with, in the root file system at `rootfs`.
+    pub fn with_target<T>(&mut self, rootfs: &Path, action: impl FnOnce(RunTarget<'_>) -> T) -> Result<T, StepError> {
+        self.ensure_keeper()?;
+        let Some(keeper) = &self.keeper else { return Err(StepError::Value("the stage has no container".to_owned())) };
+        let image_id = keeper.state().image_id.as_ref().map(ToString::to_string).unwrap_or_default();
+        Ok(action(RunTarget {
+            store: self.build.store,
+            rootfs,
+            config: &self.state.config.config,
+            name: keeper.name(),
+            id: keeper.id().as_str(),
+            image: (&self.draft.base_name, &image_id),
+            directory: &self.build.store.container_directory(keeper.id())?,
+            capabilities: None,
+        }))
     }
 
-    fn commit(mut self) -> Result<Option<Committed>, StepError> {
-        let options = self.build.options;
-        let is_target = self.role == Role::Target;
-        if is_target {
-            let first = options.names.first().map(ToString::to_string);
-            (self.build.events)(Event::Commit { name: first });
-            if let Some(image) = self.unchanged_base() {
-                return self.tag(&image).map(Some);
+    /// A step that writes to the layer of all steps.
+    fn add_to_open(
+        &mut self,
+        at: At<'_>,
+        step: &Step,
+        execute: impl FnOnce(&mut Self, &Path) -> Result<Executed, BuildError>,
+    ) -> Result<(), BuildError> {
+        let mut open = match self.open.take() {
+            Some(open) => open,
+            None => {
+                let staged = self.build.store.stage_layer().map_err(|error| at.failed(error))?;
+                let mount = self.mount(&staged).map_err(|error| at.failed(error))?;
+                OpenLayer { mount, staged, began: now(), stubs: Vec::new(), entry: usize::MAX }
             }
-            self.last_words();
-        }
-        self.sync_config();
-        let layers = match (options.layers, &self.pending) {
-            (LayerStyle::WithBase, _) if is_target => Layers::Squash,
-            (_, Some(_)) => Layers::Append,
-            (_, None) => Layers::Keep,
         };
-        let pending = self.pending.take();
-        let state = self.container.state_mut();
-        if let Some(pending) = &pending {
-            state.created_by.clone_from(&pending.created_by);
-        }
-        let commit_options = CommitOptions {
-            // With outputs, the names come when those are written.
-            names: if is_target && options.outputs.is_empty() { options.names.clone() } else { Vec::new() },
-            format: Some(options.format),
-            layers,
-            times: options.times,
-            afterwards: if options.keep == Keep::Always { Afterwards::Keep } else { Afterwards::Remove },
-            omit_history: is_target && options.omit_history,
-            created_annotation: is_target && options.created_annotation,
-            unset_env: if is_target { options.unset_env.clone() } else { Vec::new() },
-            identity_label: options.identity_label.clone().filter(|_| is_target),
-            stubs: pending.map(|pending| pending.stubs).unwrap_or_default(),
-            ..CommitOptions::default()
+        let executed = execute(self, open.mount.path());
+        let executed = match executed {
+            Ok(executed) => executed,
+            Err(error) => {
+                self.open = Some(open);
+                return Err(error);
+            }
         };
-        let base_name = self.container.state().image.clone();
-        let committed = commit(self.container, &commit_options, self.build.events)?;
-        if let Some(earlier) = self.build.unfinished.remove(&self.stage.index).filter(|old| *old != committed.image_id)
-        {
-            self.build.remove_image(&earlier)?;
+        self.note(executed.created_by.unwrap_or_else(|| step.created_by.clone()));
+        if !executed.is_nothing {
+            open.entry = self.draft.history.len() - 1;
         }
-        (self.build.events)(Event::StepDone { id: committed.image_id.to_string() });
-        if is_target {
-            return Ok(Some(committed));
+        open.stubs.extend(executed.stubs);
+        self.open = Some(open);
+        Ok(())
+    }
+
+    /// The layer of all steps is complete. One for several steps: the last one has it in the history.
+    fn seal_open(&mut self) -> Result<(), StepError> {
+        let Some(open) = self.open.take() else { return Ok(()) };
+        let Some(entry) = self.draft.history.get_mut(open.entry) else { return Ok(()) };
+        entry.empty_layer = false;
+        entry.comment = crate::commit::comment("", &self.draft.base_name, true);
+        drop(open.mount);
+        let layer = Arc::new(MadeLayer::staged(open.staged));
+        // Who only reads files of the stage needs no digest of them.
+        if self.is_target || self.stage.is_base {
+            self.digest(&layer, false, self.diff_options(open.began, open.stubs))?;
         }
-        let last_reader = self.stage.last_reader;
-        let done = Done { state: self.state, base_name, last_reader, image: Some(committed.image_id), container: None };
-        self.build.done.insert(self.stage.index, done);
-        Ok(None)
+        self.build.work(self.position).files.made.push(layer);
+        Ok(())
+    }
+
+    /// What an earlier build made of the same step, and the layer if it is to be copied.
+    fn find(&mut self, parts: &StepParts) -> Result<Option<Earlier>, StepError> {
+        let Some(cache) = self.build.looked_at() else { return Ok(None) };
+        let files = self.build.work(self.position).files.clone();
+        let count = files.made.len();
+        if files.key_if_known(count).is_none() || !parts.is_known() {
+            // It is worth waiting only for what may be there.
+            if !cache.index.has_kind(&parts.kind()) {
+                return Ok(None);
+            }
+            self.place.while_away(|| -> Result<(), StepError> {
+                files.key(count)?;
+                parts.whole(None).map(drop)
+            })?;
+            self.build.settle(self.position)?;
+        }
+        let parent = files.key(count)?;
+        self.build.find(cache, parts, &parent, &files)
+    }
+
+    /// Whether an earlier build did the same with the very layers that the step reads.
+    pub fn is_known_to_hit(&mut self, parts: &StepParts) -> Result<bool, StepError> {
+        // A layer that would be copied is found again when it is taken.
+        let parts = StepParts { is_independent: false, ..parts.clone() };
+        Ok(self.find(&parts)?.is_some())
+    }
+
+    /// Claims a step, waiting for whoever is doing it; gives the result if there is one then.
+    fn claim(
+        &mut self,
+        at: At<'_>,
+        key: &Key,
+        parts: &StepParts,
+    ) -> Result<(Option<Earlier>, Option<Claim>), BuildError> {
+        let Some(cache) = self.build.looked_at() else { return Ok((None, None)) };
+        let failed = |error: std::io::Error| at.failed(error);
+        let dir = claims::directory(&cache.private_directory);
+        if let Some(claim) = Claim::try_new(&dir, key).map_err(failed)? {
+            return Ok((None, Some(claim)));
+        }
+        let build = self.build;
+        let claim = self.place.while_away(|| Claim::wait(&dir, key, &|| build.is_over())).map_err(failed)?;
+        let Some(claim) = claim else { return Err(build.why_over()) };
+        let found = self.find(parts).map_err(|error| at.failed(error))?;
+        Ok((found, Some(claim)))
+    }
+
+    /// Goes on over what an earlier build made.
+    fn take(
+        &mut self,
+        Earlier { record, copy }: Earlier,
+        parts: StepParts,
+        claim: Option<Claim>,
+    ) -> Result<(), StepError> {
+        let author = self.state.config.author.clone();
+        let Record { made, created_by, created, .. } = record;
+        let shown = self.time_of(created);
+        let before = self.build.work(self.position).files.made.len();
+        match (made, copy) {
+            (None, _) => self.draft.note(created_by, &author, shown),
+            (Some((id, content)), copy) => {
+                (self.build.events)(Event::StepDone { id: id.to_string(), is_cached: true });
+                let is_copy = copy.is_some();
+                let layer = Arc::new(copy.unwrap_or_else(|| MadeLayer::stored(id, content)));
+                self.build.work(self.position).files.made.push(layer.clone());
+                self.draft.layer(created_by.clone(), &author, shown);
+                if is_copy {
+                    let made = Some(layer);
+                    let unrecorded = Unrecorded { parts, before, made, created_by, created, claim };
+                    self.build.work(self.position).unrecorded.push(unrecorded);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// What the command line adds behind the last instruction.
@@ -381,14 +562,9 @@ impl<'a, 'b, 's> StageBuild<'a, 'b, 's> {
         labels.extend(options.labels.iter().cloned());
         if !options.labels.is_empty() {
             let words: Vec<String> = options.labels.iter().map(|(name, value)| format!("{name:?}={value:?}")).collect();
-            let entry = self.entry(format!("/bin/sh -c #(nop) LABEL {}", words.join(" ")), true);
-            let state = self.container.state_mut();
-            match self.pending {
-                Some(_) => state.appended_empty_layers.push(entry),
-                None => state.config.history.push(entry),
-            }
+            self.note(format!("/bin/sh -c #(nop) LABEL {}", words.join(" ")));
         }
-        let annotations = &mut self.container.state_mut().annotations;
+        let annotations = &mut self.draft.annotations;
         annotations.retain(|name, _| !options.unset_annotations.contains(name));
         annotations.extend(options.annotations.iter().cloned());
     }
@@ -406,36 +582,24 @@ impl<'a, 'b, 's> StageBuild<'a, 'b, 's> {
             || !options.inherit_annotations
             || options.omit_history
             || options.layers == LayerStyle::WithBase;
-        let is_plain = self.stage.instructions.is_empty() && self.pending.is_none() && !adds;
-        self.image.clone().filter(|_| is_plain && matches!(self.stage.base, Base::Image(_)))
-    }
-
-    fn tag(self, image: &Image) -> Result<Committed, StepError> {
-        let names: Vec<String> = self.build.options.names.iter().map(ToString::to_string).collect();
-        if !names.is_empty() && self.build.options.outputs.is_empty() {
-            self.build.store.add_image_names(image.id(), &names)?;
-        }
-        (self.build.events)(Event::StepDone { id: image.id().to_string() });
-        Ok(Committed { image_id: image.id().clone(), manifest: image.manifest().clone() })
+        let is_plain = self.is_target && self.stage.instructions.is_empty() && !adds;
+        let has_files = !self.build.work(self.position).files.made.is_empty();
+        self.image.clone().filter(|_| is_plain && !has_files && matches!(self.stage.base, Base::Image(_)))
     }
 }
 
-fn base_image(build: &mut Build<'_, '_>, stage: &Stage) -> Result<Option<Image>, StepError> {
-    match &stage.base {
-        Base::Scratch => Ok(None),
-        Base::Image(name) => {
-            let options = PullOptions { policy: build.options.pull, platform: build.options.plan.platform.clone() };
-            Ok(Some(resolve_or_pull(build.store, build.remotes, name, &options, build.events)?))
-        }
-        Base::Context(name) => match origin::context(build, name)?.clone() {
-            NamedContext::Directory { .. } => Ok(None),
-            NamedContext::Image(image) => Ok(Some(pull_borrowed(build, &image)?)),
-        },
-        Base::Stage(index) => {
-            let id = build.done.get(index).and_then(|done| done.image.as_ref());
-            let id = id.ok_or_else(|| StepError::Value(format!("stage {index} has not been built")))?;
-            let options = PullOptions { policy: PullPolicy::Never, platform: build.options.plan.platform.clone() };
-            Ok(Some(resolve_or_pull(build.store, build.remotes, id.as_str(), &options, build.events)?))
-        }
-    }
+/// A step's key to begin with.
+pub(super) fn own_parts(stage: &StageBuild<'_, '_>) -> StepParts {
+    let options = stage.build.options;
+    StepParts { own: step_key::begin(options.times, &options.plan.platform.to_string()), ..StepParts::default() }
+}
+
+fn step_id(build: &Build<'_>, stage: &Stage, position: usize, number: usize) -> StepId {
+    let stages = build.plan.stages.len();
+    StepId { stage: (stages > 1).then_some((position + 1, stages)), number, total: stage.instructions.len() + 1 }
+}
+
+fn now() -> Time {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    Time { seconds: i64::try_from(now.as_secs()).unwrap_or_default(), nanoseconds: now.subsec_nanos() }
 }

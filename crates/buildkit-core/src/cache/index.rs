@@ -1,16 +1,23 @@
 //! From a step's key to what it made.
 //!
 //! ```text
-//! <graphroot>/gabion/steps/<first two digits>/<key>       a record, JSON, replaced by rename
+//! <graphroot>/gabion/cache/
+//!   steps/<2 digits>/<key>      what the step made: a record, JSON
+//!   kinds/<2 digits>/<key>      that such a step is in a record, whatever it came after: empty
+//!   files/<2 digits>/<key>      the layer whose files, and all below it, have this key
+//!   images/<2 digits>/<key>     the image whose layers and config have this key
 //! ```
-//! A look-up opens one file, whatever else there is. Records that cannot be read count as missing.
+//! All are replaced by rename. A look-up opens one file, whatever else there is. What cannot be read
+//! counts as missing.
 
 use std::fs::{self, File, FileTimes};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use oci::LayerId;
+use jiff::Timestamp;
+use layers::ContentDigest;
+use oci::{ImageId, LayerId};
 use serde::{Deserialize, Serialize};
 
 use super::key::{Key, Parts};
@@ -18,10 +25,13 @@ use super::key::{Key, Parts};
 /// What a step made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// The layer on top after the step. It may have been deleted since: ask the store.
-    pub layer: LayerId,
+    /// The layer it made, if it changed anything, with its content. The layer may have been deleted
+    /// since: ask the store.
+    pub made: Option<(LayerId, ContentDigest)>,
     /// What the history says of the step.
     pub created_by: String,
+    /// When it was done.
+    pub created: Timestamp,
     /// What the step depended on.
     pub parts: Parts,
 }
@@ -35,12 +45,12 @@ pub struct Index {
 impl Index {
     /// The index below a store's private directory ([`store::Store::private_directory`]).
     pub fn new(private_directory: &Path) -> Index {
-        Index { dir: private_directory.join("steps") }
+        Index { dir: private_directory.join("cache") }
     }
 
     /// What the step with this key made, if that is remembered. Marks the record as used now.
     pub fn get(&self, key: &Key) -> Option<Record> {
-        let file = File::open(self.path(key)).ok()?;
+        let file = File::open(self.path("steps", key)).ok()?;
         let record: Record = serde_json::from_reader(io::BufReader::new(&file)).ok()?;
         // A record that was moved here from elsewhere says nothing about this key.
         if record.parts.key() != *key {
@@ -52,30 +62,61 @@ impl Index {
         Some(record)
     }
 
-    /// Remembers what a step made, in the place of an earlier record of its key.
-    pub fn put(&self, record: &Record) -> io::Result<()> {
-        let path = self.path(&record.parts.key());
-        let dir = path.parent().unwrap_or(&self.dir);
-        fs::create_dir_all(dir)?;
-        let mut file = tempfile::NamedTempFile::new_in(dir)?;
-        serde_json::to_writer(&mut file, record)?;
-        file.flush()?;
-        // Lost in a power cut, it is no record: nothing has to be synced.
-        file.persist(path).map_err(|error| error.error)?;
-        Ok(())
+    /// Remembers what a step made, in the place of an earlier record of its key. `kind` is the key of
+    /// the step's parts without those that say what it came after.
+    pub fn put(&self, record: &Record, kind: &Key) -> io::Result<()> {
+        let bytes = serde_json::to_vec(record)?;
+        self.write("steps", &record.parts.key(), &bytes)?;
+        self.write("kinds", kind, b"")
+    }
+
+    /// Whether a record of such a step was ever written.
+    pub fn has_kind(&self, kind: &Key) -> bool {
+        self.path("kinds", kind).exists()
+    }
+
+    /// The layer whose files, with those below it, have this key. Ask the store whether it is there.
+    pub fn layer(&self, files: &Key) -> Option<LayerId> {
+        LayerId::parse(fs::read_to_string(self.path("files", files)).ok()?.trim()).ok()
+    }
+
+    /// Remembers a layer by the key of its files.
+    pub fn put_layer(&self, files: &Key, layer: &LayerId) -> io::Result<()> {
+        self.write("files", files, layer.as_str().as_bytes())
+    }
+
+    /// The image with this key. Ask the store whether it is there.
+    pub fn image(&self, key: &Key) -> Option<ImageId> {
+        ImageId::parse(fs::read_to_string(self.path("images", key)).ok()?.trim()).ok()
+    }
+
+    /// Remembers an image by its key.
+    pub fn put_image(&self, key: &Key, image: &ImageId) -> io::Result<()> {
+        self.write("images", key, image.as_str().as_bytes())
     }
 
     /// Forgets what the step with this key made.
     pub fn remove(&self, key: &Key) -> io::Result<()> {
-        match fs::remove_file(self.path(key)) {
+        match fs::remove_file(self.path("steps", key)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
     }
 
-    fn path(&self, key: &Key) -> PathBuf {
+    fn write(&self, table: &str, key: &Key, bytes: &[u8]) -> io::Result<()> {
+        let path = self.path(table, key);
+        let dir = path.parent().unwrap_or(&self.dir);
+        fs::create_dir_all(dir)?;
+        let mut file = tempfile::NamedTempFile::new_in(dir)?;
+        file.write_all(bytes)?;
+        // Lost in a power cut, it is no record: nothing has to be synced.
+        file.persist(path).map_err(|error| error.error)?;
+        Ok(())
+    }
+
+    fn path(&self, table: &str, key: &Key) -> PathBuf {
         let text = key.as_str();
-        self.dir.join(text.get(..2).unwrap_or(text)).join(text)
+        self.dir.join(table).join(text.get(..2).unwrap_or(text)).join(text)
     }
 }
 
@@ -83,24 +124,29 @@ impl Index {
 mod tests {
     use super::*;
 
-    fn record(value: &str, digit: char) -> Record {
+    fn layer(digit: char) -> LayerId {
+        LayerId::parse(&digit.to_string().repeat(64)).expect("an ID")
+    }
+
+    fn record(value: &str) -> Record {
         let mut parts = Parts::default();
         parts.add("instruction", value);
-        let layer = LayerId::parse(&digit.to_string().repeat(64)).expect("an ID");
-        Record { layer, created_by: format!("RUN {value}"), parts }
+        Record { made: None, created_by: format!("RUN {value}"), created: Timestamp::UNIX_EPOCH, parts }
     }
 
     #[test]
     fn tree_records_are_found_replaced_and_forgotten() {
         let dir = tempfile::tempdir().expect("temp dir");
         let index = Index::new(dir.path());
-        let (one, two) = (record("one", '1'), record("two", '2'));
-        assert_eq!(index.get(&one.parts.key()), None);
-        index.put(&one).expect("written");
-        index.put(&two).expect("written");
+        let (one, two) = (record("one"), record("two"));
+        let kind = Key::of("kind", "one");
+        assert!(index.get(&one.parts.key()).is_none() && !index.has_kind(&kind));
+        index.put(&one, &kind).expect("written");
+        index.put(&two, &kind).expect("written");
+        assert!(index.has_kind(&kind));
         assert_eq!(index.get(&one.parts.key()), Some(one.clone()));
-        let again = record("one", '3');
-        index.put(&again).expect("replaced");
+        let again = Record { created_by: "RUN again".into(), ..record("one") };
+        index.put(&again, &kind).expect("replaced");
         assert_eq!(index.get(&one.parts.key()), Some(again));
         index.remove(&one.parts.key()).expect("removed");
         index.remove(&one.parts.key()).expect("removed already");
@@ -108,18 +154,31 @@ mod tests {
     }
 
     #[test]
+    fn tree_layers_are_found_by_their_files() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let index = Index::new(dir.path());
+        let (one, two) = (Key::of("layer", "1"), Key::of("layer", "1").then("2"));
+        index.put_layer(&one, &layer('1')).expect("written");
+        index.put_layer(&two, &layer('2')).expect("written");
+        index.put_layer(&one, &layer('3')).expect("replaced");
+        assert_eq!((index.layer(&one), index.layer(&two)), (Some(layer('3')), Some(layer('2'))));
+        fs::write(index.path("files", &two), "../../x").expect("written");
+        assert_eq!(index.layer(&two), None);
+    }
+
+    #[test]
     fn tree_damaged_and_foreign_records_are_none() {
         let dir = tempfile::tempdir().expect("temp dir");
         let index = Index::new(dir.path());
-        let (one, two) = (record("one", '1'), record("two", '2'));
-        index.put(&one).expect("written");
-        index.put(&two).expect("written");
-        let (path, other) = (index.path(&one.parts.key()), index.path(&two.parts.key()));
+        let (one, two, kind) = (record("one"), record("two"), Key::of("kind", "any"));
+        index.put(&one, &kind).expect("written");
+        index.put(&two, &kind).expect("written");
+        let (path, other) = (index.path("steps", &one.parts.key()), index.path("steps", &two.parts.key()));
         fs::copy(&other, &path).expect("copied");
         assert_eq!(index.get(&one.parts.key()), None);
         fs::write(&path, "{").expect("cut short");
         assert_eq!(index.get(&one.parts.key()), None);
-        index.put(&one).expect("written again");
+        index.put(&one, &kind).expect("written again");
         assert_eq!(index.get(&one.parts.key()), Some(one));
     }
 }

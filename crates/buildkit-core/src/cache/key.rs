@@ -48,7 +48,17 @@ impl Parts {
                 hasher.update(text);
             }
         }
-        Key(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        Key(oci::digest::to_hex(&hasher.finalize()))
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// All parts, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Part> {
+        self.0.iter()
     }
 
     /// What differs from the parts of an `earlier` build, by name.
@@ -63,6 +73,18 @@ impl Parts {
 }
 
 impl Key {
+    /// The key of a single thing.
+    pub fn of(name: &str, value: &str) -> Key {
+        let mut parts = Parts::default();
+        parts.add(name, value);
+        parts.key()
+    }
+
+    /// The key of what comes to be where `value` is added to what this is the key of.
+    pub fn then(&self, value: &str) -> Key {
+        Key::of(&self.0, value)
+    }
+
     /// The key as 64 hexadecimal digits.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -362,7 +362,7 @@ fn make_destination(
 }
 
 /// Whom `user` means in the container.
-fn owner(root: &Root, user: &str) -> Result<Owner, CopyError> {
+pub(crate) fn owner(root: &Root, user: &str) -> Result<Owner, CopyError> {
     let (name, group) = user.split_once(':').unwrap_or((user, ""));
     let fail = |reason: String| CopyError::User { user: user.to_owned(), reason };
     if name.is_empty() && group.is_empty() {

@@ -51,3 +51,21 @@ pub(super) fn forget(store: &Store, killed: Vec<KilledBuild>) -> Result<(), Prun
     }
     Ok(())
 }
+
+/// Removes what killed builds left. What resists is left to others.
+pub(crate) fn remove(store: &Store) -> store::Result<()> {
+    let Ok(killed) = killed_builds(store) else { return Ok(()) };
+    if killed.is_empty() {
+        return Ok(());
+    }
+    for container in store.containers()? {
+        if killed.iter().any(|build| build.made(&container.metadata)) {
+            match store.delete_container(&container.id) {
+                Err(error) if !error.is_not_found() => return Err(error),
+                _ => {}
+            }
+        }
+    }
+    let _ = forget(store, killed);
+    Ok(())
+}

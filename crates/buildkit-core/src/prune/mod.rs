@@ -24,6 +24,7 @@ use store::Store;
 use crate::build::record::KilledBuild;
 use crate::image_list::ImageList;
 
+pub(crate) use leftovers::remove as remove_leftovers;
 pub use usage::{Usage, UsedItem, usage};
 
 /// What may go.

@@ -11,12 +11,13 @@ mod settings; // how steps are confined
 mod sources; // what a mount's source is
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rootfs::{Owner, Root};
 use runtime::GeneratedFile;
 pub use runtime::{
     Capabilities, Confinement, Content, Device, Exit, HostFiles, Network, NetworkConfig, NoController, Outcome,
-    Resources, Rlimit, Seccomp, SharedNetwork, Stdio,
+    Resources, Rlimit, Seccomp, SharedNetwork, Stdio, Stop,
 };
 use serde_json::Value;
 use store::Store;
@@ -69,6 +70,8 @@ pub struct RunOptions {
     pub keep_output_end: bool,
     /// Whether signals sent to this process are passed on to the step.
     pub forward_signals: bool,
+    /// Ends the step when it is set.
+    pub stop: Option<Arc<Stop>>,
 }
 
 impl RunOptions {
@@ -93,6 +96,7 @@ impl RunOptions {
             stdio: Stdio::Inherit,
             keep_output_end: false,
             forward_signals: true,
+            stop: None,
         }
     }
 }
@@ -251,6 +255,7 @@ pub fn run_in(target: RunTarget<'_>, options: RunOptions) -> Result<Outcome, Run
     run.stdio = options.stdio;
     run.keep_output_end = options.keep_output_end;
     run.forward_signals = options.forward_signals;
+    run.stop = options.stop;
     drop(root);
     let outcome = runtime::run(run)?;
     drop(held);

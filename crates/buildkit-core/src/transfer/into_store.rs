@@ -71,7 +71,7 @@ fn store_once(
     new.names = names.to_vec();
     new.created = image.config.created.unwrap_or_else(Timestamp::now);
     let id = new.id.clone();
-    store.publish(staged, vec![new])?;
+    store.publish(&staged, vec![new])?;
     Ok(id)
 }
 

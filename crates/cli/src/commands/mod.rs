@@ -9,6 +9,7 @@ use crate::session::Session;
 
 mod add;
 pub(crate) mod build;
+mod cache;
 mod commit;
 mod completion;
 mod config;
@@ -38,6 +39,7 @@ mod version;
 pub enum Command {
     Add(add::Args),
     Build(Box<build::Args>),
+    Cache(cache::Args),
     Commit(commit::Args),
     Completion(completion::Args),
     Config(Box<config::Args>),
@@ -71,6 +73,7 @@ pub fn run(command: Command, session: &Session) -> Result<ExitCode, CommandError
     match command {
         Command::Add(args) => add::run(&args, session),
         Command::Build(args) => build::run(&args, session),
+        Command::Cache(args) => cache::run(&args, session),
         Command::Commit(args) => commit::run(&args, session),
         Command::Completion(args) => completion::run(&args),
         Command::Config(args) => config::run(&args, session),

@@ -35,7 +35,8 @@ pub(super) fn of_event(event: &Event) -> Value {
             };
             step("output", *id, json!({ "stream": stream, "line": line }))
         }
-        Event::StepDone { id } => json!({ "event": "made", "id": id }),
+        Event::StepDone { id, is_cached } => json!({ "event": "made", "id": id, "cached": is_cached }),
+        Event::Explanation(explanation) => json!({ "event": "explanation", "steps": explanation }),
         Event::Commit { name } => json!({ "event": "commit", "name": name }),
         Event::CopyingBlob(digest) => json!({ "event": "blob-started", "digest": digest }),
         Event::BlobProgress { digest, done, total } => {

@@ -2,11 +2,15 @@
 
 use buildkit_core::event::Event;
 
+use crate::explanation;
+
 /// The line of an event; none of one that only a live view shows. Messages are no progress.
 pub fn of_event(event: Event) -> Option<String> {
     Some(match event {
         Event::Step { id, text } => format!("{id}: {text}"),
-        Event::StepDone { id } => format!("--> {}", id.get(..12).unwrap_or(&id)),
+        Event::StepDone { id, is_cached: true } => format!("--> Using cache {id}"),
+        Event::StepDone { id, .. } => format!("--> {}", id.get(..12).unwrap_or(&id)),
+        Event::Explanation(explanation) => explanation::lines(&explanation).join("\n"),
         Event::Commit { name } => ["COMMIT", &name.unwrap_or_default()].join(" ").trim_end().to_owned(),
         Event::CopyingBlob(digest) => format!("Copying blob {digest}"),
         Event::BlobExists(digest) => format!("Copying blob {digest} skipped: already exists"),

@@ -133,14 +133,19 @@ impl<'s> Display<'s> {
 
     fn draw(&self, event: Event) {
         match &self.form {
-            Form::Quiet => {}
+            // It was asked for.
+            Form::Quiet => {
+                if let Event::Explanation(_) = event {
+                    lines::of_event(event).iter().flat_map(|text| text.lines()).for_each(print_on_stderr);
+                }
+            }
             Form::Json => json::write(&json::of_event(&event)),
             Form::View(view) => view.draw(event),
             Form::Lines => {
                 let is_step = matches!(event, Event::Step { .. } | Event::StepDone { .. } | Event::Commit { .. });
                 match lines::of_event(event) {
                     Some(line) if is_step && self.work == Work::Build => print_line(&line),
-                    Some(line) => print_on_stderr(&line),
+                    Some(text) => text.lines().for_each(print_on_stderr),
                     None => {}
                 }
             }

@@ -128,9 +128,8 @@ impl View {
             // The steps say it all.
             Event::StepDone { .. } | Event::CopyingConfig(_) | Event::WritingManifest => {}
             event => {
-                if let Some(line) = lines::of_event(event) {
-                    print_over(&self.bars, &printable(&line));
-                }
+                let text = lines::of_event(event).unwrap_or_default();
+                text.lines().for_each(|line| print_over(&self.bars, &printable(line)));
             }
         }
     }

@@ -1,5 +1,6 @@
 //! `gabion build`, alias `bud`
 
+mod cache; // what earlier builds did
 mod check; // --check, --call
 mod context; // what COPY copies from
 pub(crate) mod file; // the Dockerfile is found
@@ -31,6 +32,7 @@ use crate::command_error::CommandError;
 use crate::commands::run::{default_runtime, network};
 use crate::progress::{Display, ProgressArgs, Work};
 use crate::session::Session;
+use cache::CacheArgs;
 use check::CheckArgs;
 use context::{ContextArgs, Contexts};
 use image::ImageArgs;
@@ -73,10 +75,6 @@ pub struct Args {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           default_value_t = true, action = clap::ArgAction::Set)]
     http_proxy: bool,
-    /// Make a layer of each RUN, COPY and ADD; otherwise one of all of them
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
-          default_value_t = true, env = "BUILDAH_LAYERS", hide_env = true, action = clap::ArgAction::Set)]
-    layers: bool,
     /// Network of RUN steps: private, host, none, or the name of one of Podman's networks
     #[arg(long, visible_alias = "net", value_name = "NETWORK", default_value = "private")]
     network: String,
@@ -86,9 +84,6 @@ pub struct Args {
     /// Leave the image's own /etc/hosts to RUN steps
     #[arg(long)]
     no_hosts: bool,
-    /// Run every step, whatever earlier builds did (as every build does for now)
-    #[arg(long)]
-    no_cache: bool,
     /// Print the image's ID only
     #[arg(short, long)]
     quiet: bool,
@@ -124,6 +119,8 @@ pub struct Args {
     /// Directory of the host that RUN steps see
     #[arg(short, long, value_name = "HOST-DIR:CONTAINER-DIR[:OPTIONS]")]
     volume: Vec<String>,
+    #[command(flatten)]
+    cache: CacheArgs,
     #[command(flatten)]
     check: CheckArgs,
     #[command(flatten)]
@@ -256,9 +253,12 @@ fn options(
         format: args.format,
         layers: match args {
             Args { squash_all: true, .. } => LayerStyle::WithBase,
-            Args { squash: false, layers: true, .. } => LayerStyle::PerStep,
+            Args { squash: false, .. } if args.cache.has_layers(session) => LayerStyle::PerStep,
             _ => LayerStyle::PerStage,
         },
+        cache: args.cache.cache_use(),
+        explain: args.cache.explain,
+        jobs: args.cache.jobs(session),
         times: args.image.times(session)?,
         pull: args.pull.policy(),
         env: args.image.env(session),

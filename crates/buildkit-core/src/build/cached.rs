@@ -1,0 +1,196 @@
+//! What earlier builds did, and what this one leaves for later ones.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use layers::ContentDigest;
+use oci::LayerId;
+
+use super::Build;
+use super::claims::Claim;
+use super::error::StepError;
+use super::layers::{Files, MadeLayer};
+use super::options::CacheUse;
+use super::step_key::StepParts;
+use crate::cache::index::{Index, Record};
+use crate::cache::key::Key;
+
+/// The cache as this build uses it.
+#[derive(Debug)]
+pub(super) struct StepCache {
+    pub index: Index,
+    pub private_directory: PathBuf,
+    /// Whether earlier results count.
+    looks: bool,
+    /// Results from before this do not.
+    oldest: Option<Timestamp>,
+}
+
+/// A step that was done and that the index does not know of yet.
+#[derive(Debug)]
+pub(super) struct Unrecorded {
+    pub parts: StepParts,
+    /// How many layers the stage had made before.
+    pub before: usize,
+    /// The layer; none if nothing changed.
+    pub made: Option<Arc<MadeLayer>>,
+    pub created_by: String,
+    pub created: Timestamp,
+    /// Keeps others from doing the same, until it is recorded.
+    pub claim: Option<Claim>,
+}
+
+/// What an earlier build made of a step.
+pub(super) struct Earlier {
+    pub record: Record,
+    /// The layer once more, over the files of this build, if it was over others.
+    pub copy: Option<MadeLayer>,
+}
+
+impl StepCache {
+    /// The cache below a store's private directory; `None` where the build has nothing to do with it.
+    pub fn new(private_directory: PathBuf, wanted: &CacheUse) -> Option<StepCache> {
+        let (looks, oldest) = match wanted {
+            CacheUse::None => return None,
+            CacheUse::Refresh => (false, None),
+            CacheUse::Use { max_age: None } => (true, None),
+            CacheUse::Use { max_age: Some(age) } => {
+                (true, Some(Timestamp::now().checked_sub(*age).unwrap_or(Timestamp::MIN)))
+            }
+        };
+        Some(StepCache { index: Index::new(&private_directory), private_directory, looks, oldest })
+    }
+
+    /// Whether earlier results count.
+    pub fn looks(&self) -> bool {
+        self.looks
+    }
+}
+
+impl<'b> Build<'b> {
+    /// What an earlier build made of a step over `files` with the key `parent`. A layer that is over
+    /// others is copied.
+    pub(super) fn find(
+        &self,
+        cache: &StepCache,
+        parts: &StepParts,
+        parent: &Key,
+        files: &Files,
+    ) -> Result<Option<Earlier>, StepError> {
+        let keys = [Some(parts.whole(Some(parent))?), parts.by_content(Some(parent))];
+        for key in keys.iter().flatten().map(|parts| parts.key()) {
+            if let Some(record) = self.confirmed(cache, &key)? {
+                return Ok(Some(Earlier { record, copy: None }));
+            }
+        }
+        if !parts.is_independent {
+            return Ok(None);
+        }
+        let keys = [Some(parts.whole(None)?), parts.by_content(None)];
+        for key in keys.iter().flatten().map(|parts| parts.key()) {
+            if let Some(record) = self.confirmed(cache, &key)?
+                && let Some((id, content)) = &record.made
+            {
+                let copy = Some(self.copy_of(id, content, files)?);
+                return Ok(Some(Earlier { record, copy }));
+            }
+        }
+        Ok(None)
+    }
+
+    fn copy_of(&self, id: &LayerId, content: &ContentDigest, files: &Files) -> Result<MadeLayer, StepError> {
+        let (staged, new) = self.store.stage_copy(id, files.stored().0)?;
+        Ok(MadeLayer::known(staged, new, content.clone()))
+    }
+
+    /// The record, if it may be used and its layer is still there.
+    fn confirmed(&self, cache: &StepCache, key: &Key) -> Result<Option<Record>, StepError> {
+        let Some(record) = cache.index.get(key) else { return Ok(None) };
+        if cache.oldest.is_some_and(|oldest| record.created < oldest) {
+            return Ok(None);
+        }
+        match &record.made {
+            Some((id, _)) if !self.is_stored(id)? => {
+                // Deleted by somebody: nothing is gained by asking again.
+                let _ = cache.index.remove(key);
+                Ok(None)
+            }
+            _ => Ok(Some(record)),
+        }
+    }
+
+    fn is_stored(&self, id: &LayerId) -> Result<bool, StepError> {
+        match self.store.layer_diff_directory(id) {
+            Ok(dir) => Ok(dir.is_dir()),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Where what the stage made was made before with the same content, the earlier layers take the
+    /// place of the new ones. What is not read yet is left as it is.
+    pub(super) fn settle(&self, position: usize) -> Result<(), StepError> {
+        let Some(cache) = &self.cache else { return Ok(()) };
+        let files = self.work(position).files.clone();
+        let (_, stored) = files.stored();
+        for (index, made) in files.made.iter().enumerate().skip(stored) {
+            let Some(key) = files.key_if_known(index + 1) else { break };
+            let Some(earlier) = cache.index.layer(&key) else { continue };
+            if !self.is_stored(&earlier)? {
+                continue;
+            }
+            let _alone = self.moves.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+            if let Some(staged) = made.take() {
+                // It may be mounted: it goes when the build ends.
+                self.discarded.lock().push(staged);
+                made.is_now(earlier);
+            }
+        }
+        Ok(())
+    }
+
+    /// Enters what the stage did into the index, as far as it is in the store. What cannot be written
+    /// is lost for later builds only.
+    pub(super) fn record(&self, position: usize) -> Result<(), StepError> {
+        let Some(cache) = &self.cache else { return Ok(()) };
+        let files = self.work(position).files.clone();
+        let all = std::mem::take(&mut self.work(position).unrecorded);
+        let mut left = Vec::new();
+        for done in all {
+            let is_stored = done.made.as_ref().is_none_or(|made| made.id().is_some());
+            match files.key_if_known(done.before).filter(|_| is_stored && done.parts.is_known()) {
+                Some(parent) => self.record_step(cache, &files, &done, &parent)?,
+                None => left.push(done),
+            }
+        }
+        self.work(position).unrecorded.extend(left);
+        Ok(())
+    }
+
+    fn record_step(&self, cache: &StepCache, files: &Files, done: &Unrecorded, parent: &Key) -> Result<(), StepError> {
+        let Unrecorded { parts, before, made, created_by, created, .. } = done;
+        let made = match made {
+            Some(made) => match (made.id(), made.digest_if_known()) {
+                (Some(id), Some(digested)) => Some((id, digested.content)),
+                _ => return Ok(()),
+            },
+            None => None,
+        };
+        if let Some((id, _)) = &made
+            && let Some(key) = files.key_if_known(before + 1)
+        {
+            let _ = cache.index.put_layer(&key, id);
+        }
+        let mut keys = vec![Some(parts.whole(Some(parent))?), parts.by_content(Some(parent))];
+        if parts.is_independent {
+            keys.extend([Some(parts.whole(None)?), parts.by_content(None)]);
+        }
+        let kind = parts.kind();
+        for parts in keys.into_iter().flatten() {
+            let record = Record { made: made.clone(), created_by: created_by.clone(), created: *created, parts };
+            let _ = cache.index.put(&record, &kind);
+        }
+        Ok(())
+    }
+}

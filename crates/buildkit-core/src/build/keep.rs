@@ -1,0 +1,65 @@
+//! Working containers that are to stay when the build has ended.
+
+use oci::ContainerId;
+
+use super::error::StepError;
+use super::options::Keep;
+use super::stage::Wreck;
+use super::{Build, Wrecks};
+use crate::event::Event;
+use crate::working_container::{FromOptions, WorkingContainer};
+
+impl<'b> Build<'b> {
+    /// Gives the containers that are to stay the files of their stages: of a stage that is done, all;
+    /// of one that failed, what its steps wrote until then.
+    pub(super) fn keep_containers(&self, succeeded: bool, wrecks: Wrecks<'b>) {
+        let keepers = std::mem::take(&mut *self.keepers.lock());
+        let done =
+            keepers.into_iter().map(|(position, keeper)| (position, Wreck { keeper: Some(keeper), staged: None }));
+        let (done, wrecks) = match self.options.keep {
+            Keep::Always => (done.collect(), wrecks),
+            Keep::OnFailure if !succeeded => (Vec::new(), wrecks),
+            Keep::OnFailure | Keep::Nothing => return,
+        };
+        for (position, wreck) in done.into_iter().chain(wrecks) {
+            let Some(keeper) = &wreck.keeper else { continue };
+            let name = keeper.name().to_owned();
+            if let Err(error) = self.keep(position, keeper, &wreck) {
+                (self.events)(Event::Warning(format!("working container {name} has not all of its files: {error}")));
+            }
+        }
+    }
+
+    fn keep(&self, position: usize, keeper: &WorkingContainer<'b>, wreck: &Wreck<'b>) -> Result<(), StepError> {
+        let files = self.work(position).files.clone();
+        let (top, _) = files.stored();
+        let id = keeper.id().clone();
+        let kept = match top == keeper.state().top_layer {
+            true => id,
+            false => self.replace(keeper, top)?,
+        };
+        self.containers.lock().retain(|other| *other != kept);
+        if let Some(staged) = &wreck.staged {
+            let upper = self.store.upper_dir(&kept)?;
+            for entry in std::fs::read_dir(staged.diff_dir())? {
+                let entry = entry?;
+                std::fs::rename(entry.path(), upper.join(entry.file_name()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A container over other layers in the place of one that has nothing of its own.
+    fn replace(&self, keeper: &WorkingContainer<'b>, top: Option<oci::LayerId>) -> Result<ContainerId, StepError> {
+        let options = FromOptions {
+            name: Some(keeper.name().to_owned()),
+            format: self.options.format,
+            platform: self.options.plan.platform.clone(),
+        };
+        let image = keeper.state().image_id.as_ref().map(|id| crate::image::Image::find(self.store, id.as_str()));
+        let image = image.transpose()?;
+        self.store.delete_container(keeper.id())?;
+        let kept = WorkingContainer::of_build(self.store, image.as_ref(), top, &options, String::new())?;
+        Ok(kept.id().clone())
+    }
+}

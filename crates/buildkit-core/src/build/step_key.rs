@@ -1,0 +1,201 @@
+//! What a step depends on: the parts of its key.
+//!
+//! A part says what the step really uses: the words of the instruction once variables are put in, the
+//! environment of a command, the content of the files that are read. What the files of the stage and
+//! of other stages are is left to the end: their digests may not be known yet.
+
+use dockerfile::instruction::{Mount, MountKind, Network as RunNetwork, Security};
+
+use super::error::StepError;
+use super::layers::Files;
+use super::options::RunDefaults;
+use crate::cache::key::{Key, Parts};
+use crate::commit::Times;
+use crate::copy::SourceDigest;
+use crate::plan::PROXY_ARGS;
+use crate::run::Network;
+use crate::stage_state::StageState;
+use crate::step::{CopyStep, RunStep, StepSource};
+
+/// What a step depends on.
+#[derive(Clone, Debug, Default)]
+pub(super) struct StepParts {
+    /// All but what other layers hold.
+    pub own: Parts,
+    /// Layers that it reads besides those below it, by the part's name.
+    pub read: Vec<(String, ReadFiles)>,
+    /// Whether it does the same over any other files.
+    pub is_independent: bool,
+    /// What the files of the context are that it reads, by the part's name.
+    pub sources: Vec<(String, SourceDigest)>,
+}
+
+/// Layers that a step reads.
+#[derive(Clone, Debug)]
+pub(super) struct ReadFiles {
+    pub files: Files,
+    /// The key of the instructions that made them.
+    pub made_by: Key,
+    /// Digest of what of them is read, where it was looked at.
+    pub digest: Option<String>,
+}
+
+/// Name of the part that stands for the files below a step.
+pub(super) const FILES_BEFORE: &str = "files before";
+
+impl StepParts {
+    /// Adds the files of a context.
+    pub fn source(&mut self, name: String, digest: SourceDigest) {
+        self.own.add(name.clone(), digest.digest.clone());
+        self.sources.push((name, digest));
+    }
+
+    /// The key of what it does, whatever it comes after.
+    pub fn kind(&self) -> Key {
+        let mut parts = self.own.clone();
+        self.read.iter().for_each(|(name, _)| parts.add(name.clone(), ""));
+        parts.key()
+    }
+
+    /// The key of the instructions up to this one, those before it having the key `before`.
+    pub fn claim(&self, before: &Key) -> Key {
+        let read = self.read.iter().map(|(_, read)| &read.made_by);
+        read.fold(before.then(self.kind().as_str()), |key, read| key.then(read.as_str()))
+    }
+
+    /// All parts of a step over files with the key `parent`; `None` over any. Waits for what it reads.
+    pub fn whole(&self, parent: Option<&Key>) -> Result<Parts, StepError> {
+        let key = |read: &ReadFiles| Ok(read.files.key(read.files.made.len())?.as_str().to_owned());
+        self.with(parent, key)
+    }
+
+    /// The same, but of other layers only what of them is read counts; `None` where it was not looked
+    /// at, or there are none.
+    pub fn by_content(&self, parent: Option<&Key>) -> Option<Parts> {
+        if self.read.is_empty() {
+            return None;
+        }
+        self.with(parent, |read| read.digest.clone().map(|digest| format!("content {digest}")).ok_or(())).ok()
+    }
+
+    fn with<E>(&self, parent: Option<&Key>, read: impl Fn(&ReadFiles) -> Result<String, E>) -> Result<Parts, E> {
+        let mut parts = self.own.clone();
+        for (name, files) in &self.read {
+            parts.add(name.clone(), read(files)?);
+        }
+        if let Some(parent) = parent {
+            parts.add(FILES_BEFORE, parent.as_str());
+        }
+        Ok(parts)
+    }
+
+    /// Whether the digests of all that it reads are known.
+    pub fn is_known(&self) -> bool {
+        self.read.iter().all(|(_, read)| read.files.key_if_known(read.files.made.len()).is_some())
+    }
+}
+
+/// What every step depends on.
+pub(super) fn begin(times: Times, platform: &str) -> Parts {
+    let mut parts = Parts::default();
+    parts.add("platform", platform);
+    match times {
+        Times::Now | Times::Image(_) => {}
+        Times::Clamp(time) => parts.add("latest time of files", time.to_string()),
+        Times::Set(time) => parts.add("time of files", time.to_string()),
+    }
+    parts
+}
+
+/// The parts of a command but for its mounts.
+pub(super) fn command(parts: &mut Parts, step: &RunStep, state: &StageState, defaults: &RunDefaults) {
+    let (last, first) = step.args.split_last().map_or((String::new(), &[][..]), |(last, first)| (last.clone(), first));
+    parts.add("RUN", last);
+    parts.add("arguments before", format!("{first:?}"));
+    if let Some((name, content)) = &step.script {
+        parts.add(format!("script {name}"), content.clone());
+    }
+    let config = &state.config.config;
+    for entry in &config.env {
+        let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
+        parts.add(format!("ENV {name}"), value);
+    }
+    for entry in &step.args_env {
+        let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
+        // Proxies change how something is fetched, not what.
+        if !PROXY_ARGS.contains(&name) {
+            parts.add(format!("ARG {name}"), value);
+        }
+    }
+    parts.add("USER", config.user.clone());
+    parts.add("WORKDIR", state.workdir());
+    for volume in config.volumes.keys() {
+        parts.add(format!("VOLUME {volume}"), "");
+    }
+    parts.add("network", network(step, defaults));
+    if let Some((Security::Insecure, _)) = step.security {
+        parts.add("security", "insecure");
+    }
+    for device in &step.devices {
+        parts.add(format!("device {}", device.name), if device.required { "required" } else { "" });
+    }
+    if let Some(hostname) = &step.hostname {
+        parts.add("host name", hostname.clone());
+    }
+    let capabilities = &defaults.settings.capabilities;
+    for (name, list) in [("--cap-add", &capabilities.add), ("--cap-drop", &capabilities.drop)] {
+        list.iter().for_each(|capability| parts.add(name, capability.clone()));
+    }
+    for (host, address) in &defaults.host_files.add_hosts {
+        parts.add(format!("--add-host {host}"), address.to_string());
+    }
+    for mount in &defaults.mounts {
+        parts.add(format!("mount of every RUN at {}", mount.target), format!("{:?}", mount.kind));
+    }
+}
+
+fn network(step: &RunStep, defaults: &RunDefaults) -> &'static str {
+    match (&step.network, &defaults.network) {
+        (Some((RunNetwork::None, _)), _) | (None, Network::None) => "none",
+        (Some((RunNetwork::Host, _)), _) | (None, Network::Host) => "host",
+        _ => "default",
+    }
+}
+
+/// The part of a mount but for what it shows. Of a secret only where it is to be, never its content.
+pub(super) fn mount(parts: &mut Parts, mount: &Mount) {
+    let access = if mount.read_only { "ro" } else { "rw" };
+    let kind = match &mount.kind {
+        // Which agent or secret it is changes nothing of what the step means to do.
+        MountKind::Secret { id, env, mode, uid, gid, .. } => format!("secret {id} {env:?} {mode:o} {uid}:{gid}"),
+        MountKind::Ssh { id, .. } => format!("ssh {id}"),
+        kind => format!("{kind:?}"),
+    };
+    parts.add(format!("mount at {}", mount.target), format!("{kind} {access} {}", mount.options.join(",")));
+}
+
+/// The parts of COPY and ADD but for what the sources are. `chown` has names put into numbers.
+pub(super) fn copy(parts: &mut Parts, step: &CopyStep, chown: Option<&str>) {
+    let keyword = if step.is_add { "ADD" } else { "COPY" };
+    let sources = step.sources.iter().map(|source| match source {
+        StepSource::Path(path) => path.clone(),
+        StepSource::Content { name, .. } => format!("<<{name}"),
+    });
+    parts.add(keyword, format!("{:?} {}", sources.collect::<Vec<_>>(), step.destination));
+    let mut flag = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            parts.add(name, value);
+        }
+    };
+    let is_set = |set: bool| set.then(String::new);
+    flag("--chown", chown.map(str::to_owned));
+    flag("--chmod", step.chmod.as_ref().map(|(text, _)| text.clone()));
+    flag("--checksum", step.checksum.as_ref().map(|(checksum, _)| format!("{checksum:?}")));
+    flag("--keep-git-dir", step.keep_git_dir.map(|keep| keep.to_string()));
+    flag("--unpack", step.unpack.map(|unpack| unpack.to_string()));
+    flag("--link", is_set(step.link));
+    flag("--parents", is_set(step.parents));
+    for pattern in &step.exclude {
+        flag("--exclude", Some(pattern.clone()));
+    }
+}
