@@ -24,7 +24,7 @@ OCI format whatever `from` said, layers that go to registries as they are with `
 SOURCE_DATE_EPOCH without a change of files' times. `make install` makes such a link in `PREFIX/lib/gabion/bin`.
 
 What holds for all commands: flags may stand behind arguments too; a flag with a value takes it as `--flag value` and
-`--flag=value`; of a flag that may be given once the last one counts. A failure of gabion's own has exit code 125.
+`--flag=value`, and a switch as `--flag=false`; of a flag that may be given once the last one counts. A failure of gabion's own has exit code 125.
 
 This file is checked, and can be written anew, by the test `peers_compatibility`.
 ";

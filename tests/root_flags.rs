@@ -162,7 +162,8 @@ const MALFORMED: &[(&str, &[&str], &[&str])] = &[
     ("commit", &["--manifest", "x"], &["--manifest", "x", "manifest lists are not supported"]),
     ("commit,push", &["--sign-by", "x"], &["--sign-by", "x", "signatures are not supported"]),
     ("commit,push", &["--encryption-key", "x"], &["--encryption-key", "x", "not supported"]),
-    ("commit,from,pull,push", &["--signature-policy", "x"], &["--signature-policy", "x", "not supported"]),
+    ("commit,from,pull,push", &["--signature-policy", "/nosuch"], &["signature policy", "/nosuch", "No such file"]),
+    ("commit,from,pull,push,run", &["--signature-policy", "file"], &["signature policy", "file", "expected value"]),
     ("commit", &["--sbom", "x"], &["--sbom", "x", "scanner"]),
     ("push", &["--all"], &["--all", "manifest lists are not supported"]),
     ("push", &["--rm=nonsense"], &["--rm", "nonsense"]),
@@ -215,6 +216,25 @@ const GLOBAL: &[(&[&str], &[&str])] = &[
     (&["--transient-store"], &["--transient-store", "on disk"]),
     (&["--nosuch"], &["--nosuch"]),
 ];
+
+#[test]
+fn root_switches_take_a_boolean_as_gos_do() {
+    let sandbox = sandbox();
+    let quiet = sandbox.gabion(["images", "--quiet"]).ok();
+    let table = sandbox.gabion(["images", "--no-trunc"]).ok();
+    for (args, expected) in [
+        (&["images", "-q=true"][..], &quiet),
+        (&["images", "--quiet=1", "--digests=F"], &quiet),
+        (&["images", "--quiet=false", "--no-trunc=TRUE"], &table),
+        (&["images", "-q", "--quiet=0", "--no-trunc"], &table),
+    ] {
+        assert_eq!(&sandbox.gabion(args).ok(), expected, "{args:?}");
+    }
+    // What a variable of the environment says is read in the same way; an empty one says nothing.
+    sandbox.gabion(["build", "--pull-never=1", "."]).env("BUILDAH_LAYERS", "0").ok();
+    sandbox.gabion(["from", "--name", "other", "scratch"]).env("BUILDAH_FORMAT", "").ok();
+    assert!(sandbox.gabion(["images", "--quiet=perhaps"]).fails().stderr.contains("true, false"));
+}
 
 #[test]
 fn root_malformed_values_are_refused_by_name() {

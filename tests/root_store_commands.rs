@@ -210,3 +210,32 @@ fn root_gabion_introduces_itself() {
     assert_eq!(version, format!("gabion {}", env!("CARGO_PKG_VERSION")));
     assert_eq!(sandbox.gabion(["-v"]).ok(), version);
 }
+
+#[test]
+fn root_a_signature_policy_says_where_images_may_come_from() {
+    let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_gabion"));
+    let layout = test_support::base_image::layout();
+    let place = format!("oci:{}:latest", layout.display());
+    let policy = |text: &str| sandbox.write("policy.json", text);
+    let pull = || sandbox.gabion(["pull", "-q", "--signature-policy", "../policy.json", &place]);
+
+    policy(r#"{"default": [{"type": "reject"}]}"#);
+    let outcome = pull().fails();
+    assert_eq!(outcome.code(), Some(125));
+    assert!(outcome.stderr.contains("is rejected by the signature policy ../policy.json"), "{outcome}");
+    // What would have to be signed is not let in either.
+    policy(r#"{"default": [{"type": "sigstoreSigned", "keyPath": "/nosuch"}]}"#);
+    assert!(pull().fails().stderr.contains("signatures cannot be checked yet"));
+    assert_eq!(sandbox.gabion(["images", "-q"]).ok(), "");
+
+    let parent = layout.canonicalize().expect("resolve").parent().expect("a directory").display().to_string();
+    let accept = r#"[{"type": "insecureAcceptAnything"}]"#;
+    policy(&format!(r#"{{"default": [{{"type": "reject"}}], "transports": {{"oci": {{"{parent}": {accept}}}}}}}"#));
+    let image = pull().ok();
+    // An image that is in the store was let in before.
+    policy(r#"{"default": [{"type": "reject"}]}"#);
+    sandbox.gabion(["from", "--signature-policy", "../policy.json", &image]).ok();
+    // The user's own policy counts without a flag.
+    sandbox.write("home/.config/containers/policy.json", r#"{"default": [{"type": "reject"}]}"#);
+    assert!(sandbox.gabion(["pull", "-q", &place]).fails().stderr.contains("home/.config/containers/policy.json"));
+}

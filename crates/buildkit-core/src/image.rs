@@ -7,6 +7,7 @@ use store::Store;
 /// An image of the store.
 #[derive(Clone, Debug)]
 pub struct Image {
+    asked: String,
     name: String,
     record: store::Image,
     manifest: Manifest,
@@ -54,12 +55,17 @@ impl Image {
         let config = ImageConfig::parse(&config_bytes)
             .map_err(|source| ImageError::Config { name: asked.to_owned(), source })?;
         let name = canonical_name(asked, &record);
-        Ok(Image { name, record, manifest, config, config_bytes })
+        Ok(Image { asked: asked.to_owned(), name, record, manifest, config, config_bytes })
     }
 
     /// The stored name it was found by, or its ID if it has none.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What was asked for when it was found: a name, an ID, or the place it was pulled from.
+    pub fn asked(&self) -> &str {
+        &self.asked
     }
 
     /// Its record in the store.

@@ -87,7 +87,9 @@ impl<'s> WorkingContainer<'s> {
         options: &FromOptions,
         metadata: String,
     ) -> Result<WorkingContainer<'s>, WorkingContainerError> {
-        let base = image.map_or("scratch", |image| image.name());
+        // A nameless image is called by what led to it.
+        let base =
+            image.map_or("scratch", |image| if image.record().names.is_empty() { image.asked() } else { image.name() });
         let mut attempt = 0;
         let record = loop {
             let name = match &options.name {

@@ -1,5 +1,6 @@
 //! What may precede the subcommand, named as Buildah names it.
 
+mod boolean; // --flag=false of switches
 pub mod compression; // --compression-format, …
 pub mod platform; // --platform, --os, --arch, --variant
 pub mod pull; // --pull
@@ -16,15 +17,27 @@ use oci::Format;
 use crate::commands::Command;
 use crate::complete::with_completers;
 use crate::session::BUILDAH_VERSION;
+use boolean::with_values_of_switches;
 use refused::with_refused;
 
 /// The command line: all commands, what completes their arguments, and the flags that are refused.
 pub fn command(called_as_buildah: bool) -> clap::Command {
     let command = with_completers(with_refused(Cli::command())).args_override_self(true);
+    let command = with_variables_that_are_set(command);
     match called_as_buildah {
         false => command,
         true => command.name("buildah").bin_name("buildah").version(buildah_version()),
     }
+}
+
+/// A variable of the environment that is set to nothing is as one that is not set.
+fn with_variables_that_are_set(command: clap::Command) -> clap::Command {
+    let is_empty = |name: &std::ffi::OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    let mend = |arg: clap::Arg| match arg.get_env().is_some_and(is_empty) {
+        true => arg.env(None::<&str>),
+        false => arg,
+    };
+    command.mut_args(mend).mut_subcommands(|command| command.mut_args(mend))
 }
 
 /// What `buildah --version` says behind the name.
@@ -45,7 +58,13 @@ impl Cli {
     /// Parses the arguments of this process.
     pub fn of_process(called_as_buildah: bool) -> Result<Cli, clap::Error> {
         let mut command = command(called_as_buildah);
-        let matches = command.try_get_matches_from_mut(std::env::args_os())?;
+        let matches = match command.try_get_matches_from_mut(std::env::args_os()) {
+            Err(error) if error.use_stderr() => {
+                command = with_values_of_switches(self::command(called_as_buildah));
+                command.try_get_matches_from_mut(std::env::args_os())?
+            }
+            matches => matches?,
+        };
         Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
     }
 }
@@ -95,7 +114,7 @@ pub struct GlobalArgs {
     #[arg(long, global = true, value_name = "DIR")]
     pub registries_conf_dir: Option<PathBuf>,
     /// Least severe messages to show: error, warn, info or debug
-    #[arg(long, global = true, value_name = "LEVEL", default_value = "warn")]
+    #[arg(long, global = true, value_name = "LEVEL", default_value = "warn", ignore_case = true)]
     log_level: LogLevel,
 }
 
@@ -147,12 +166,12 @@ pub fn parse_format(text: &str) -> Result<Format, String> {
     }
 }
 
-/// Parses a pull policy; Buildah's older `true` and `false` are understood.
+/// Parses a pull policy.
 pub fn parse_pull_policy(text: &str) -> Result<PullPolicy, String> {
-    match text {
+    match text.to_ascii_lowercase().as_str() {
         "always" => Ok(PullPolicy::Always),
-        "missing" | "ifmissing" | "ifnotpresent" | "false" => Ok(PullPolicy::Missing),
-        "newer" | "ifnewer" | "true" => Ok(PullPolicy::Newer),
+        "missing" | "ifmissing" | "ifnotpresent" | "notpresent" => Ok(PullPolicy::Missing),
+        "newer" | "ifnewer" => Ok(PullPolicy::Newer),
         "never" => Ok(PullPolicy::Never),
         _ => Err("expected always, missing, never or newer".to_owned()),
     }

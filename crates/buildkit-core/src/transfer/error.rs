@@ -8,6 +8,7 @@ use oci::manifest::InvalidManifest;
 use registry::RegistryError;
 use registry::registries_conf::RegistriesError;
 
+use super::policy::PolicyError;
 use crate::image::ImageError;
 use crate::transport::TransportError;
 
@@ -20,6 +21,9 @@ pub enum TransferError {
     /// The registries' configuration cannot be used, or leads nowhere.
     #[error(transparent)]
     Registries(#[from] RegistriesError),
+    /// The signature policy does not let it in.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// A layout, archive or directory failed.
     #[error(transparent)]
     Transport(#[from] TransportError),

@@ -7,6 +7,7 @@ mod into_store; // layers unpacked, records published
 mod metered; // how far a blob is
 mod opened; // an image at its source
 pub mod place; // a location's source or sink
+pub mod policy; // which places images may come from
 pub mod pull; // any transport → store
 pub mod push; // store → any transport
 mod remotes; // registries, reached when needed
@@ -14,6 +15,7 @@ mod workers; // several layers at once
 
 pub use error::TransferError;
 pub use into_sink::{CopyOptions, LayerCompression};
+pub use policy::{Policy, PolicyError};
 pub use pull::{PullOptions, PullPolicy, resolve_or_pull};
 pub use push::{PushOptions, Pushed, push};
 pub use remotes::Remotes;

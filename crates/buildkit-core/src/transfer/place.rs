@@ -27,12 +27,13 @@ pub struct Places<'a> {
 }
 
 impl Places<'_> {
-    /// Opens `location` to read from and hands it to `work`.
+    /// Opens `location` to read from, if the signature policy allows that, and hands it to `work`.
     pub fn with_source<T>(
         &self,
         location: &Location,
         work: impl FnOnce(&dyn Source) -> Result<T, TransferError>,
     ) -> Result<T, TransferError> {
+        self.remotes.allow(location)?;
         match location {
             Location::Docker(reference) => {
                 let warn = |text| (self.events)(Event::Warning(text));

@@ -1,6 +1,6 @@
 //! Pulling: from any transport into the store, if the policy asks for it.
 
-use oci::{ImageId, Platform, Reference};
+use oci::{Digest, ImageId, Platform, Reference};
 use store::Store;
 
 use super::into_store::into_store;
@@ -109,6 +109,10 @@ pub fn pull_all_tags(
 
 fn by_name(places: &Places<'_>, name: &str, options: &PullOptions) -> Result<Image, TransferError> {
     let local = find(places.store, name)?;
+    if local.is_none() && Digest::parse(name).is_ok() {
+        // An ID of no image: no registry knows it.
+        return Ok(Image::find(places.store, name)?);
+    }
     if let Some(image) = &local {
         // An ID names exactly one image: there is nothing that a registry could have newer.
         let digits = name.strip_prefix("sha256:").unwrap_or(name);
@@ -246,6 +250,6 @@ fn pull_source(
     let names = source.store_names();
     let id: ImageId = into_store(places.store, &opened, &names, places.events)?;
     let asked =
-        reference.map(Reference::to_string).or_else(|| names.into_iter().next()).unwrap_or_else(|| id.to_string());
+        reference.map(Reference::to_string).or_else(|| names.into_iter().next()).unwrap_or_else(|| source.name());
     Ok(Image::read(places.store, &asked, places.store.image_by_id(&id)?)?)
 }

@@ -1,10 +1,14 @@
 //! How registries are reached: settings that are read, and connections that are made, when first
 //! needed. A command that finds its image in the store pays for neither.
 
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use registry::registries_conf::{Registries, RegistriesError, RegistriesFiles};
 use registry::{Client, ClientOptions, RegistryError};
+
+use super::policy::{Policy, PolicyError};
+use crate::transport::Location;
 
 /// How registries are reached.
 pub struct Remotes {
@@ -12,12 +16,33 @@ pub struct Remotes {
     files: RegistriesFiles,
     client: OnceLock<Client>,
     registries: OnceLock<Registries>,
+    policy_file: Option<PathBuf>,
+    policy: OnceLock<Policy>,
 }
 
 impl Remotes {
     /// Nothing is read or connected yet.
     pub fn new(client_options: ClientOptions, files: RegistriesFiles) -> Remotes {
-        Remotes { client_options, files, client: OnceLock::new(), registries: OnceLock::new() }
+        let (client, registries, policy) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Remotes { client_options, files, client, registries, policy_file: None, policy }
+    }
+
+    /// The same, with the signature policy of a file; without one images may come from anywhere.
+    pub fn with_policy_file(self, policy_file: Option<PathBuf>) -> Remotes {
+        Remotes { policy_file, ..self }
+    }
+
+    /// Whether the signature policy lets the image at `location` in.
+    pub fn allow(&self, location: &Location) -> Result<(), PolicyError> {
+        let Some(path) = &self.policy_file else { return Ok(()) };
+        let policy = match self.policy.get() {
+            Some(policy) => policy,
+            None => {
+                let policy = Policy::read(path)?;
+                self.policy.get_or_init(|| policy)
+            }
+        };
+        policy.check(location)
     }
 
     /// The client, made at the first call.

@@ -4,14 +4,15 @@ use buildkit_core::transfer::pull::PullPolicy;
 use clap::Args;
 
 use super::parse_pull_policy;
+use crate::session::Session;
 
 /// When to pull a base image.
 #[derive(Args, Clone, Debug)]
 pub struct PullArgs {
-    /// When to pull: always, missing, never or newer; true is newer-or-missing as Buildah has it, false is missing
+    /// When to pull: always, missing, never or newer; true is always, false is missing, but never for buildah
     #[arg(long, value_name = "POLICY", num_args = 0..=1, require_equals = true, default_missing_value = "always",
-          default_value = "missing", value_parser = parse_pull_policy, conflicts_with_all = ["pull_always", "pull_never"])]
-    pull: PullPolicy,
+          default_value = "missing", value_parser = Pull::parse, conflicts_with_all = ["pull_always", "pull_never"])]
+    pull: Pull,
     /// The same as --pull=always
     #[arg(long, hide = true, conflicts_with = "pull_never")]
     pull_always: bool,
@@ -20,13 +21,33 @@ pub struct PullArgs {
     pull_never: bool,
 }
 
+/// What `--pull` takes.
+#[derive(Clone, Copy, Debug)]
+enum Pull {
+    Policy(PullPolicy),
+    /// `false`, which Docker and Podman have as a wish not to look for newer images.
+    False,
+}
+
+impl Pull {
+    fn parse(text: &str) -> Result<Pull, String> {
+        match text {
+            "false" => Ok(Pull::False),
+            "true" => Ok(Pull::Policy(PullPolicy::Always)),
+            _ => parse_pull_policy(text).map(Pull::Policy),
+        }
+    }
+}
+
 impl PullArgs {
     /// What the flags say together.
-    pub fn policy(&self) -> PullPolicy {
+    pub fn policy(&self, session: &Session) -> PullPolicy {
         match self {
             PullArgs { pull_always: true, .. } => PullPolicy::Always,
             PullArgs { pull_never: true, .. } => PullPolicy::Never,
-            PullArgs { pull, .. } => *pull,
+            PullArgs { pull: Pull::Policy(policy), .. } => *policy,
+            PullArgs { pull: Pull::False, .. } if session.called_as_buildah() => PullPolicy::Never,
+            PullArgs { pull: Pull::False, .. } => PullPolicy::Missing,
         }
     }
 }

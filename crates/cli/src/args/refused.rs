@@ -31,7 +31,6 @@ pub enum Takes {
 
 const NO_ENCRYPTION: &str = "encrypted images are not supported";
 const NO_SIGNATURES: &str = "signatures are not supported yet: sign the pushed image with another tool, such as cosign";
-const NO_POLICY: &str = "signature policies are not supported yet, so no image would be checked against it";
 const NO_PLATFORMS: &str = "a build makes the image of one platform, this machine's";
 const NO_LISTS: &str = "manifest lists are not supported yet";
 const NO_SBOM: &str = "images are not scanned for their parts: run a scanner on the rootfs that `gabion mount` prints";
@@ -73,12 +72,6 @@ pub const REFUSED: &[Refused] = &[
     Refused { commands: &["commit", "push"], flag: "encryption-key", takes: VALUE, reason: NO_ENCRYPTION },
     Refused { commands: &["commit", "push"], flag: "encrypt-layer", takes: VALUE, reason: NO_ENCRYPTION },
     Refused { commands: &["commit", "push", "build"], flag: "sign-by", takes: VALUE, reason: NO_SIGNATURES },
-    Refused {
-        commands: &["add", "build", "commit", "copy", "from", "pull", "push", "run"],
-        flag: "signature-policy",
-        takes: VALUE,
-        reason: NO_POLICY,
-    },
     Refused {
         commands: &["commit", "build", "pull", "push", "from"],
         flag: "blob-cache",

@@ -16,6 +16,10 @@ pub struct RegistryArgs {
     /// Credentials for the registry
     #[arg(long, value_name = "USER[:PASSWORD]")]
     pub creds: Option<String>,
+    /// File with the signature policy: which places images may come from [default: policy.json in ~/.config/containers or
+    /// /etc/containers]
+    #[arg(long, value_name = "FILE")]
+    pub signature_policy: Option<PathBuf>,
     /// Insist on HTTPS with a valid certificate [default: true, unless registries.conf calls the registry insecure]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub tls_verify: Option<bool>,

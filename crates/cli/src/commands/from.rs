@@ -50,7 +50,7 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     let image = match args.image.as_str() {
         "scratch" => None,
         name => {
-            let options = PullOptions { policy: args.pull.policy(), platform: platform.clone() };
+            let options = PullOptions { policy: args.pull.policy(session), platform: platform.clone() };
             Some(resolve_or_pull(&store, &session.remotes(&args.registry)?, name, &options, &events)?)
         }
     };

@@ -1,9 +1,9 @@
 //! How this run reaches registries: flags, environment and the files of /etc and the home directory.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use buildkit_core::transfer::Remotes;
+use buildkit_core::transfer::{Policy, Remotes};
 use registry::auth::{AuthFile, AuthFileKind, Credentials};
 use registry::registries_conf::RegistriesFiles;
 use registry::{ClientOptions, Notice, ProxyOptions, RetryOptions, TlsOptions};
@@ -35,7 +35,19 @@ impl Session {
             notices: Some(Arc::new(notice(self.global().log_level()))),
             ..ClientOptions::default()
         };
-        Ok(Remotes::new(client, self.registries_files()))
+        let policy = self.policy_file(args.signature_policy.as_deref())?;
+        Ok(Remotes::new(client, self.registries_files()).with_policy_file(policy))
+    }
+
+    /// The file with the signature policy, if there is one. One that is `given` is looked at in any case.
+    pub fn policy_file(&self, given: Option<&Path>) -> Result<Option<PathBuf>, CommandError> {
+        if let Some(path) = given {
+            Policy::read(path)?;
+            return Ok(Some(path.to_owned()));
+        }
+        let system = PathBuf::from("/etc/containers/policy.json");
+        let usual = self.home_file(".config/containers/policy.json").into_iter().chain([system]);
+        Ok(usual.into_iter().find(|path| path.exists()))
     }
 
     fn certificate_directories(&self) -> Vec<PathBuf> {

@@ -260,7 +260,7 @@ fn options(
         explain: args.cache.explain,
         jobs: args.cache.jobs(session),
         times: args.image.times(session)?,
-        pull: args.pull.policy(),
+        pull: args.pull.policy(session),
         env: args.image.env(session),
         unset_env: args.image.unsetenv.clone(),
         labels: args.image.label.clone(),
