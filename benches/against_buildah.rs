@@ -6,6 +6,8 @@
 //! `GABION_BENCH_RUNS` (5) says how often each is run, `GABION_BENCH_BUILDAH` names another Buildah.
 #![allow(clippy::expect_used, reason = "a benchmark that cannot run ends")]
 
+mod builds; // Dockerfiles
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -22,13 +24,19 @@ fn main() {
     let chosen: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let runs = std::env::var("GABION_BENCH_RUNS").ok().and_then(|text| text.parse().ok()).unwrap_or(5);
     let bench = Bench::new(runs);
-    let all: [(&str, Benchmark); 6] = [
+    let all: [(&str, Benchmark); 12] = [
+        ("build-steps", builds::steps),
+        ("build-cached", builds::cached),
+        ("build-context", builds::large_context),
+        ("build-stages", builds::stages),
+        ("images", builds::images),
+        ("commit-many", builds::commit_many),
+        ("commit-change", builds::small_change),
         ("commit-big", commit_big),
         ("commit-small", commit_small),
         ("from-run-rm", from_run_rm),
         ("push", push),
         ("pull", pull),
-        ("build", build),
     ];
     println!("| benchmark | gabion | Buildah | ratio | gabion's peak memory | Buildah's |");
     println!("|---|---|---|---|---|---|");
@@ -71,6 +79,10 @@ impl Bench {
             Store { sandbox, program }
         });
         Bench { runs, stores, files: tempfile::tempdir_in(parent).expect("make a temporary directory") }
+    }
+
+    fn is_gabion(&self, store: &Store) -> bool {
+        std::ptr::eq(store, &self.stores[0])
     }
 
     /// Times what `measure` does with each store, run by run in turn, and prints a line.
@@ -144,7 +156,7 @@ fn commit_big(bench: &Bench) {
     let containers = bench.stores.each_ref().map(|store| store.container("localhost/base", &files));
     let mut floors = Vec::new();
     let [gabion, _] = bench.compare("`commit`, 500 MB", |store| {
-        let own = store.program == bench.stores[0].program;
+        let own = bench.is_gabion(store);
         let container = &containers[usize::from(!own)];
         let cost = store.timed(&["commit", "-q", container, "localhost/big"]);
         store.tool(&["rmi", "localhost/big"]).ok();
@@ -241,24 +253,6 @@ fn pull(bench: &Bench) {
     bench.compare("`pull`, 300 MB", |store| {
         let cost = store.timed(&["pull", "-q", "--tls-verify=false", &image]);
         store.tool(&["rmi", image.trim_start_matches("docker://")]).ok();
-        cost
-    });
-}
-
-/// A Dockerfile of ten steps, each small.
-fn build(bench: &Bench) {
-    let context = bench.files.path().join("context");
-    fs::create_dir_all(&context).expect("make a directory");
-    fs::write(context.join("file"), "content").expect("write a file");
-    let steps: String =
-        (0..4).map(|number| format!("RUN echo {number} > /{number}\nCOPY file /file{number}\n")).collect();
-    fs::write(context.join("Dockerfile"), format!("FROM localhost/base\n{steps}CMD [\"sh\"]\n")).expect("write a file");
-    let context = context.to_str().expect("UTF-8").to_owned();
-    bench.compare("`build --layers --no-cache`, 8 steps", |store| {
-        let layers: &[&str] = if store.program == bench.stores[0].program { &[] } else { &["--layers"] };
-        let build = ["build", "-q", "--no-cache", "--pull=never", "--network", "host", "-t", "localhost/built"];
-        let cost = store.timed(&[&build[..], layers, &[&context]].concat());
-        store.tool(&["rmi", "--force", "localhost/built"]).ok();
         cost
     });
 }

@@ -105,7 +105,7 @@ impl Store {
                 &Entry {
                     layers: vec![layer.clone()],
                     unneeded: vec![layer.clone()],
-                    container: Some(id.clone()),
+                    containers: vec![id.clone()],
                     ..Entry::default()
                 },
                 Purpose::Add,
@@ -154,39 +154,56 @@ impl Store {
 
     /// Unmounts the container and removes its record, its layer and its directories.
     pub fn delete_container(&self, id: &ContainerId) -> Result<()> {
+        if self.delete_containers(std::slice::from_ref(id))?.is_empty() {
+            return Err(Error::UnknownContainer { name: id.to_string() });
+        }
+        Ok(())
+    }
+
+    /// The same of several at once; gives those that were there.
+    pub fn delete_containers(&self, ids: &[ContainerId]) -> Result<Vec<ContainerId>> {
         let trash = self.trash();
         let storage = self.inner.storage_lock.try_write()?;
-        self.journalled(|journal| {
+        let deleted = self.journalled(|journal| {
             let mut layers = self.write_layers()?;
             let mut containers = self.inner.containers.write()?;
-            let record = containers.get(id.as_str()).cloned();
-            let record = record.ok_or_else(|| Error::UnknownContainer { name: id.to_string() })?;
+            let records: Vec<Container> = ids.iter().filter_map(|id| containers.get(id.as_str()).cloned()).collect();
+            if records.is_empty() {
+                return Ok(Vec::new());
+            }
+            let own_layers: Vec<LayerId> = records.iter().map(|record| record.layer.clone()).collect();
+            let deleted: Vec<ContainerId> = records.into_iter().map(|record| record.id).collect();
             journal.write(
                 &Entry {
-                    layers: vec![record.layer.clone()],
-                    unneeded: vec![record.layer.clone()],
-                    container: Some(id.clone()),
+                    layers: own_layers.clone(),
+                    unneeded: own_layers.clone(),
+                    containers: deleted.clone(),
                     ..Entry::default()
                 },
                 Purpose::Remove,
             )?;
             // A mount that can't be undone leaves all as it is.
-            self.unmount_for_removal(&record.layer)?;
-            containers.remove(id.as_str());
+            own_layers.iter().try_for_each(|layer| self.unmount_for_removal(layer))?;
+            deleted.iter().for_each(|id| _ = containers.remove(id.as_str()));
             containers.use_reserve();
             containers.save()?;
-            if layers.get(record.layer.as_str()).is_some() {
-                self.remove_layers(&mut layers, &[record.layer], trash.as_ref())?;
+            let recorded: Vec<LayerId> =
+                own_layers.into_iter().filter(|layer| layers.get(layer.as_str()).is_some()).collect();
+            if !recorded.is_empty() {
+                self.remove_layers(&mut layers, &recorded, trash.as_ref())?;
             }
-            remove_tree(&self.layout().container_dir(id))?;
-            remove_tree(&self.layout().container_run_dir(id))
+            for id in &deleted {
+                remove_tree(&self.layout().container_dir(id))?;
+                remove_tree(&self.layout().container_run_dir(id))?;
+            }
+            Ok(deleted)
         })?;
         // It has a file open in the driver's home.
         drop(trash);
         if storage.is_some() {
             self.release_home()?;
         }
-        Ok(())
+        Ok(deleted)
     }
 
     /// The directory for what its tool keeps of a container (`userdata`), made if missing.

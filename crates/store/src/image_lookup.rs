@@ -52,8 +52,29 @@ impl Store {
     /// # Errors
     /// [`Error::UnknownImage`] or [`Error::Ambiguous`].
     pub fn image(&self, text: &str) -> Result<Image> {
+        if let Some(image) = self.image_by_exact_name(text)? {
+            return Ok(image);
+        }
         let images = self.images()?;
         find(&images, text).cloned()
+    }
+
+    /// What [`find`] finds first without looking at every image.
+    fn image_by_exact_name(&self, text: &str) -> Result<Option<Image>> {
+        let id = text.strip_prefix("sha256:").unwrap_or(text);
+        let reading = self.inner.images.read()?;
+        let table = &reading.table;
+        let exact = table.get(id).or_else(|| table.by_name(text));
+        // The beginning of an ID is to be told from a name, and a digest is more than a name.
+        if exact.is_some() || is_id_prefix(id) || text.contains('@') || !self.inner.read_only.is_empty() {
+            return Ok(exact.cloned().filter(|_| self.inner.read_only.is_empty()));
+        }
+        let named = |text: &str| {
+            let reference = Reference::parse_normalized(text).ok()?.with_default_tag();
+            table.by_name(&reference.to_string())
+        };
+        let local = || (!Reference::has_domain(text)).then(|| named(&format!("localhost/{text}"))).flatten();
+        Ok(local().or_else(|| named(text)).cloned())
     }
 }
 

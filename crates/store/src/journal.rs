@@ -28,8 +28,8 @@ pub(crate) struct Entry {
     pub unneeded: Vec<LayerId>,
     /// Images coming or going: without a record, their files go.
     pub images: Vec<ImageId>,
-    /// A container coming or going: without a record, its files go.
-    pub container: Option<ContainerId>,
+    /// Containers coming or going: without a record, their files go.
+    pub containers: Vec<ContainerId>,
     /// A container whose upper dir is becoming a layer.
     pub seal: Option<SealEntry>,
 }
@@ -137,7 +137,7 @@ impl Store {
         for id in entry.images.iter().filter(|id| images.table.get(id.as_str()).is_none()) {
             remove_tree(&layout.image_dir(id))?;
         }
-        if let Some(id) = entry.container.as_ref().filter(|id| containers.get(id.as_str()).is_none()) {
+        for id in entry.containers.iter().filter(|id| containers.get(id.as_str()).is_none()) {
             remove_tree(&layout.container_dir(id))?;
             remove_tree(&layout.container_run_dir(id))?;
         }

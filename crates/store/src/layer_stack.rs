@@ -31,7 +31,7 @@ impl Store {
     /// Reads the layers' table; incomplete layers are removed first.
     pub(crate) fn read_layers(&self) -> Result<Reading<Layer>> {
         let reading = self.inner.layers.read()?;
-        if !reading.table.iter().any(Layer::is_incomplete) {
+        if !reading.table.with_words("incomplete").any(Layer::is_incomplete) {
             return Ok(reading);
         }
         drop(reading);
@@ -42,7 +42,8 @@ impl Store {
     /// Takes the layers' table for changes; incomplete layers are removed first.
     pub(crate) fn write_layers(&self) -> Result<Writing<'_, Layer>> {
         let mut layers = self.inner.layers.write()?;
-        let incomplete: Vec<LayerId> = layers.iter().filter(|l| l.is_incomplete()).map(|l| l.id.clone()).collect();
+        let incomplete: Vec<LayerId> =
+            layers.with_words("incomplete").filter(|l| l.is_incomplete()).map(|l| l.id.clone()).collect();
         if !incomplete.is_empty() {
             for id in &incomplete {
                 self.remove_layer_files(id, None)?;

@@ -38,6 +38,8 @@ mod publish; // staged layers and images become visible, at once
 mod random; // IDs and names
 mod records; // what a row of a JSON file says
 mod relocate; // renames below the graph root, whatever is mounted there
+mod row_index; // where the rows of large tables are
+mod rows; // of the JSON files, as text and as records
 mod seal; // a container's upper dir becomes a layer
 mod staged_copy; // a layer once more, over other layers
 mod staged_mount; // steps of a build, mounted over each other

@@ -36,7 +36,7 @@ pub(crate) struct Guard {
 
 /// Who changed the protected files last: the first 64 bytes of the lock file, or fewer if nobody
 /// ever wrote them. Opaque.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Token(Vec<u8>);
 
 const TOKEN_SIZE: usize = 64;

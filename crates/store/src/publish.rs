@@ -218,7 +218,7 @@ impl Store {
             if upper.after == AfterSeal::Continue {
                 fresh = Some(crate::random::id().and_then(|id| parse_layer_id(&id))?);
             } else {
-                entry.container = Some(upper.container.clone());
+                entry.containers.push(upper.container.clone());
             }
             entry.layers.extend(fresh.iter().chain([&upper.layer]).cloned());
             entry.unneeded.extend(fresh.iter().chain([&upper.layer]).cloned());

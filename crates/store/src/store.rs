@@ -72,8 +72,8 @@ impl Store {
         }
         let storage_lock = LockFile::new(layout.storage_lock());
         prepare_home(&layout, &storage_lock)?;
-        let reserve = layout.private().join("reserve");
-        keep_reserve(&reserve);
+        let private = layout.private();
+        keep_reserve(&private.join("reserve"));
 
         let read_only = options.additional_image_stores.iter().map(|root| read_only_store(root)).collect();
         let layers_dir = layout.layers_dir();
@@ -86,19 +86,19 @@ impl Store {
                     LockFile::new(layers_dir.join("layers.lock")),
                     layers_dir.join("layers.json"),
                     Some(layers_dir.join("volatile-layers.json")),
-                    reserve.clone(),
+                    &private,
                 ),
                 images: Db::new(
                     LockFile::new(images_dir.join("images.lock")),
                     images_dir.join("images.json"),
                     None,
-                    reserve.clone(),
+                    &private,
                 ),
                 containers: Db::new(
                     LockFile::new(containers_dir.join("containers.lock")),
                     containers_dir.join("containers.json"),
                     Some(containers_dir.join("volatile-containers.json")),
-                    reserve,
+                    &private,
                 ),
                 read_only,
                 claims: Claims::default(),

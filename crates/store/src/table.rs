@@ -13,6 +13,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::lock::{Guard, LockFile, Token};
+use crate::row_index::RowIndex;
+use crate::rows::{self, Row};
 use crate::{Error, Result};
 
 /// What a table's rows are.
@@ -39,6 +41,8 @@ pub(crate) enum Place {
 pub(crate) struct Db<T> {
     lock: LockFile,
     files: Vec<(Place, PathBuf)>,
+    /// Where rows are found without reading all of them.
+    index: Option<RowIndex>,
     /// A file of free space for removals on a full disk.
     reserve: Option<PathBuf>,
     cache: Mutex<Option<Cached<T>>>,
@@ -49,23 +53,18 @@ struct Cached<T> {
     token: Option<Token>,
     stamps: Vec<Stamp>,
     table: Arc<Table<T>>,
+    /// Whether the rows were found by the index.
+    is_indexed: bool,
 }
 
 /// Inode, size and mtime: the Go tools look at the mtime too.
-type Stamp = Option<(u64, u64, i64, i64)>;
+pub(crate) type Stamp = Option<(u64, u64, i64, i64)>;
 
 /// The rows as they were read.
 #[derive(Clone, Debug)]
 pub(crate) struct Table<T> {
-    rows: Vec<(Place, Row<T>)>,
+    rows: Vec<Row<T>>,
     by_id: HashMap<String, usize>,
-}
-
-#[derive(Clone, Debug)]
-enum Row<T> {
-    Known(T),
-    /// Something that is no record as we know them; it is written back as it is.
-    Opaque(Value),
 }
 
 /// A read lock and what it protects.
@@ -87,17 +86,19 @@ pub(crate) struct Writing<'a, T> {
 
 impl<T: Record> Db<T> {
     /// The table of the store that we write: `stable` and, if there is one, `volatile`.
-    pub fn new(lock: LockFile, stable: PathBuf, volatile: Option<PathBuf>, reserve: PathBuf) -> Db<T> {
+    pub fn new(lock: LockFile, stable: PathBuf, volatile: Option<PathBuf>, private_directory: &Path) -> Db<T> {
         let mut files = vec![(Place::Stable, stable)];
         files.extend(volatile.map(|path| (Place::Volatile, path)));
-        Db { lock, files, reserve: Some(reserve), cache: Mutex::new(None) }
+        let name = files.first().and_then(|(_, path)| path.file_name()).unwrap_or_default().to_string_lossy();
+        let index = Some(RowIndex::new(private_directory, &name));
+        Db { lock, files, index, reserve: Some(private_directory.join("reserve")), cache: Mutex::new(None) }
     }
 
     /// The table of a store that is only read.
     pub fn read_only(lock: PathBuf, stable: PathBuf, volatile: Option<PathBuf>) -> Db<T> {
         let mut files = vec![(Place::Stable, stable)];
         files.extend(volatile.map(|path| (Place::Volatile, path)));
-        Db { lock: LockFile::of_read_only_store(lock), files, reserve: None, cache: Mutex::new(None) }
+        Db { lock: LockFile::of_read_only_store(lock), files, index: None, reserve: None, cache: Mutex::new(None) }
     }
 
     /// Takes the read lock and reads what changed.
@@ -108,14 +109,15 @@ impl<T: Record> Db<T> {
             Err(Error::Io { source, .. }) if self.is_read_only() && source.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
-        let table = self.refresh(guard.as_ref())?;
+        let table = self.refresh(guard.as_ref(), true)?;
         Ok(Reading { table, _guard: guard })
     }
 
     /// Takes the write lock and reads what changed.
     pub fn write(&self) -> Result<Writing<'_, T>> {
         let guard = self.lock.write()?;
-        let mut table = (*self.refresh(Some(&guard))?).clone();
+        // What is written back is what was read from the files themselves.
+        let mut table = (*self.refresh(Some(&guard), false)?).clone();
         let dirty = table.settle_names();
         Ok(Writing { db: self, guard, table, dirty, use_reserve: false })
     }
@@ -124,7 +126,7 @@ impl<T: Record> Db<T> {
         self.reserve.is_none()
     }
 
-    fn refresh(&self, guard: Option<&Guard>) -> Result<Arc<Table<T>>> {
+    fn refresh(&self, guard: Option<&Guard>, may_use_index: bool) -> Result<Arc<Table<T>>> {
         // The token is taken before the files are read: a change in between is seen next time.
         let token = guard.map(Guard::token).transpose()?;
         let stamps = self.stamps()?;
@@ -132,40 +134,35 @@ impl<T: Record> Db<T> {
         if let Some(cached) = cache.as_ref()
             && cached.token == token
             && cached.stamps == stamps
+            && (may_use_index || !cached.is_indexed)
         {
             return Ok(Arc::clone(&cached.table));
         }
+        let state = self.index.as_ref().zip(token.as_ref());
+        let indexed = state.filter(|_| may_use_index).and_then(|(index, token)| index.read(token, &stamps));
+        let is_indexed = indexed.is_some();
+        let mut indexed = indexed.unwrap_or_default().into_iter();
         let mut rows = Vec::new();
+        let mut keys = Vec::new();
         for (place, path) in &self.files {
-            for value in read_array(path)? {
-                rows.push((*place, self.row(value)));
-            }
+            let text: Arc<str> = read_text(path)?.into();
+            let of_file = match indexed.next() {
+                Some(of_file) => of_file,
+                None => {
+                    let failed = |source| Error::Json { path: path.to_owned(), source };
+                    let of_file = rows::parse(&text).map_err(failed)?;
+                    keys.push(of_file.clone());
+                    of_file
+                }
+            };
+            rows.extend(of_file.into_iter().map(|key| Row::in_file(*place, &text, key, self.is_read_only())));
+        }
+        if let Some((index, token)) = state.filter(|_| !is_indexed && may_use_index) {
+            index.write(token, &stamps, keys);
         }
         let table = Arc::new(Table::new(rows));
-        *cache = Some(Cached { token, stamps, table: Arc::clone(&table) });
+        *cache = Some(Cached { token, stamps, table: Arc::clone(&table), is_indexed });
         Ok(table)
-    }
-
-    fn row(&self, mut value: Value) -> Row<T> {
-        if let Value::Object(map) = &mut value {
-            for &key in T::KEYS {
-                if !map.contains_key(key) {
-                    let other = map.keys().find(|other| other.eq_ignore_ascii_case(key)).cloned();
-                    if let Some(field) = other.and_then(|other| map.remove(&other)) {
-                        map.insert(key.to_owned(), field);
-                    }
-                }
-            }
-        }
-        match T::deserialize(&value) {
-            Ok(mut record) => {
-                if self.is_read_only() {
-                    record.mark_read_only();
-                }
-                Row::Known(record)
-            }
-            Err(_) => Row::Opaque(value),
-        }
     }
 
     fn stamps(&self) -> Result<Vec<Stamp>> {
@@ -179,38 +176,32 @@ impl<T: Record> Db<T> {
 }
 
 impl<T: Record> Table<T> {
-    fn new(rows: Vec<(Place, Row<T>)>) -> Table<T> {
+    fn new(rows: Vec<Row<T>>) -> Table<T> {
         let mut by_id = HashMap::with_capacity(rows.len());
-        for (index, (_, row)) in rows.iter().enumerate() {
-            if let Row::Known(record) = row {
-                by_id.entry(record.id().to_owned()).or_insert(index);
-            }
+        for (index, row) in rows.iter().enumerate() {
+            by_id.entry(row.id().to_owned()).or_insert(index);
         }
         Table { rows, by_id }
     }
 
     /// The records, oldest first.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &T> {
-        self.rows.iter().filter_map(|(_, row)| match row {
-            Row::Known(record) => Some(record),
-            Row::Opaque(_) => None,
-        })
+        self.rows.iter().filter_map(Row::record)
+    }
+
+    /// The records that may have a field or value with these words in it.
+    pub fn with_words(&self, words: &'static str) -> impl Iterator<Item = &T> {
+        self.rows.iter().filter(move |row| row.may_have(words)).filter_map(Row::record)
     }
 
     /// Whether a row with this ID is there that is no record as we know them.
     pub fn has_unknown_row(&self, id: &str) -> bool {
-        self.rows.iter().any(|(_, row)| match row {
-            Row::Known(_) => false,
-            Row::Opaque(value) => value.get("id").and_then(Value::as_str) == Some(id),
-        })
+        self.rows.iter().any(|row| row.id() == id && row.record().is_none())
     }
 
     /// The layers that rows which are no records as we know them may stand for or need.
     pub fn layers_of_unknown_rows(&self) -> impl Iterator<Item = &str> {
-        let unknown = self.rows.iter().filter_map(|(_, row)| match row {
-            Row::Known(_) => None,
-            Row::Opaque(value) => value.as_object(),
-        });
+        let unknown = self.rows.iter().filter_map(|row| row.opaque()?.as_object());
         let fields = unknown.flatten().filter(|(key, _)| {
             ["id", "layer", "parent", "mapped-layers"].iter().any(|name| key.eq_ignore_ascii_case(name))
         });
@@ -222,39 +213,32 @@ impl<T: Record> Table<T> {
 
     /// The record with this ID.
     pub fn get(&self, id: &str) -> Option<&T> {
-        match &self.rows.get(*self.by_id.get(id)?)?.1 {
-            Row::Known(record) => Some(record),
-            Row::Opaque(_) => None,
-        }
+        self.rows.get(*self.by_id.get(id)?)?.record()
     }
 
     /// The record that has this name; of several the last one, as the other tools decide it.
     pub fn by_name(&self, name: &str) -> Option<&T> {
-        self.iter().rev().find(|record| record.names().iter().any(|own| own == name))
+        let has_it = |row: &&Row<T>| row.names().iter().any(|own| own == name);
+        self.rows.iter().rev().filter(has_it).find_map(Row::record)
     }
 
     /// The records whose IDs begin with `prefix`.
     pub fn by_prefix<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a T> {
-        self.iter().filter(move |record| record.id().starts_with(prefix))
+        self.rows.iter().filter(move |row| row.id().starts_with(prefix)).filter_map(Row::record)
     }
 
     /// Leaves each name to the last record that has it. Gives the files that this changed.
     fn settle_names(&mut self) -> Vec<Place> {
         let mut seen = std::collections::HashSet::new();
         let mut dirty = Vec::new();
-        for (place, row) in self.rows.iter_mut().rev() {
-            if let Row::Known(record) = row {
-                let before = record.names().len();
-                let mut own: Vec<String> = Vec::with_capacity(before);
-                for name in record.names() {
-                    if seen.insert(name.clone()) {
-                        own.push(name.clone());
-                    }
-                }
-                if own.len() != before {
-                    *record.names_mut() = own;
-                    dirty.push(*place);
-                }
+        for row in self.rows.iter_mut().rev() {
+            let before = row.names().len();
+            let own: Vec<String> = row.names().iter().filter(|name| seen.insert((*name).clone())).cloned().collect();
+            if own.len() != before
+                && let Some(record) = row.record_mut()
+            {
+                *record.names_mut() = own;
+                dirty.push(row.place);
             }
         }
         dirty
@@ -273,42 +257,37 @@ impl<T: Record> Writing<'_, T> {
     /// The record with this ID, to be changed.
     pub fn get_mut(&mut self, id: &str) -> Option<&mut T> {
         let index = *self.table.by_id.get(id)?;
-        match self.table.rows.get_mut(index) {
-            Some((place, Row::Known(record))) => {
-                self.dirty.push(*place);
-                Some(record)
-            }
-            _ => None,
-        }
+        let row = self.table.rows.get_mut(index)?;
+        let place = row.place;
+        let record = row.record_mut()?;
+        self.dirty.push(place);
+        Some(record)
     }
 
     /// Appends a record.
     pub fn push(&mut self, record: T) {
         self.table.by_id.insert(record.id().to_owned(), self.table.rows.len());
-        self.table.rows.push((Place::Stable, Row::Known(record)));
+        self.table.rows.push(Row::new(Place::Stable, record));
         self.dirty.push(Place::Stable);
     }
 
     /// Removes the record with this ID.
     pub fn remove(&mut self, id: &str) -> Option<T> {
         let index = *self.table.by_id.get(id)?;
-        let (place, row) = self.table.rows.remove(index);
-        self.dirty.push(place);
+        let row = self.table.rows.remove(index);
+        self.dirty.push(row.place);
         self.table = Table::new(std::mem::take(&mut self.table.rows));
-        match row {
-            Row::Known(record) => Some(record),
-            Row::Opaque(_) => None,
-        }
+        row.into_record()
     }
 
     /// Takes `names` from every record that has one of them.
     pub fn take_names(&mut self, names: &[String]) {
-        for (place, row) in &mut self.table.rows {
-            if let Row::Known(record) = row
-                && record.names().iter().any(|name| names.contains(name))
+        for row in &mut self.table.rows {
+            if row.names().iter().any(|name| names.contains(name))
+                && let Some(record) = row.record_mut()
             {
                 record.names_mut().retain(|name| !names.contains(name));
-                self.dirty.push(*place);
+                self.dirty.push(row.place);
             }
         }
     }
@@ -330,6 +309,7 @@ impl<T: Record> Writing<'_, T> {
                 token: Some(token.clone()),
                 stamps: self.db.stamps()?,
                 table: Arc::new(self.table.clone()),
+                is_indexed: false,
             }),
             Err(_) => None,
         };
@@ -343,18 +323,10 @@ impl<T: Record> Writing<'_, T> {
             if !self.dirty.contains(place) {
                 continue;
             }
-            let rows: Vec<Value> = self
-                .table
-                .rows
-                .iter()
-                .filter(|(own, _)| own == place)
-                .map(|(_, row)| match row {
-                    Row::Known(record) => serde_json::to_value(record),
-                    Row::Opaque(value) => Ok(value.clone()),
-                })
-                .collect::<Result<_, _>>()
-                .map_err(|source| Error::Json { path: path.clone(), source })?;
-            let bytes = serde_json::to_vec(&rows).map_err(|source| Error::Json { path: path.clone(), source })?;
+            let rows = self.table.rows.iter().filter(|row| row.place == *place).map(Row::to_text);
+            let rows = rows.collect::<serde_json::Result<Vec<_>>>();
+            let rows = rows.map_err(|source| Error::Json { path: path.clone(), source })?;
+            let bytes = format!("[{}]", rows.join(",")).into_bytes();
             let sync = *place == Place::Stable;
             let outcome = write_atomically(path, &bytes, sync);
             match (outcome, &self.db.reserve) {
@@ -375,17 +347,22 @@ fn is_full(error: &io::Error) -> bool {
 
 /// The elements of the array in the file at `path`; none if it is missing or empty.
 pub(crate) fn read_array(path: &Path) -> Result<Vec<Value>> {
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(Error::io("read", path)(error)),
-    };
-    if bytes.is_empty() {
+    let text = read_text(path)?;
+    if text.is_empty() {
         return Ok(Vec::new());
     }
     let rows: Option<Vec<Value>> =
-        serde_json::from_slice(&bytes).map_err(|source| Error::Json { path: path.to_owned(), source })?;
+        serde_json::from_str(&text).map_err(|source| Error::Json { path: path.to_owned(), source })?;
     Ok(rows.unwrap_or_default())
+}
+
+/// The file's text, empty if there is none.
+fn read_text(path: &Path) -> Result<String> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(Error::io("read", path)(error)),
+    }
 }
 
 /// Replaces the file at `path`, mode 0600, so that there is the old content or the new at any

@@ -498,9 +498,8 @@ impl<'b> Build<'b> {
             Err(error) if !error.is_not_found() => (self.events)(Event::Warning(format!("{what} stays: {error}"))),
             _ => {}
         };
-        for id in self.containers.lock().drain(..) {
-            told(&format!("working container {id}"), self.store.delete_container(&id));
-        }
+        let containers = std::mem::take(&mut *self.containers.lock());
+        told("a working container", self.store.delete_containers(&containers).map(drop));
         for image in self.borrowed.lock().drain(..) {
             told(&format!("image {image}"), self.store.delete_nameless_image(&image).map(drop));
         }
