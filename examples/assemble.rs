@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let store = Store::open(StoreOptions::new(graph_root, run_root))?;
 
     // A working container from scratch, and a file in it.
-    let options = FromOptions { name: None, format: Format::Oci, platform: Platform::host() };
+    let options = FromOptions { name: None, suffix: None, format: Format::Oci, platform: Platform::host() };
     let mut container = WorkingContainer::from(&store, None, &options)?;
     write_greeting(&container.mount()?)?;
     container.unmount(false)?;

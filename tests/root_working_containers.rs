@@ -376,3 +376,21 @@ fn config_env(sandbox: &Sandbox, container: &str) -> String {
     let value = env.iter().filter_map(Value::as_str).find_map(|entry| entry.strip_prefix("THERE="));
     value.expect("set").to_owned()
 }
+
+#[test]
+fn root_default_names_come_from_what_was_asked_for() {
+    let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_gabion"));
+    sandbox.import_base();
+    let id = sandbox.gabion(["images", "-q", "--no-trunc", "base"]).ok();
+    sandbox.gabion(["push", "-q", "base", "dir:image"]).ok();
+    let from = |args: &[&str]| sandbox.gabion(["from", "-q"]).args(args).ok();
+    assert_eq!(from(&[&id]), "base-working-container");
+    assert_eq!(from(&["--suffix", "mine", "base"]), "base-mine");
+    sandbox.gabion(["rm", "-a"]).ok();
+    sandbox.gabion(["untag", "base"]).ok();
+    assert_eq!(from(&["dir:image"]), "dir-working-container");
+    assert_eq!(from(&[&id]), format!("{}-working-container", &id[7..19]));
+    // An ID of nothing is not looked for in registries.
+    let nothing = format!("sha256:{}", "1".repeat(64));
+    assert!(sandbox.gabion(["from", &nothing]).fails().stderr.contains("image not known"));
+}

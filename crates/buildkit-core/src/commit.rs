@@ -351,11 +351,10 @@ fn annotations(
     created: Timestamp,
 ) -> BTreeMap<String, String> {
     let mut annotations = container.state().annotations.clone();
-    for name in &options.unset_annotations {
-        annotations.remove(name);
-    }
+    let is_unset = |name: &str| options.unset_annotations.iter().any(|unset| unset == name);
+    annotations.retain(|name, _| !is_unset(name));
     annotations.extend(options.annotations.iter().cloned());
-    if options.created_annotation {
+    if options.created_annotation && !is_unset(CREATED) {
         annotations.insert(CREATED.into(), created.to_string());
     }
     annotations

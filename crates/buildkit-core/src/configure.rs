@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use oci::Format;
 use oci::config::{Empty, Healthcheck};
+use oci::{Format, ImageConfig};
 
 use crate::working_container::State;
 
@@ -177,9 +177,9 @@ fn set_commands(state: &mut State, changes: &ConfigChanges) {
     }
 }
 
-fn edit_collections(state: &mut State, changes: &ConfigChanges) {
-    let config = &mut state.config;
-    for edit in &changes.os_features {
+/// Edits the features of the operating system that an image needs.
+pub(crate) fn edit_os_features(config: &mut ImageConfig, edits: &[Edit]) {
+    for edit in edits {
         match edit {
             Edit::Clear => config.os_features.clear(),
             Edit::Remove(item) => config.os_features.retain(|old| old != item),
@@ -187,6 +187,11 @@ fn edit_collections(state: &mut State, changes: &ConfigChanges) {
             Edit::Set(item, _) => config.os_features.push(item.clone()),
         }
     }
+}
+
+fn edit_collections(state: &mut State, changes: &ConfigChanges) {
+    let config = &mut state.config;
+    edit_os_features(config, &changes.os_features);
     let run = &mut config.config;
     for edit in &changes.env {
         match edit {

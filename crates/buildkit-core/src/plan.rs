@@ -16,6 +16,8 @@ use oci::Platform;
 pub struct PlanOptions {
     /// Stage to build, by name or number; the last one if `None`.
     pub target: Option<String>,
+    /// What the first stage begins with, whatever its FROM says.
+    pub from: Option<String>,
     /// `--build-arg`.
     pub build_args: BTreeMap<String, String>,
     /// Names of the contexts that stand in for stages and images, as
@@ -170,9 +172,13 @@ pub(crate) fn outline(file: &Dockerfile, options: &PlanOptions) -> Outline {
             Kind::From(from) => {
                 let own_context = from.name.as_ref().and_then(|name| names.context(&name.text));
                 is_replaced = own_context.is_some();
-                let base = match own_context
-                    .map_or_else(|| base(from, &names, &global, escape, options), |name| Ok(Base::Context(name)))
-                {
+                let given = options.from.as_deref().filter(|_| stages.is_empty());
+                let found = match (own_context, given) {
+                    (Some(name), _) => Ok(Base::Context(name)),
+                    (None, Some(given)) => Ok(named_base(given, &names)),
+                    (None, None) => base(from, &names, &global, escape, options),
+                };
+                let base = match found {
                     Ok(base) => base,
                     Err(error) => {
                         errors.push(error);
@@ -403,16 +409,20 @@ fn base(
         );
         return Err(error.hint("declare the variable by ARG before the first FROM, or give it by --build-arg"));
     }
+    Ok(named_base(&name, names))
+}
+
+fn named_base(name: &str, names: &StageNames) -> Base {
     if name == "scratch" {
-        return Ok(Base::Scratch);
+        return Base::Scratch;
     }
-    Ok(match names.before(names.count, &name) {
+    match names.before(names.count, name) {
         Some(index) => Base::Stage(index),
-        None => match names.context(&name) {
+        None => match names.context(name) {
             Some(name) => Base::Context(name),
-            None => Base::Image(name),
+            None => Base::Image(name.to_owned()),
         },
-    })
+    }
 }
 
 fn target(wanted: Option<&str>, names: &StageNames) -> Result<usize, PlanError> {
@@ -460,6 +470,7 @@ mod tests {
     fn options() -> PlanOptions {
         let platform: Platform = "linux/amd64".parse().expect("valid");
         PlanOptions {
+            from: None,
             target: None,
             build_args: BTreeMap::new(),
             contexts: BTreeSet::new(),

@@ -27,6 +27,8 @@ pub struct WorkingContainer<'s> {
 pub struct FromOptions {
     /// Its name; by default one is made from the image's.
     pub name: Option<String>,
+    /// What a name made from the image's ends in, in place of `working-container`.
+    pub suffix: Option<String>,
     /// Format of the image to be.
     pub format: Format,
     /// Platform of a container without a base image.
@@ -94,7 +96,7 @@ impl<'s> WorkingContainer<'s> {
         let record = loop {
             let name = match &options.name {
                 Some(name) => name.clone(),
-                None => naming::default_name(base, attempt),
+                None => naming::default_name(base, options.suffix.as_deref(), attempt),
             };
             let mut new = NewContainer::new(name, image.map(|image| image.id().clone()));
             new.layer.clone_from(&top);

@@ -24,7 +24,8 @@ impl Template {
             None => (false, text),
         };
         let mut inner = gtmpl_ng::Template::default();
-        let functions: [(&str, Func); 8] = [
+        let functions: [(&str, Func); 9] = [
+            ("index", index),
             ("json", json),
             ("join", join),
             ("split", split),
@@ -96,7 +97,18 @@ fn to_template(value: &serde_json::Value, names: GoNames) -> Value {
                     (_, "Labels" | "annotations" | "Volumes" | "ExposedPorts") => GoNames::No,
                     _ => names,
                 };
-                let member = to_template(member, below);
+                let mut member = match (member, name.as_str()) {
+                    (Json::Null, name) => zero(name),
+                    (Json::Object(set), "Volumes" | "ExposedPorts") => {
+                        Value::Map(set.keys().map(|key| (key.clone(), Value::from(EMPTY))).collect())
+                    }
+                    (member, _) => to_template(member, below),
+                };
+                if let Value::Map(members) = &mut member {
+                    for absent in always_there(name).iter().filter(|_| below == GoNames::Yes) {
+                        members.entry((*absent).to_owned()).or_insert_with(|| zero(absent));
+                    }
+                }
                 if let Some(go_name) = go_name(name).filter(|_| names == GoNames::Yes) {
                     map.insert(go_name.to_owned(), member.clone());
                 }
@@ -104,6 +116,32 @@ fn to_template(value: &serde_json::Value, names: GoNames) -> Value {
             }
             Value::Map(map)
         }
+    }
+}
+
+/// How Go prints a struct without members, which the sets of an image's config are made of.
+const EMPTY: &str = "{}";
+
+/// Members of a config that its JSON leaves out where they are not set.
+const CONFIG: [&str; 9] =
+    ["User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels", "StopSignal"];
+
+/// The members that the Go struct of a member has even where they are not in its JSON.
+fn always_there(member: &str) -> &'static [&'static str] {
+    match member {
+        "OCIv1" | "Docker" => &["History"],
+        "config" | "container_config" => &CONFIG,
+        _ => &[],
+    }
+}
+
+/// What a member of a Go struct is where nothing was put: an empty list, map or text.
+fn zero(member: &str) -> Value {
+    match member {
+        "Labels" | "Volumes" | "ExposedPorts" | "ImageAnnotations" => Value::Map(HashMap::new()),
+        "Env" | "Entrypoint" | "Cmd" | "OnBuild" | "Shell" | "History" | "Devices" => Value::Array(Vec::new()),
+        "User" | "WorkingDir" | "StopSignal" => Value::from(""),
+        _ => Value::Nil,
     }
 }
 
@@ -137,6 +175,7 @@ fn to_json(value: &Value) -> serde_json::Value {
     use serde_json::Value as Json;
     match value {
         Value::Bool(flag) => Json::from(*flag),
+        Value::String(text) if text == EMPTY => Json::Object(serde_json::Map::new()),
         Value::String(text) => Json::from(text.as_str()),
         Value::Number(number) => match (number.as_i64(), number.as_f64()) {
             (Some(integer), _) => Json::from(integer),
@@ -145,9 +184,19 @@ fn to_json(value: &Value) -> serde_json::Value {
         Value::Array(items) => items.iter().map(to_json).collect(),
         Value::Object(members) | Value::Map(members) => {
             let aliases: Vec<_> = members.keys().filter_map(|name| go_name(name)).collect();
+            // Docker's config shows what is not set, as null; the others leave it out.
+            let omits = (always_there("config").iter().all(|name| members.contains_key(*name))
+                || members.contains_key("rootfs"))
+                && !members.contains_key("AttachStdin");
+            let is_unset = |name: &str, member: &Value| *member != Value::Nil && *member == zero(name);
             let mut names: Vec<_> = members.iter().filter(|(name, _)| !aliases.contains(&name.as_str())).collect();
+            names.retain(|(name, member)| !omits || !is_unset(name, member));
             names.sort_by_key(|(name, _)| *name);
-            Json::Object(names.into_iter().map(|(name, member)| (name.clone(), to_json(member))).collect())
+            let json = |name: &str, member| match is_unset(name, member) && !matches!(member, Value::String(_)) {
+                true => Json::Null,
+                false => to_json(member),
+            };
+            Json::Object(names.into_iter().map(|(name, member)| (name.clone(), json(name, member))).collect())
         }
         Value::NoValue | Value::Nil | Value::Function(_) => Json::Null,
     }
@@ -155,6 +204,14 @@ fn to_json(value: &Value) -> serde_json::Value {
 
 fn argument<'a>(function: &str, arguments: &'a [Value], index: usize) -> Result<&'a Value, FuncError> {
     arguments.get(index).ok_or_else(|| FuncError::AtLeastXArgs(function.to_owned(), index + 1))
+}
+
+/// Go's `index`, of maps of texts: what is not there is the empty text.
+fn index(arguments: &[Value]) -> Result<Value, FuncError> {
+    gtmpl_ng::funcs::index(arguments).map(|value| match value {
+        Value::NoValue => Value::from(""),
+        value => value,
+    })
 }
 
 fn json(arguments: &[Value]) -> Result<Value, FuncError> {
@@ -227,7 +284,9 @@ mod tests {
     fn check(template: &str, expected: &str) {
         let value = json!({
             "ID": "abc", "Size": 12, "Names": ["a", "b"], "Flag": true, "Labels": {"z": "1", "k": "v w"}, "Nothing": null,
-            "OCIv1": {"config": {"Env": ["A=1"], "Labels": {"config": "kept"}}, "rootfs": {"diff_ids": ["sha256:00"]}},
+            "ImageAnnotations": null,
+            "Docker": {"config": {"AttachStdin": false, "Cmd": null, "OnBuild": null}},
+            "OCIv1": {"config": {"Env": ["A=1"], "Volumes": {"/v": {}}, "Labels": {"config": "kept"}}, "rootfs": {"diff_ids": ["sha256:00"]}},
         });
         assert_eq!(Template::parse(template).and_then(|t| t.render(&value)).expect(template), expected, "{template}");
     }
@@ -242,7 +301,12 @@ mod tests {
         check(r#"{{index .Labels "k"}} {{index (split "x:y" ":") 1}} {{title .ID}}"#, "v w y Abc");
         check(r#"{{pad .ID 1 2}}|{{truncate .ID 2}}|{{truncate .ID 9}}"#, " abc  |ab|abc");
         check("{{.OCIv1.Config.Env}} {{index .OCIv1.RootFS.DiffIDs 0}}", "[A=1] sha256:00");
-        check("{{json .OCIv1.Config}}", r#"{"Env":["A=1"],"Labels":{"config":"kept"}}"#);
+        let config = r#"{"Env":["A=1"],"Labels":{"config":"kept"},"Volumes":{"/v":{}}}"#;
+        check("{{json .OCIv1.Config}} {{json .OCIv1.Config.Volumes}}", &format!(r#"{config} {{"/v":{{}}}}"#));
+        check("{{.OCIv1.Config.Cmd}} {{.OCIv1.Config.Volumes}} {{.OCIv1.Config.ExposedPorts}}", "[] map[/v:{}] map[]");
+        check("{{.OCIv1.History}}|{{.OCIv1.Config.User}}|{{.Docker.Config.Cmd}}|{{.ImageAnnotations}}", "[]||[]|map[]");
+        check(r#"{{printf "%q" .Docker.Config.Labels}} {{index .ImageAnnotations "none"}}"#, "map[] ");
+        check("{{len .OCIv1.Config.Entrypoint}}{{if .OCIv1.Config.Cmd}}no{{end}}", "0");
     }
 
     #[test]

@@ -67,8 +67,7 @@ impl Diagnostic {
 
     /// `file:line:column: message`.
     pub fn line(&self, source: &Source) -> String {
-        let (line, column) = source.line_column(self.span.start);
-        format!("{}:{line}:{column}: {}", source.name(), printable(&self.message))
+        format!("{}: {}", source.position(self.span.start), printable(&self.message))
     }
 
     /// The line, the source with the place marked, and the hint. Control characters of the

@@ -10,6 +10,7 @@ use store::NewImage;
 use super::options::BuildOptions;
 use crate::cache::key::{Key, Parts};
 use crate::commit::{CREATED, CommitError, Times, comment, image_manifest};
+use crate::configure::edit_os_features;
 use crate::image::Image;
 use crate::working_container::{BASE_DIGEST, BASE_NAME};
 
@@ -106,7 +107,11 @@ impl Draft {
             if options.omit_history {
                 config.history.clear();
             }
-            if options.created_annotation {
+            if options.os_version.is_some() {
+                config.os_version.clone_from(&options.os_version);
+            }
+            edit_os_features(&mut config, &options.os_features);
+            if options.created_annotation && !options.unset_annotations.iter().any(|unset| unset == CREATED) {
                 annotations.insert(CREATED.into(), created.to_string());
             }
         }
@@ -124,6 +129,7 @@ pub(super) fn anchor(options: &BuildOptions, top: LayerId, layers: &[(DiffId, u6
     let mut config = ImageConfig::new(&options.plan.platform);
     let created = Timestamp::now();
     config.created = Some(created);
+    config.config.labels.extend(options.layer_labels.iter().cloned());
     config.rootfs.diff_ids = layers.iter().map(|(diff_id, _)| diff_id.clone()).collect();
     let bytes = config.to_bytes(Format::Oci);
     let manifest = image_manifest(Format::Oci, &bytes, layers, &BTreeMap::new())?;

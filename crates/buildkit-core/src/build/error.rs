@@ -19,9 +19,8 @@ pub struct Place {
 
 impl Place {
     pub(super) fn new(source: &Source, span: Span) -> Place {
-        let (line, column) = source.line_column(span.start);
         let (_, text) = source.line(span.start);
-        Place { position: format!("{}:{line}:{column}", source.name()), text: shorten(text.trim()) }
+        Place { position: source.position(span.start), text: shorten(text.trim()) }
     }
 }
 

@@ -52,6 +52,7 @@ impl<'b> Build<'b> {
     /// A container over other layers in the place of one that has nothing of its own.
     fn replace(&self, keeper: &WorkingContainer<'b>, top: Option<oci::LayerId>) -> Result<ContainerId, StepError> {
         let options = FromOptions {
+            suffix: None,
             name: Some(keeper.name().to_owned()),
             format: self.options.format,
             platform: self.options.plan.platform.clone(),

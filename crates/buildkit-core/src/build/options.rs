@@ -11,6 +11,7 @@ use jiff::SignedDuration;
 use oci::{Format, Reference};
 
 use crate::commit::Times;
+use crate::configure::Edit;
 use crate::context::NamedContext;
 use crate::output::Output;
 use crate::plan::PlanOptions;
@@ -58,6 +59,12 @@ pub struct BuildOptions {
     pub unset_env: Vec<String>,
     /// Labels of the image beside the Dockerfile's.
     pub labels: Vec<(String, String)>,
+    /// Labels of images that are not the result.
+    pub layer_labels: Vec<(String, String)>,
+    /// Version of the operating system that the image is for.
+    pub os_version: Option<String>,
+    /// Changes to the features of the operating system that the image needs.
+    pub os_features: Vec<Edit>,
     /// Labels to leave out of the image.
     pub unset_labels: Vec<String>,
     /// Annotations of the image.

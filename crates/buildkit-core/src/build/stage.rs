@@ -401,8 +401,12 @@ impl<'a, 'b> StageBuild<'a, 'b> {
         }
         store::enter_private_mounts()?;
         let build = self.build;
-        let options =
-            FromOptions { name: None, format: build.options.format, platform: build.options.plan.platform.clone() };
+        let options = FromOptions {
+            name: None,
+            suffix: None,
+            format: build.options.format,
+            platform: build.options.plan.platform.clone(),
+        };
         let (below, _) = build.work(self.position).files.stored();
         let keeper =
             WorkingContainer::of_build(build.store, self.image.as_ref(), below, &options, build.record.metadata())?;

@@ -94,7 +94,7 @@ pub fn sarif(report: &Report, source: &Source, version: &str) -> Value {
         let ((line, column), (end_line, end_column)) = (source.line_column(span.start), source.line_column(span.end));
         value!([{
             "physicalLocation": {
-                "artifactLocation": { "uri": uri(source.name()) },
+                "artifactLocation": { "uri": uri(source.name_at(span.start)) },
                 "region": {
                     "startLine": line, "startColumn": column, "endLine": end_line, "endColumn": end_column,
                 },

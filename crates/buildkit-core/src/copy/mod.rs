@@ -54,7 +54,7 @@ use parents::Parents;
 use put::Put;
 pub(crate) use put::is_carried_xattr;
 use remote::Fetched;
-use source::{Item, SourceTree};
+use source::{Item, Matching, SourceTree};
 pub use source_digest::{SourceDigest, SourceEntry, digest_tree};
 
 use crate::git::{GitOptions, GitSource};
@@ -102,6 +102,11 @@ impl Source {
             Source::Path(text.to_owned())
         }
     }
+
+    /// Whether it is a pattern rather than one path.
+    pub fn is_pattern(&self) -> bool {
+        matches!(self, Source::Path(text) if source::has_pattern(text))
+    }
 }
 
 /// Whose rules hold where Buildah and BuildKit differ; the module's documentation lists them.
@@ -144,6 +149,12 @@ pub struct CopyOptions<'a> {
     /// Write as if nothing were in the container: no symlink on the way to the destination is
     /// followed, and whatever is in the way of a directory is replaced.
     pub link: bool,
+    /// Copy a source that is a symlink as a symlink.
+    pub keep_symlinks: bool,
+    /// A pattern may match nothing; where all do, nothing is done.
+    pub may_match_nothing: bool,
+    /// Time of what is copied, in seconds since 1970; by default that of the source.
+    pub timestamp: Option<i64>,
     /// Owner of what is made: `user`, `user:group`, names looked up in the container; a single
     /// number is both. By default root.
     pub chown: Option<String>,
@@ -180,6 +191,9 @@ impl CopyOptions<'_> {
             unpack: Unpack::Nothing,
             parents: false,
             link: false,
+            keep_symlinks: false,
+            may_match_nothing: false,
+            timestamp: None,
             chown: None,
             preserve_owner: false,
             chmod: None,
@@ -237,7 +251,7 @@ impl<'s, 'o> Prepared<'s, 'o> {
             found.push(match (source, &tree) {
                 (Source::Path(text), Some(tree)) if options.parents => Found::Parents(parents::find(tree, text)?),
                 (Source::Path(text), Some(tree)) => {
-                    let items = tree.find(text, options.unpack != Unpack::Nothing, options.meaning)?;
+                    let items = tree.find(text, options.unpack != Unpack::Nothing, Matching::of(options))?;
                     Found::Items(text, items)
                 }
                 (Source::Path(_), None) => return Err(CopyError::NoSources),
@@ -263,6 +277,9 @@ impl<'s, 'o> Prepared<'s, 'o> {
             hasher.start("multi");
             return hasher.finish().ok_or(CopyError::NoSources);
         }
+        if options.may_match_nothing && found.iter().all(|found| found.is_empty()) {
+            return Err(CopyError::NoSources);
+        }
         let chown = options.chown.as_deref().map(|user| owner(root, user)).transpose()?;
         let count: usize = found.iter().map(Found::count).sum();
         let load = Load { needs_directory: count > 1 || found.iter().any(Found::is_directory) };
@@ -285,7 +302,7 @@ impl<'s, 'o> Prepared<'s, 'o> {
                         copied += put.item(tree, item)?;
                     }
                     // What is left out of a context is not there for BuildKit, and may lack.
-                    let may_lack = options.meaning == Meaning::BuildKit && source::has_pattern(text);
+                    let may_lack = Matching::of(options).may_be_nothing && source::has_pattern(text);
                     if copied == 0 && !may_lack {
                         return Err(CopyError::AllIgnored((*text).to_owned()));
                     }

@@ -2,8 +2,8 @@
 
 use dockerfile::ignore::Ignore;
 
-use super::source::{Item, SourceTree, has_pattern};
-use super::{CopyError, Meaning};
+use super::CopyError;
+use super::source::{Item, Matching, SourceTree, has_pattern};
 
 /// Directories, and what below them is copied.
 pub(super) struct Parents {
@@ -30,7 +30,7 @@ pub(super) fn find(tree: &SourceTree<'_>, text: &str) -> Result<Parents, CopyErr
         }
     }
     let bad = || CopyError::BadPattern(text.to_owned());
-    let mut bases = tree.find(base, false, Meaning::BuildKit)?;
+    let mut bases = tree.find(base, false, Matching { may_be_nothing: true, ..Matching::default() })?;
     let required = !has_pattern(text);
     if required {
         bases.iter().try_for_each(|base| match base.metadata.is_dir() {

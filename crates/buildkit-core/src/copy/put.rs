@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use super::content_digest::ContentHasher;
 use super::destination::Destination;
 use super::parents::Parents;
-use super::source::{Item, SourceTree};
+use super::source::{Item, Matching, SourceTree};
 use super::{CopyError, CopyOptions, Meaning, Tree};
 
 /// Bytes copied at once.
@@ -111,7 +111,7 @@ impl Put<'_> {
         }
         let mtime = filled?;
         finish_file(&file, owner, mode)
-            .and_then(|()| set_file_time(&file, mtime))
+            .and_then(|()| set_file_time(&file, self.time(mtime)))
             .map_err(|source| CopyError::Write { path: self.target.dir.join(name), source })
     }
 
@@ -130,7 +130,8 @@ impl Put<'_> {
         let read_error = |source| CopyError::Read { path: item.path.clone(), source };
         let decompressor = Decompressor::new(file).map_err(read_error)?;
         // Alone, as nothing that is in the container may lead its entries elsewhere.
-        let alone = if self.options.link { Some(self.store.temporary_directory()?) } else { None };
+        let is_alone = self.options.link || self.options.timestamp.is_some();
+        let alone = if is_alone { Some(self.store.temporary_directory()?) } else { None };
         let into = match &alone {
             Some(alone) => Root::open(alone.path())?,
             None => self.root.subroot(&self.target.dir)?,
@@ -142,11 +143,15 @@ impl Put<'_> {
         if let Some(alone) = &alone {
             let unpacked = SourceTree::open(self.store, &Tree::Directory(alone.path().to_owned()))?;
             let nothing = Ignore::default();
-            let options =
-                CopyOptions { link: true, meaning: Meaning::BuildKit, ..CopyOptions::new(Vec::new(), Tree::Host, "") };
+            let options = CopyOptions {
+                link: self.options.link,
+                timestamp: self.options.timestamp,
+                meaning: Meaning::BuildKit,
+                ..CopyOptions::new(Vec::new(), Tree::Host, "")
+            };
             let mut unnoticed = ContentHasher::default();
             let mut put = Put { owner: None, options: &options, ignore: &nothing, hasher: &mut unnoticed, ..*self };
-            for item in unpacked.find("/", false, Meaning::BuildKit)? {
+            for item in unpacked.find("/", false, Matching::default())? {
                 put.item(&unpacked, &item)?;
             }
         }
@@ -162,7 +167,8 @@ impl Put<'_> {
         self.hasher.start("dir");
         let copied = self.below(tree, item, &Ignore::default())?;
         if self.options.meaning == Meaning::BuildKit && !ignored {
-            self.root.set_times(&self.target.dir, item.metadata.mtime, item.metadata.mtime)?;
+            let mtime = self.time(item.metadata.mtime);
+            self.root.set_times(&self.target.dir, mtime, mtime)?;
         }
         Ok(copied + usize::from(!ignored))
     }
@@ -194,7 +200,8 @@ impl Put<'_> {
                 };
                 if made {
                     let (dir, name) = self.root.locate(self.target.dir.join(entry.path))?;
-                    dir.set_times(name, entry.metadata.mtime, entry.metadata.mtime)?;
+                    let mtime = self.time(entry.metadata.mtime);
+                    dir.set_times(name, mtime, mtime)?;
                 }
                 Ok(Next::Descend)
             }
@@ -294,7 +301,7 @@ impl Put<'_> {
                 let error = |source| CopyError::Write { path: dir.path().join(name), source };
                 finish_file(&to, owner, mode).map_err(error)?;
                 set_xattrs(dir, name, &xattrs)?;
-                return set_file_time(&to, metadata.mtime).map_err(error);
+                return set_file_time(&to, self.time(metadata.mtime)).map_err(error);
             }
             FileType::Directory => {
                 if !merges {
@@ -313,7 +320,8 @@ impl Put<'_> {
             dir.set_mode(name, mode)?;
         }
         set_xattrs(dir, name, &xattrs)?;
-        Ok(dir.set_times(name, metadata.mtime, metadata.mtime)?)
+        let mtime = self.time(metadata.mtime);
+        Ok(dir.set_times(name, mtime, mtime)?)
     }
 
     /// Copies and hashes a file's bytes; holes stay holes.
@@ -356,6 +364,11 @@ impl Put<'_> {
             self.hasher.update(zeros.get(..part as usize).unwrap_or_default());
             count -= part;
         }
+    }
+
+    /// The time of what has `mtime` at its source.
+    fn time(&self, mtime: Time) -> Time {
+        self.options.timestamp.map_or(mtime, |seconds| Time { seconds, nanoseconds: 0 })
     }
 
     fn is_ignored(&self, path: &Path) -> bool {

@@ -6,8 +6,8 @@ use dockerfile::instruction::Checksum;
 use rootfs::{Owner, Root};
 use store::{Store, TemporaryDirectory};
 
-use super::source::{Item, SourceTree};
-use super::{CopyError, CopyOptions, Meaning, Tree, fetch};
+use super::source::{Item, Matching, SourceTree};
+use super::{CopyError, CopyOptions, Tree, fetch};
 use crate::git::{self, GitSource};
 
 /// What was brought, as long as this lives.
@@ -46,7 +46,7 @@ pub(super) fn repository<'s>(
     let place = store.temporary_directory()?;
     let checkout = git::checkout(&source, place.path(), keep_git_dir, &git)?;
     let tree = SourceTree::open(store, &Tree::Directory(checkout.dir))?;
-    let items = tree.find("/", false, Meaning::BuildKit)?;
+    let items = tree.find("/", false, Matching { may_be_nothing: true, ..Matching::default() })?;
     Ok(Fetched { tree, items, identity: checkout.commit, _place: place })
 }
 

@@ -9,7 +9,7 @@ use rootfs::{Metadata, Root};
 use store::{LayerTree, Mounted, Store};
 
 use super::pattern::{self, Pattern};
-use super::{CopyError, Meaning, Tree};
+use super::{CopyError, CopyOptions, Meaning, Tree};
 use crate::image::Image;
 
 /// A tree that is copied from, held as long as this lives.
@@ -27,7 +27,7 @@ pub(super) struct Item {
     pub real: PathBuf,
     /// Its name, unless it is the tree's top.
     pub name: Option<OsString>,
-    /// What it is; never a symlink.
+    /// What it is; a symlink only where those are kept.
     pub metadata: Metadata,
     /// Set if it is an archive to be unpacked.
     pub archive: Option<Archive>,
@@ -35,6 +35,24 @@ pub(super) struct Item {
 
 /// That a file is an archive.
 pub(super) struct Archive;
+
+/// How sources are matched.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Matching {
+    /// A pattern may match nothing.
+    pub may_be_nothing: bool,
+    /// A symlink that is a source is copied, not what it points to.
+    pub keeps_symlinks: bool,
+}
+
+impl Matching {
+    pub fn of(options: &CopyOptions<'_>) -> Matching {
+        Matching {
+            may_be_nothing: options.may_match_nothing || options.meaning == Meaning::BuildKit,
+            keeps_symlinks: options.keep_symlinks,
+        }
+    }
+}
 
 /// Whether `text` is a pattern rather than a path.
 pub(super) fn has_pattern(text: &str) -> bool {
@@ -69,8 +87,8 @@ impl<'s> SourceTree<'s> {
     }
 
     /// All that `text`, a path or pattern, stands for, in the order of bytes. A path is there, and
-    /// for Buildah a pattern matches something.
-    pub fn find(&self, text: &str, look_for_archives: bool, meaning: Meaning) -> Result<Vec<Item>, CopyError> {
+    /// a pattern matches something unless it need not.
+    pub fn find(&self, text: &str, look_for_archives: bool, matching: Matching) -> Result<Vec<Item>, CopyError> {
         let mut paths = vec![PathBuf::new()];
         let mut has_pattern = false;
         for part in text.split('/').filter(|part| !part.is_empty() && *part != ".") {
@@ -89,9 +107,12 @@ impl<'s> SourceTree<'s> {
         }
         let mut items = Vec::new();
         for path in paths {
-            let real = self.root.resolve(&path)?;
+            let real = match (path.parent(), path.file_name()) {
+                (Some(parent), Some(name)) if matching.keeps_symlinks => self.root.resolve(parent)?.join(name),
+                _ => self.root.resolve(&path)?,
+            };
             let metadata = match self.root.metadata_if_exists(&real)? {
-                Some(metadata) if !metadata.is_symlink() => metadata,
+                Some(metadata) if matching.keeps_symlinks || !metadata.is_symlink() => metadata,
                 _ if has_pattern => continue,
                 _ => return Err(CopyError::Missing(text.to_owned())),
             };
@@ -102,11 +123,7 @@ impl<'s> SourceTree<'s> {
             let name = path.file_name().map(ToOwned::to_owned);
             items.push(Item { path, real, name, metadata, archive });
         }
-        if items.is_empty() && meaning == Meaning::Buildah {
-            Err(CopyError::NoMatch(text.to_owned()))
-        } else {
-            Ok(items)
-        }
+        if items.is_empty() && !matching.may_be_nothing { Err(CopyError::NoMatch(text.to_owned())) } else { Ok(items) }
     }
 
     /// The file `name`, which is no pattern, in the tree's top; it may be an archive.

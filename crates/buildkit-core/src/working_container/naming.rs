@@ -2,17 +2,18 @@
 
 /// The name of the `attempt`th (from 0) working container on the image called `base`: the last
 /// component of what precedes the first colon, or the beginning of an ID. On `scratch` there is
-/// nothing to begin with.
-pub fn default_name(base: &str, attempt: usize) -> String {
+/// nothing to begin with. It ends in `suffix`, if there is one.
+pub fn default_name(base: &str, suffix: Option<&str>, attempt: usize) -> String {
     let digits = base.strip_prefix("sha256:").unwrap_or(base);
     let is_id = digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit());
     let base = digits.get(..12).filter(|_| is_id).unwrap_or(base);
     let before_colon = base.split(':').next().unwrap_or(base);
     let last = before_colon.rsplit('/').next().unwrap_or(before_colon);
     let stem = last.split('@').next().unwrap_or(last);
+    let suffix = suffix.unwrap_or("working-container");
     let name = match stem {
-        "scratch" | "" => "working-container".to_owned(),
-        stem => format!("{stem}-working-container"),
+        "scratch" | "" => suffix.to_owned(),
+        stem => format!("{stem}-{suffix}"),
     };
     match attempt {
         0 => name,
@@ -37,7 +38,8 @@ mod tests {
             (&"0123456789abcdef".repeat(4), 0, "0123456789ab-working-container"),
             ("docker.io/library/alpine:3", 0, "alpine-working-container"),
         ] {
-            assert_eq!(default_name(base, attempt), expected);
+            assert_eq!(default_name(base, None, attempt), expected);
         }
+        assert_eq!(default_name("localhost/base:1", Some("x"), 1), "base-x-1");
     }
 }

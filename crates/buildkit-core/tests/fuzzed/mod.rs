@@ -32,6 +32,7 @@ pub fn check(bytes: &[u8]) {
         .map(|(n, v)| (n.into(), v.into()))
         .into();
     let options = PlanOptions {
+        from: None,
         target: None,
         build_args,
         contexts: Default::default(),

@@ -15,7 +15,7 @@ pub struct CompressionArgs {
     compression_level: Option<u32>,
     /// Do not compress layers
     #[arg(short = 'D', long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
-          default_missing_value = "true", conflicts_with_all = ["compression_format", "compression_level", "force_compression"])]
+          default_missing_value = "true")]
     disable_compression: Option<bool>,
     /// Compress anew what the destination may have in another compression [default: if --compression-format is given]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
@@ -26,6 +26,16 @@ impl CompressionArgs {
     /// What the flags say together; `compresses` is what holds without them.
     pub fn resolve(&self, compresses: bool) -> Result<LayerCompression, String> {
         let asks = self.compression_format.is_some() || self.compression_level.is_some();
+        if self.disable_compression == Some(true) {
+            let others = [
+                ("--compression-format", self.compression_format.is_some()),
+                ("--compression-level", self.compression_level.is_some()),
+                ("--force-compression", self.force_compression == Some(true)),
+            ];
+            if let Some((other, _)) = others.iter().find(|(_, given)| *given) {
+                return Err(format!("--disable-compression and {other} cannot be used together"));
+            }
+        }
         let disabled = self.disable_compression.unwrap_or(!compresses && !asks);
         if disabled {
             return Ok(LayerCompression::Unchanged);

@@ -40,6 +40,7 @@ const NO_USERNS: &str = "user namespaces are not supported yet";
 
 const NOT_KEPT: &str = "settings of commands are not kept with a container yet: give them to `gabion run`";
 const NO_NAMESPACES: &str = "only a private namespace is supported for now";
+const NO_USAGE: &str = "what steps use of the machine is not measured: --progress shows how long they take";
 const NO_LIMITS: &str = "steps are not limited in what they use yet";
 
 const VALUE: Takes = Takes::Value(&[]);
@@ -108,13 +109,6 @@ pub const REFUSED: &[Refused] = &[
     Refused { commands: &["build", "from"], flag: "userns-uid-map-user", takes: VALUE, reason: NO_USERNS },
     Refused { commands: &["build", "from"], flag: "userns-gid-map-group", takes: VALUE, reason: NO_USERNS },
     Refused { commands: &["build"], flag: "all-platforms", takes: Takes::Switch, reason: NO_PLATFORMS },
-    Refused { commands: &["build"], flag: "layer-label", takes: VALUE, reason: "images of single layers are not kept" },
-    Refused {
-        commands: &["build"],
-        flag: "logfile",
-        takes: VALUE,
-        reason: "redirect standard output and standard error",
-    },
     Refused { commands: &["build"], flag: "save-stages", takes: Takes::Switch, reason: "use --target to keep a stage" },
     Refused { commands: &["from"], flag: "add-host", takes: VALUE, reason: NOT_KEPT },
     Refused { commands: &["from"], flag: "cap-add", takes: VALUE, reason: NOT_KEPT },
@@ -192,33 +186,9 @@ pub const REFUSED: &[Refused] = &[
     },
     Refused {
         commands: &["add", "copy"],
-        flag: "allow-wildcard",
-        takes: Takes::SwitchOff,
-        reason: "wildcards in sources always count",
-    },
-    Refused {
-        commands: &["add", "copy"],
-        flag: "allow-empty-wildcard",
-        takes: Takes::Switch,
-        reason: "a wildcard that fits nothing is always an error",
-    },
-    Refused {
-        commands: &["add", "copy"],
         flag: "link",
         takes: Takes::Switch,
         reason: "what a working container gets is one layer, made by the commit",
-    },
-    Refused {
-        commands: &["add", "copy"],
-        flag: "no-follow-symlinks",
-        takes: Takes::Switch,
-        reason: "symbolic links that are named as sources are always followed",
-    },
-    Refused {
-        commands: &["add", "copy"],
-        flag: "timestamp",
-        takes: VALUE,
-        reason: "use --timestamp of `gabion commit`",
     },
     Refused { commands: &["add", "copy"], flag: "blob-cache", takes: VALUE, reason: NO_BLOB_CACHE },
     Refused { commands: &["add", "copy"], flag: "decryption-key", takes: VALUE, reason: NO_ENCRYPTION },
@@ -271,7 +241,7 @@ pub const REFUSED: &[Refused] = &[
         commands: &["build"],
         flag: "compress",
         takes: Takes::Switch,
-        reason: "it never had an effect: --compression-format of `gabion push` has",
+        reason: "contexts are sent nowhere, so there is nothing to compress",
     },
     Refused {
         commands: &["build"],
@@ -279,16 +249,9 @@ pub const REFUSED: &[Refused] = &[
         takes: Takes::SwitchOff,
         reason: "content trust is not supported",
     },
-    Refused {
-        commands: &["build"],
-        flag: "cpp-flag",
-        takes: VALUE,
-        reason: "Dockerfiles are not handed to a preprocessor yet",
-    },
     Refused { commands: &["build"], flag: "dns", takes: VALUE, reason: "steps have the host's resolver" },
     Refused { commands: &["build"], flag: "dns-option", takes: VALUE, reason: "steps have the host's resolver" },
     Refused { commands: &["build"], flag: "dns-search", takes: VALUE, reason: "steps have the host's resolver" },
-    Refused { commands: &["build"], flag: "from", takes: VALUE, reason: "use a build argument in FROM" },
     Refused { commands: &["build"], flag: "hooks-dir", takes: VALUE, reason: "OCI hooks are not supported yet" },
     Refused {
         commands: &["build"],
@@ -296,12 +259,8 @@ pub const REFUSED: &[Refused] = &[
         takes: Takes::Value(&["oci", "default"]),
         reason: "only oci is supported for now",
     },
-    Refused { commands: &["build"], flag: "log-rusage", takes: Takes::Switch, reason: "not supported yet" },
-    Refused { commands: &["build"], flag: "logsplit", takes: Takes::Switch, reason: "not supported yet" },
-    Refused { commands: &["build"], flag: "rusage-logfile", takes: VALUE, reason: "not supported yet" },
-    Refused { commands: &["build"], flag: "mount", takes: VALUE, reason: "write --mount to the RUN instructions" },
-    Refused { commands: &["build"], flag: "os-feature", takes: VALUE, reason: "use `gabion config`" },
-    Refused { commands: &["build"], flag: "os-version", takes: VALUE, reason: "use `gabion config`" },
+    Refused { commands: &["build"], flag: "log-rusage", takes: Takes::Switch, reason: NO_USAGE },
+    Refused { commands: &["build"], flag: "rusage-logfile", takes: VALUE, reason: NO_USAGE },
     Refused { commands: &["build"], flag: "security-opt", takes: VALUE, reason: "not supported yet" },
     Refused {
         commands: &["build"],
@@ -327,7 +286,6 @@ pub const REFUSED: &[Refused] = &[
         takes: Takes::Switch,
         reason: "steps read nothing from the terminal",
     },
-    Refused { commands: &["from"], flag: "suffix", takes: VALUE, reason: "use --name" },
 ];
 
 /// Adds the refused flags to `command` and its subcommands, but none that a command has itself.

@@ -1,9 +1,9 @@
 //! `gabion copy`, and what it shares with `gabion add`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use buildkit_core::copy::{Chmod, CopyOptions, Source, Tree, Unpack, copy};
+use buildkit_core::copy::{Chmod, CopyError, CopyOptions, Source, Tree, Unpack, copy};
 use buildkit_core::transfer::Remotes;
 use buildkit_core::transfer::pull::{PullOptions, PullPolicy, resolve_or_pull};
 use buildkit_core::working_container::WorkingContainer;
@@ -38,6 +38,13 @@ pub struct SharedArgs {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false",
           env = "BUILDAH_HISTORY", hide_env = true, action = clap::ArgAction::Set)]
     pub add_history: bool,
+    /// Let a pattern match nothing; where all do, nothing is copied
+    #[arg(long)]
+    pub allow_empty_wildcard: bool,
+    /// Take patterns in the sources for what they match; otherwise they are refused
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          default_value_t = true, action = clap::ArgAction::Set)]
+    pub allow_wildcard: bool,
     /// Digest that a download, or hash that a repository's commit must have
     #[arg(long, value_name = "DIGEST")]
     #[arg(value_parser = Checksum::parse)]
@@ -60,9 +67,15 @@ pub struct SharedArgs {
     /// File with patterns of what is left out [default: .containerignore or .dockerignore in the context directory]
     #[arg(long, value_name = "FILE")]
     pub ignorefile: Option<PathBuf>,
+    /// Copy a source that is a symlink as a symlink, not what it points to
+    #[arg(long)]
+    pub no_follow_symlinks: bool,
     /// Do not print the digest
     #[arg(short, long)]
     pub quiet: bool,
+    /// Time of what is copied, in seconds since 1970 [default: that of the source]
+    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
+    pub timestamp: Option<i64>,
     #[command(flatten)]
     pub registry: RegistryArgs,
     /// Name or ID of the working container
@@ -107,12 +120,23 @@ pub fn run_as(verb: Verb, parents: bool, args: &SharedArgs, session: &Session) -
         (None, None) => Tree::Host,
     };
     let sources = sources.iter().map(|text| source(text, &tree)).collect::<Result<Vec<_>, _>>()?;
+    let refused = sources.iter().filter(|_| !args.allow_wildcard).find(|source| source.is_pattern());
+    if let Some(Source::Path(text)) = refused {
+        return Err(CommandError::new(format!(
+            "{text:?} is a pattern, and with --allow-wildcard=false none is allowed"
+        )));
+    }
     let mut options = CopyOptions::new(sources, tree, destination);
     options.unpack = if verb == Verb::Add { Unpack::Local } else { Unpack::Nothing };
     options.parents = parents;
     options.git.search_path = session.env("PATH");
     options.git.proxies = proxies(session);
     options.git.ssh_auth_sock = session.env("SSH_AUTH_SOCK").map(PathBuf::from);
+    // As with Buildah, files of a container or image keep their owners.
+    options.preserve_owner = args.from.is_some();
+    options.keep_symlinks = args.no_follow_symlinks;
+    options.may_match_nothing = args.allow_empty_wildcard;
+    options.timestamp = args.timestamp;
     options.chown.clone_from(&args.chown);
     options.chmod.clone_from(&args.chmod);
     options.checksum.clone_from(&args.checksum);
@@ -121,7 +145,10 @@ pub fn run_as(verb: Verb, parents: bool, args: &SharedArgs, session: &Session) -
         options.ignore = ignore_file::read(dir, args.ignorefile.as_deref())?;
     }
     options.remotes = Some(&remotes);
-    let digest = copy(&container, &options)?;
+    let digest = match copy(&container, &options) {
+        Err(CopyError::NoSources) if args.allow_empty_wildcard => return Ok(ExitCode::SUCCESS),
+        digest => digest?,
+    };
     if args.add_history {
         let verb = if verb == Verb::Add { "ADD" } else { "COPY" };
         container.state_mut().prepended_empty_layers.push(History {
@@ -144,9 +171,14 @@ fn proxies(session: &Session) -> Vec<String> {
     names.into_iter().filter_map(|name| Some(format!("{name}={}", session.env(name)?))).collect()
 }
 
-/// A source as typed: on the host, relative to where we are.
+/// A source as typed: on the host, relative to where we are; in a context directory, below it also
+/// where its whole path is typed.
 fn source(text: &str, tree: &Tree) -> Result<Source, CommandError> {
     match (Source::parse(text), tree) {
+        (Source::Path(path), Tree::Directory(dir)) => {
+            let below = std::path::absolute(dir).ok().and_then(|dir| Path::new(&path).strip_prefix(dir).ok());
+            Ok(Source::Path(below.map_or(path.clone(), |below| format!("/{}", below.display()))))
+        }
         (Source::Path(path), Tree::Host) if !path.starts_with('/') => {
             let here = std::env::current_dir()
                 .map_err(|error| CommandError::new(format!("cannot tell the current directory: {error}")))?;

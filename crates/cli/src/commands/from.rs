@@ -33,6 +33,9 @@ pub struct Args {
     /// Do not tell of the progress of a pull
     #[arg(short, long)]
     quiet: bool,
+    /// What the default name ends in, in place of working-container
+    #[arg(long, value_name = "TEXT", hide = true)]
+    suffix: Option<String>,
     #[command(flatten)]
     pull: PullArgs,
     #[command(flatten)]
@@ -54,7 +57,7 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
             Some(resolve_or_pull(&store, &session.remotes(&args.registry)?, name, &options, &events)?)
         }
     };
-    let options = FromOptions { name: args.name.clone(), format: args.format, platform };
+    let options = FromOptions { name: args.name.clone(), suffix: args.suffix.clone(), format: args.format, platform };
     let mut container = WorkingContainer::from(&store, image.as_ref(), &options)?;
     if image.is_none() {
         // Not needed, but Buildah's inspect shows it.

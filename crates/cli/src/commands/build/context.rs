@@ -11,9 +11,11 @@ use dockerfile::Source;
 use dockerfile::ignore::Ignore;
 use store::Store;
 
-use super::file::{Beside, read_dockerfile};
+use super::file::{Beside, DockerfileText, read_dockerfile, read_in_context};
+use super::preprocess::{is_for_preprocessor, preprocess};
 use crate::command_error::CommandError;
 use crate::ignore_file;
+use crate::session::Session;
 
 /// Where files come from.
 #[derive(Args)]
@@ -22,7 +24,11 @@ pub(super) struct ContextArgs {
     /// docker-image://IMAGE or oci-layout://DIR[:TAG|@DIGEST] (may be repeated)
     #[arg(long, value_name = "NAME=WHERE")]
     build_context: Vec<String>,
-    /// Dockerfile; - for standard input [default: Containerfile or Dockerfile in the context]
+    /// Option for the C preprocessor, which Dockerfiles with names that end in .in go through (may be repeated)
+    #[arg(long, value_name = "OPTION", allow_hyphen_values = true)]
+    cpp_flag: Vec<String>,
+    /// Dockerfile, or its URL; - for standard input; several are one behind the other [default: Containerfile or Dockerfile
+    /// in the context]
     #[arg(short, long, value_name = "FILE")]
     file: Vec<PathBuf>,
     /// Ignore file [default: DOCKERFILE.containerignore or DOCKERFILE.dockerignore beside the Dockerfile, else
@@ -45,27 +51,41 @@ pub(super) struct Contexts {
 }
 
 impl ContextArgs {
-    pub fn open(&self, store: &Store, remotes: &Remotes, git: &GitOptions) -> Result<Contexts, CommandError> {
-        let file = match self.file.as_slice() {
-            [] => None,
-            [only] => Some(only.as_path()),
-            _ => {
-                let error = CommandError::new("several Dockerfiles cannot be built as one");
-                return Err(error.hint("put them into one file, or build one upon the other's image"));
-            }
-        };
-        if self.context == "-" && file == Some(Path::new("-")) {
-            return Err(CommandError::new("standard input cannot be both the context and the Dockerfile"));
+    pub fn open(
+        &self,
+        session: &Session,
+        store: &Store,
+        remotes: &Remotes,
+        git: &GitOptions,
+    ) -> Result<Contexts, CommandError> {
+        let of_stdin = self.file.iter().filter(|file| *file == Path::new("-")).count();
+        if of_stdin + usize::from(self.context == "-") > 1 {
+            let message = match self.context.as_str() {
+                "-" => "standard input cannot be both the context and the Dockerfile",
+                _ => "standard input cannot be two Dockerfiles",
+            };
+            return Err(CommandError::new(message));
         }
         let stdin = || std::io::stdin();
         let main = Context::open(store, remotes, git, &ContextSource::parse(&self.context), stdin())?;
-        let (dockerfile, beside) = match main.dockerfile() {
-            Some(_) if file.is_some_and(|file| file != Path::new("-")) => {
+        let (dockerfile, beside) = match (main.dockerfile(), self.file.as_slice()) {
+            (Some(bytes), []) => (Source::new(&self.context, bytes), Beside::Nothing),
+            (Some(_), files) if files.iter().any(|file| file != Path::new("-")) => {
                 let message = format!("build context {} is a Dockerfile itself, so --file finds nothing", self.context);
                 return Err(CommandError::new(message));
             }
-            Some(bytes) if file.is_none() => (Source::new(&self.context, bytes), Beside::Nothing),
-            _ => read_dockerfile(file, main.dir(), main.is_private())?,
+            (_, []) => {
+                let read = read_in_context(main.dir())?;
+                (Source::joined(&[(read.name, read.bytes)]), read.beside)
+            }
+            (_, files) => {
+                let mut read = Vec::new();
+                for file in files {
+                    read.push(self.read(session, remotes, file, &main)?);
+                }
+                let texts: Vec<_> = read.iter().map(|file| (file.name.clone(), file.bytes.clone())).collect();
+                (Source::joined(&texts), read.swap_remove(0).beside)
+            }
         };
         let ignore = ignore_file::read_for_build(main.dir(), self.ignorefile.as_deref(), &beside)?;
         let dir = main.dir().to_owned();
@@ -90,5 +110,26 @@ impl ContextArgs {
             }
         }
         Ok(contexts)
+    }
+
+    /// Reads one of the Dockerfiles that are named, through the preprocessor if it is for that.
+    fn read(
+        &self,
+        session: &Session,
+        remotes: &Remotes,
+        file: &Path,
+        context: &Context,
+    ) -> Result<DockerfileText, CommandError> {
+        let read = read_dockerfile(file, context.dir(), context.is_private(), remotes)?;
+        if !is_for_preprocessor(file) {
+            return Ok(read);
+        }
+        if !matches!(read.beside, Beside::Host(_)) {
+            // It could include any file of this machine.
+            let message = format!("Dockerfile {} is somebody else's and is not preprocessed", file.display());
+            return Err(CommandError::new(message).hint("fetch the context, look at the file, and build from there"));
+        }
+        let bytes = preprocess(file, &read.bytes, context.dir(), &self.cpp_flag, session)?;
+        Ok(DockerfileText { bytes, ..read })
     }
 }

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use buildkit_core::context::FILE_LIMIT;
-use dockerfile::Source;
+use buildkit_core::transfer::Remotes;
 use rootfs::Root;
 
 use crate::command_error::CommandError;
@@ -23,20 +23,31 @@ pub(crate) enum Beside {
     Context(PathBuf),
 }
 
-/// Reads the Dockerfile that `-f` names, or that the context brings along. In a context that came
-/// as a stream, `-f` names a file of the context.
+/// A Dockerfile that was read.
+pub(super) struct DockerfileText {
+    pub name: String,
+    pub bytes: Vec<u8>,
+    pub beside: Beside,
+}
+
+/// Reads the Dockerfile that `-f` names. In a context that came as a stream, `-f` names a file of
+/// the context.
 pub(super) fn read_dockerfile(
-    file: Option<&Path>,
+    file: &Path,
     context_dir: &Path,
     is_private: bool,
-) -> Result<(Source, Beside), CommandError> {
-    let Some(file) = file else { return read_in_context(&FILE_NAMES.map(PathBuf::from), context_dir) };
+    remotes: &Remotes,
+) -> Result<DockerfileText, CommandError> {
+    let nowhere = |bytes| DockerfileText { name: file.display().to_string(), bytes, beside: Beside::Nothing };
     if file == Path::new("-") {
-        let bytes = read_limited(std::io::stdin().lock()).map_err(|error| failed(file, &error))?;
-        return Ok((Source::new("-", &bytes), Beside::Nothing));
+        return Ok(nowhere(read_limited(std::io::stdin().lock()).map_err(|error| failed(file, &error))?));
+    }
+    if let Some(url) = file.to_str().filter(|text| text.starts_with("http://") || text.starts_with("https://")) {
+        let download = remotes.client()?.download(url)?;
+        return Ok(nowhere(read_limited(download).map_err(|error| failed(file, &error))?));
     }
     if is_private {
-        return read_in_context(&[file.to_owned()], context_dir);
+        return read_first(&[file.to_owned()], context_dir);
     }
     // As it is typed, or else inside the context.
     let path = match (file.exists(), context_dir.join(file)) {
@@ -51,12 +62,17 @@ pub(super) fn read_dockerfile(
     };
     let open = std::fs::File::open(&path).map_err(|error| failed(&path, &error))?;
     let bytes = read_limited(open).map_err(|error| failed(&path, &error))?;
-    Ok((Source::new(path.display().to_string(), &bytes), Beside::Host(path)))
+    Ok(DockerfileText { name: path.display().to_string(), bytes, beside: Beside::Host(path) })
+}
+
+/// Reads the Dockerfile that the context brings along.
+pub(super) fn read_in_context(context_dir: &Path) -> Result<DockerfileText, CommandError> {
+    read_first(&FILE_NAMES.map(PathBuf::from), context_dir)
 }
 
 /// The first of `names` that is a file of the context. The context may be somebody else's: a
 /// symlink in it cannot lead out. A directory of that name is none.
-fn read_in_context(names: &[PathBuf], context_dir: &Path) -> Result<(Source, Beside), CommandError> {
+fn read_first(names: &[PathBuf], context_dir: &Path) -> Result<DockerfileText, CommandError> {
     let root = Root::open(context_dir)?;
     for name in names {
         match root.metadata_following(name) {
@@ -66,7 +82,7 @@ fn read_in_context(names: &[PathBuf], context_dir: &Path) -> Result<(Source, Bes
         }
         let file = root.open_file_following(name).map_err(|error| failed(name, &error))?;
         let bytes = read_limited(file).map_err(|error| failed(name, &error))?;
-        return Ok((Source::new(name.display().to_string(), &bytes), Beside::Context(name.clone())));
+        return Ok(DockerfileText { name: name.display().to_string(), bytes, beside: Beside::Context(name.clone()) });
     }
     let names: Vec<String> = names.iter().map(|name| name.display().to_string()).collect();
     let message = format!("no {} in {}", names.join(" or "), context_dir.display());

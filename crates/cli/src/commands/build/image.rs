@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use buildkit_core::commit::Times;
+use buildkit_core::configure::Edit;
 use clap::Args;
 
 use super::parse_pair;
@@ -43,9 +44,18 @@ pub(super) struct ImageArgs {
     /// Label of the image
     #[arg(long, value_name = "NAME=VALUE", value_parser = parse_pair)]
     pub label: Vec<(String, String)>,
+    /// Label of images that are not the result: those of other stages, and what a failed build had done
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_pair)]
+    pub layer_label: Vec<(String, String)>,
     /// Leave the history out of the image
     #[arg(long)]
     pub omit_history: bool,
+    /// Feature of the operating system that the image needs; with a - behind it, one that it does not need
+    #[arg(long, value_name = "FEATURE", value_parser = parse_os_feature)]
+    pub os_feature: Vec<Edit>,
+    /// Version of the operating system that the image is for
+    #[arg(long, value_name = "VERSION")]
+    pub os_version: Option<String>,
     /// Give no file of the new layers a later time than --source-date-epoch [default: true, but false for buildah]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     rewrite_timestamp: Option<bool>,
@@ -92,6 +102,13 @@ impl ImageArgs {
         }
         args.extend(self.build_arg.iter().filter_map(|text| own_value(text, session)));
         Ok(args)
+    }
+}
+
+fn parse_os_feature(text: &str) -> Result<Edit, String> {
+    match Edit::of_set(text) {
+        Edit::Set(name, _) | Edit::Remove(name) if name.is_empty() => Err("expected a name".to_owned()),
+        edit => Ok(edit),
     }
 }
 

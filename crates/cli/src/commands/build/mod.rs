@@ -5,7 +5,9 @@ mod check; // --check, --call
 mod context; // what COPY copies from
 pub(crate) mod file; // the Dockerfile is found
 mod image; // what the image says of itself
+mod log_file; // --logfile
 mod output; // where the result goes
+mod preprocess; // Containerfile.in
 mod report; // what a build tells
 
 use std::net::IpAddr;
@@ -36,6 +38,7 @@ use cache::CacheArgs;
 use check::CheckArgs;
 use context::{ContextArgs, Contexts};
 use image::ImageArgs;
+use log_file::LogArgs;
 use output::{OutputArgs, Outputs};
 use report::{INTERRUPTED, report};
 
@@ -43,7 +46,7 @@ use report::{INTERRUPTED, report};
 ///
 /// Prints the image's ID last, unless --iidfile takes it. A failing RUN's exit code is gabion's.
 #[derive(clap::Args)]
-#[command(visible_alias = "bud")]
+#[command(visible_alias = "bud", alias = "build-using-dockerfile")]
 pub struct Args {
     /// Line for /etc/hosts of RUN steps
     #[arg(long, value_name = "HOST:IP", value_parser = parse_host)]
@@ -71,10 +74,16 @@ pub struct Args {
     #[arg(long, value_name = "FORMAT", default_value = "oci", env = "BUILDAH_FORMAT", hide_env = true,
           value_parser = parse_format)]
     format: Format,
+    /// What the first stage begins with, in place of what its FROM says
+    #[arg(long, value_name = "IMAGE")]
+    from: Option<String>,
     /// Hand the host's proxy settings to RUN steps
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           default_value_t = true, action = clap::ArgAction::Set)]
     http_proxy: bool,
+    /// Mount that every RUN has, as with RUN --mount
+    #[arg(long, value_name = "OPTIONS")]
+    mount: Vec<String>,
     /// Network of RUN steps: private, host, none, or the name of one of Podman's networks
     #[arg(long, visible_alias = "net", value_name = "NETWORK", default_value = "private")]
     network: String,
@@ -107,7 +116,7 @@ pub struct Args {
     /// SSH agent for RUN --mount=type=ssh: a socket, or keys without a passphrase [default: the agent of SSH_AUTH_SOCK]
     #[arg(long, value_name = "default|ID[=SOCKET|KEY,…]")]
     ssh: Vec<String>,
-    /// Make one layer of everything that the build adds to the base image
+    /// Make one layer of everything that the build adds to the base image, but as --squash-all for buildah
     #[arg(long, conflicts_with = "squash_all")]
     squash: bool,
     /// Make one layer of everything, the base image's included
@@ -127,6 +136,8 @@ pub struct Args {
     context: ContextArgs,
     #[command(flatten)]
     image: ImageArgs,
+    #[command(flatten)]
+    log: LogArgs,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
@@ -171,9 +182,10 @@ impl Entitlement {
 
 pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     let outputs = args.output.resolve(session)?;
+    let _log_file = args.log.open(&args.platform.resolve()?)?;
     let store = session.store()?;
     let remotes = session.remotes(&args.registry)?;
-    let contexts = args.context.open(&store, &remotes, &git_options(session))?;
+    let contexts = args.context.open(session, &store, &remotes, &git_options(session))?;
     let mut options = options(args, session, &contexts, outputs)?;
     if let Some(exit) = args.check.run(&store, &contexts.dockerfile, &options)? {
         return Ok(exit);
@@ -213,7 +225,13 @@ fn options(
     let host_env = host_env.filter_map(|name| Some(format!("{name}={}", session.env(name)?)));
     let mut host_files = HostFiles { hosts: !args.no_hosts, hostname: !args.no_hostname, ..HostFiles::default() };
     host_files.add_hosts.extend(args.add_host.iter().cloned());
-    let mounts = args.volume.iter().map(|text| MountRequest::parse_volume(text)).collect::<Result<_, _>>()?;
+    let mut mounts = Vec::new();
+    for text in &args.volume {
+        mounts.push(MountRequest::parse_volume(text)?);
+    }
+    for text in &args.mount {
+        mounts.push(MountRequest::parse(text, Some(&contexts.dir))?);
+    }
     let mut settings = Settings::default();
     settings.capabilities = Capabilities { add: args.cap_add.clone(), drop: args.cap_drop.clone() };
     settings.shm_size = args.shm_size.unwrap_or(settings.shm_size);
@@ -238,6 +256,7 @@ fn options(
     Ok(BuildOptions {
         plan: PlanOptions {
             target: args.target.clone(),
+            from: args.from.clone(),
             build_args: args.image.build_args(session)?,
             contexts: contexts.named.keys().cloned().collect(),
             platform,
@@ -253,6 +272,7 @@ fn options(
         format: args.format,
         layers: match args {
             Args { squash_all: true, .. } => LayerStyle::WithBase,
+            Args { squash: true, .. } if session.called_as_buildah() => LayerStyle::WithBase,
             Args { squash: false, .. } if args.cache.has_layers(session) => LayerStyle::PerStep,
             _ => LayerStyle::PerStage,
         },
@@ -264,6 +284,9 @@ fn options(
         env: args.image.env(session),
         unset_env: args.image.unsetenv.clone(),
         labels: args.image.label.clone(),
+        layer_labels: args.image.layer_label.clone(),
+        os_version: args.image.os_version.clone(),
+        os_features: args.image.os_feature.clone(),
         unset_labels: args.image.unsetlabel.clone(),
         annotations: args.image.annotation.clone(),
         unset_annotations: args.image.unsetannotation.clone(),
@@ -284,7 +307,7 @@ fn options(
             mounts,
             host_env: host_env.collect(),
             allowed: Allowed {
-                host_network: args.allow.contains(&Entitlement::NetworkHost),
+                host_network: session.called_as_buildah() || args.allow.contains(&Entitlement::NetworkHost),
                 insecure: args.allow.contains(&Entitlement::SecurityInsecure),
                 all_devices: args.allow.contains(&Entitlement::Device(None)),
                 devices: args.allow.iter().filter_map(Entitlement::device).collect(),
