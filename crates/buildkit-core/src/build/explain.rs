@@ -208,12 +208,18 @@ fn file_reasons(now: &BTreeMap<String, String>, before: &BTreeMap<String, String
 }
 
 impl Build<'_> {
-    /// What became of each step, and why; remembered for later builds, and with the image.
+    /// What became of each step, and why; remembered for later builds, and with the image. Nothing if
+    /// nothing was done and nobody asks.
     pub(super) fn explain(&self, image: Option<&ImageId>) -> Explanation {
         let Some(cache) = &self.cache else { return Explanation::default() };
         let explanations = Explanations::new(&cache.private_directory);
         let key = self.explanation_key();
         let path = explanations.dir.join("builds").join(key.as_str());
+        let is_news = (0..self.works.len())
+            .any(|position| self.work(position).logs.iter().any(|log| log.parts.is_some() && !log.is_hit));
+        if !is_news && !self.options.explain && path.exists() {
+            return Explanation::default();
+        }
         let earlier = read(&path);
         let mut steps = Vec::new();
         for position in 0..self.works.len() {
@@ -241,8 +247,7 @@ impl Build<'_> {
             }
         }
         let explanation = Explanation(steps);
-        let is_news = |step: &ExplainedStep| matches!(step.outcome, Explained::Miss(_));
-        if earlier.is_none() || explanation.0.iter().any(is_news) {
+        if is_news || earlier.is_none() {
             let bytes = serde_json::to_vec(&explanation).unwrap_or_default();
             let _ = explanations.write("builds", key.as_str(), &bytes);
             if let Some(image) = image {

@@ -135,7 +135,7 @@ struct Work {
 type Wrecks<'b> = Vec<(usize, Wreck<'b>)>;
 
 /// How often the build looks whether another one waits for it.
-const INTERVAL: Duration = Duration::from_millis(20);
+const INTERVAL: Duration = Duration::from_millis(100);
 
 /// Threads that read layers.
 const READERS: usize = 4;
@@ -356,7 +356,9 @@ impl<'b> Build<'b> {
         all.push((files.clone(), Over::Image(Box::new(make))));
         let ready = self.publish(all)?.pop().ok_or_else(|| StepError::Value("no image was made".to_owned()))?;
         self.record_all(results)?;
-        if let Some(cache) = &self.cache {
+        if let Some(cache) =
+            self.cache.as_ref().filter(|cache| cache.index.image(&ready.key).as_ref() != Some(&ready.id))
+        {
             let _ = cache.index.put_image(&ready.key, &ready.id);
         }
         self.remove_needless(Some(files))?;
