@@ -1,12 +1,18 @@
-//! Control groups that a killed runtime left: empty directories, removed by name.
+//! Control groups of a process, and what a killed runtime left of them.
 
 use std::path::{Path, PathBuf};
 
-/// The path the runtime is told for a process named `id`. Below our own group where processes may
-/// stay in inner groups (v1), so that limits on gabion hold for its steps; in one of its own
-/// otherwise.
-pub(crate) fn path(id: &str, v2: bool) -> PathBuf {
-    if v2 { Path::new("/gabion").join(id) } else { format!("gabion-{id}").into() }
+use rustix::process::{Pid, Signal, kill_process};
+
+/// The path the runtime is told for a process named `id`. Below `parent` if there is one; else below
+/// our own group where processes may stay in inner groups (v1), so that limits on gabion hold for
+/// its steps, and in one of its own otherwise.
+pub(crate) fn path(id: &str, parent: Option<&Path>, v2: bool) -> PathBuf {
+    match parent {
+        Some(parent) => Path::new("/").join(parent).join(format!("gabion-{id}")),
+        None if v2 => Path::new("/gabion").join(id),
+        None => format!("gabion-{id}").into(),
+    }
 }
 
 /// Whether the host has the one hierarchy of cgroup v2.
@@ -23,16 +29,36 @@ pub(crate) fn host_controls(root: &Path, name: &str) -> bool {
     }
 }
 
-/// Removes the groups of `id`. Those with processes in them stay, because the kernel keeps them.
-pub(crate) fn remove(id: &str) {
-    let root = Path::new("/sys/fs/cgroup");
-    if host_has_v2() {
-        let _ = std::fs::remove_dir(root.join("gabion").join(id));
-        return;
+/// Ends what is still in the groups of a process, whose path is `path`, and removes them.
+pub(crate) fn remove(path: &Path) {
+    for dir in directories(path) {
+        for _ in 0..TRIES {
+            let processes = std::fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+            for pid in processes.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+            match std::fs::remove_dir(&dir) {
+                // The kernel keeps it until the last process is gone.
+                Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => std::thread::yield_now(),
+                _ => break,
+            }
+        }
     }
-    let name = path(id, false);
+}
+
+/// How often the last processes of a group are waited for.
+const TRIES: usize = 1000;
+
+/// Where the groups may be, one in each hierarchy.
+fn directories(path: &Path) -> Vec<PathBuf> {
+    let root = Path::new("/sys/fs/cgroup");
+    let name = path.strip_prefix("/").unwrap_or(path);
+    if host_has_v2() {
+        return vec![root.join(name)];
+    }
     // crun takes the relative path as one from the top, runc as one from our own group.
     let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let mut found = Vec::new();
     for line in own.lines() {
         let mut fields = line.splitn(3, ':').skip(1);
         let (Some(controllers), Some(own)) = (fields.next(), fields.next()) else { continue };
@@ -40,15 +66,27 @@ pub(crate) fn remove(id: &str) {
             "" => root.join("unified"),
             name => root.join(name),
         };
-        for parent in [hierarchy.clone(), hierarchy.join(own.trim_start_matches('/'))] {
-            let _ = std::fs::remove_dir(parent.join(&name));
+        found.push(hierarchy.join(name));
+        if path.is_relative() {
+            found.push(hierarchy.join(own.trim_start_matches('/')).join(name));
         }
     }
+    found
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pure_groups_are_below_their_parent() {
+        assert_eq!(path("x", None, true), Path::new("/gabion/x"));
+        assert_eq!(path("x", None, false), Path::new("gabion-x"));
+        for v2 in [true, false] {
+            assert_eq!(path("x", Some(Path::new("/a/b")), v2), Path::new("/a/b/gabion-x"));
+            assert_eq!(path("x", Some(Path::new("a")), v2), Path::new("/a/gabion-x"));
+        }
+    }
 
     #[test]
     fn tree_controllers_of_both_versions() {

@@ -49,15 +49,21 @@ pub enum RunError {
     /// No such capability.
     #[error(transparent)]
     Capability(#[from] crate::UnknownCapability),
-    /// No such limit.
+    /// A limit cannot be set.
     #[error(transparent)]
-    Limit(#[from] crate::UnknownLimit),
+    Limit(#[from] crate::LimitError),
     /// A device cannot be given.
     #[error(transparent)]
     Device(#[from] crate::DeviceError),
     /// The host cannot keep a limit.
     #[error(transparent)]
     Resources(#[from] crate::NoController),
+    /// A namespace cannot be joined.
+    #[error(transparent)]
+    Namespace(#[from] crate::NamespaceError),
+    /// There is no address for a line of `/etc/hosts`.
+    #[error("host {0}: this network has no address of the host's (host-gateway)")]
+    NoGateway(String),
     /// The system call filter cannot be used.
     #[error(transparent)]
     Seccomp(#[from] crate::SeccompError),

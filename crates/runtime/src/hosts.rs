@@ -2,6 +2,15 @@
 
 use std::net::IpAddr;
 
+/// What a line of `/etc/hosts` leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostAddress {
+    /// An address.
+    Ip(IpAddr),
+    /// The host, as the process reaches it.
+    Gateway,
+}
+
 /// Who is who, for `/etc/hosts`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Names<'a> {
@@ -44,10 +53,18 @@ pub(crate) fn hosts(base: &str, names: &Names<'_>) -> String {
     text
 }
 
-/// `/etc/resolv.conf`: the host's, with `servers` in place of its name servers if there are any.
-/// With `own_network`, servers on the host's loopback are left out, because they cannot be
+/// What `/etc/resolv.conf` has in place of what the host's has; what is empty stays the host's.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Resolver<'a> {
+    pub servers: &'a [IpAddr],
+    /// Domains; a single dot stands for none.
+    pub search: &'a [String],
+    pub options: &'a [String],
+}
+
+/// `/etc/resolv.conf`: the host's, with `own` in place of what it names. With `own_network`, servers on the host's loopback are left out, because they cannot be
 /// reached; if none is left, public ones are named, as the peers do.
-pub(crate) fn resolv_conf(host: &str, servers: &[IpAddr], own_network: bool) -> String {
+pub(crate) fn resolv_conf(host: &str, own: &Resolver<'_>, own_network: bool) -> String {
     const PUBLIC: [IpAddr; 2] =
         [IpAddr::V4(std::net::Ipv4Addr::new(8, 8, 8, 8)), IpAddr::V4(std::net::Ipv4Addr::new(8, 8, 4, 4))];
     let mut rest = String::new();
@@ -58,6 +75,8 @@ pub(crate) fn resolv_conf(host: &str, servers: &[IpAddr], own_network: bool) -> 
             Some("nameserver") => {
                 found.extend(words.next().filter(|server| !own_network || !is_loopback(server)).map(String::from))
             }
+            Some("search" | "domain") if !own.search.is_empty() => {}
+            Some("options") if !own.options.is_empty() => {}
             Some("search" | "domain" | "options" | "sortlist") => {
                 rest.push_str(line.trim());
                 rest.push('\n');
@@ -65,14 +84,20 @@ pub(crate) fn resolv_conf(host: &str, servers: &[IpAddr], own_network: bool) -> 
             _ => {}
         }
     }
-    if !servers.is_empty() {
-        found = servers.iter().map(IpAddr::to_string).collect();
+    if !own.servers.is_empty() {
+        found = own.servers.iter().map(IpAddr::to_string).collect();
     }
     if found.is_empty() && own_network {
         found = PUBLIC.iter().map(IpAddr::to_string).collect();
     }
+    if !own.search.is_empty() && own.search != ["."] {
+        rest.push_str(&format!("search {}\n", own.search.join(" ")));
+    }
     for server in found {
         rest.push_str(&format!("nameserver {server}\n"));
+    }
+    if !own.options.is_empty() {
+        rest.push_str(&format!("options {}\n", own.options.join(" ")));
     }
     rest
 }
@@ -115,14 +140,26 @@ mod tests {
     fn pure_resolv_conf_leaves_out_what_cannot_be_reached() {
         let host = "# by hand\nnameserver 127.0.0.53\nnameserver 192.0.2.1\nnameserver fe80::1%eth0\nsearch a b\noptions ndots:2\n";
         assert_eq!(
-            resolv_conf(host, &[], true),
+            resolv_conf(host, &Resolver::default(), true),
             "search a b\noptions ndots:2\nnameserver 192.0.2.1\nnameserver fe80::1%eth0\n"
         );
-        assert_eq!(resolv_conf("nameserver ::1\n", &[], false), "nameserver ::1\n");
-        assert_eq!(resolv_conf("nameserver ::1\n", &[], true), "nameserver 8.8.8.8\nnameserver 8.8.4.4\n");
+        let none = Resolver::default();
+        assert_eq!(resolv_conf("nameserver ::1\n", &none, false), "nameserver ::1\n");
+        assert_eq!(resolv_conf("nameserver ::1\n", &none, true), "nameserver 8.8.8.8\nnameserver 8.8.4.4\n");
+        let servers = [IpAddr::from([1, 2, 3, 4])];
         assert_eq!(
-            resolv_conf(host, &[IpAddr::from([1, 2, 3, 4])], true),
+            resolv_conf(host, &Resolver { servers: &servers, ..none }, true),
             "search a b\noptions ndots:2\nnameserver 1.2.3.4\n"
+        );
+        let (search, options) = (["c.d".to_owned()], ["trust-ad".to_owned(), "rotate".to_owned()]);
+        assert_eq!(
+            resolv_conf(host, &Resolver { servers: &servers, search: &search, options: &options }, true),
+            "search c.d\nnameserver 1.2.3.4\noptions trust-ad rotate\n"
+        );
+        let search = [".".to_owned()];
+        assert_eq!(
+            resolv_conf(host, &Resolver { search: &search, ..none }, false),
+            "options ndots:2\nnameserver 127.0.0.53\nnameserver 192.0.2.1\nnameserver fe80::1%eth0\n"
         );
     }
 }

@@ -17,8 +17,10 @@ mod control_group; // where the process is counted; what is left of it
 mod devices; // of the host
 mod failure; // what can go wrong, and what the runtime's log says of it
 mod hosts; // /etc/hosts and /etc/resolv.conf as text
+mod masks; // paths that the process sees as empty
 mod memory; // files that never touch a disk
 mod mounts; // what is mounted where
+mod namespaces; // whose namespaces the process is in
 mod network; // whose network the process sees; netavark
 mod process_spec; // arguments, environment, user, directory
 mod program; // look-up of programs, on the host and in the root
@@ -40,8 +42,11 @@ mod users; // USER string → numbers
 
 pub use devices::{Device, DeviceError};
 pub use failure::RunError;
+pub use hosts::HostAddress;
+pub use masks::Masks;
 pub use memory::Content;
 pub use mounts::{BindSource, Mount, MountError, MountKind, Propagation};
+pub use namespaces::{Namespace, NamespaceError, Namespaces};
 pub use network::{Network, NetworkConfig, NetworkError, SharedNetwork};
 pub use process_spec::ProcessSpec;
 pub use resources::{NoController, Resources};
@@ -50,7 +55,7 @@ pub use run::{
 };
 pub use runner::StartError;
 pub use seccomp::{Seccomp, SeccompError};
-pub use security::{Capabilities, Rlimit, UnknownCapability, UnknownLimit};
+pub use security::{Capabilities, LimitError, Rlimit, UnknownCapability};
 pub use stop::Stop;
 pub use stubs::StubError;
 pub use users::{User, UserError, resolve_user};

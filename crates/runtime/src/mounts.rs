@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
 
 use crate::memory::{Content, Memory};
+use crate::namespaces::{self, OpenNamespace};
 use crate::stubs::{StubError, StubKind, Stubs};
 
 /// One mount of the process.
@@ -250,6 +251,17 @@ impl Prepared {
         let spec =
             builder.destination(place).options(words).build().map_err(|error| MountError::Spec(target, error))?;
         self.spec.push(spec);
+        Ok(())
+    }
+
+    /// Adds a namespace, to be found in the bundle.
+    pub fn add_namespace(&mut self, namespace: OpenNamespace, bundle: &Path) -> Result<(), MountError> {
+        let target = namespaces::place(bundle, namespace.name);
+        File::create_new(&target).map_err(|error| MountError::Scratch(target.clone(), error))?;
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+        let tree = rustix::mount::open_tree(&namespace.file, "", flags)
+            .map_err(|errno| MountError::Mount(target.clone(), errno))?;
+        self.attachments.push(Attachment { tree, target, scratch: None });
         Ok(())
     }
 

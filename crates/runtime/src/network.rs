@@ -30,6 +30,8 @@ pub enum Network {
     Host,
     /// Loopback alone.
     None,
+    /// That of a file such as `/proc/1234/ns/net`, as it is.
+    Path(PathBuf),
     /// Its own, joined to a bridge of the host by netavark.
     Private(NetworkConfig),
     /// As `Private`, one for several runs: making it takes longer than starting a process.

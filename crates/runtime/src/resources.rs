@@ -1,6 +1,6 @@
 //! How much of the machine the process may use: limits of control groups.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{
@@ -26,6 +26,8 @@ pub struct Resources {
     pub memory: Option<i64>,
     /// Memory and swap together in bytes; -1 for no limit.
     pub memory_swap: Option<i64>,
+    /// The control group that the process's own is made in, by its path from the top.
+    pub cgroup_parent: Option<PathBuf>,
 }
 
 /// A limit that the host cannot keep.
@@ -55,7 +57,7 @@ impl Resources {
         let mut memory = LinuxMemoryBuilder::default().build()?;
         memory.set_limit(self.memory).set_swap(self.memory_swap);
         let mut resources = LinuxResourcesBuilder::default().devices(devices).build()?;
-        if *self != Resources::default() {
+        if *self != (Resources { cgroup_parent: self.cgroup_parent.clone(), ..Resources::default() }) {
             resources.set_cpu(Some(cpu)).set_memory(Some(memory));
         }
         Ok(resources)

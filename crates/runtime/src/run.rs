@@ -16,7 +16,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::bundle::Bundle;
 use crate::failure::RunError;
-use crate::hosts::{self, Names};
+use crate::hosts::{self, HostAddress, Names, Resolver};
 use crate::memory::Memory;
 use crate::mounts::{Places, Prepared};
 use crate::network::{Membership, SharedNetwork};
@@ -28,7 +28,8 @@ use crate::stop::Stop;
 use crate::streams::Streams;
 use crate::stubs::{StubKind, Stubs};
 use crate::{
-    Capabilities, Device, Mount, Network, ProcessSpec, Resources, Rlimit, Seccomp, control_group, devices, spec,
+    Capabilities, Device, Masks, Mount, Namespace, Namespaces, Network, ProcessSpec, Resources, Rlimit, Seccomp,
+    control_group, devices, namespaces, spec,
 };
 
 /// What to run, where, and how. [`RunOptions::new`] has the defaults.
@@ -49,7 +50,10 @@ pub struct RunOptions {
     pub files: Vec<GeneratedFile>,
     /// The network.
     pub network: Network,
-    /// Host name; the first 12 characters of `id` when absent.
+    /// Whose namespaces the process is in.
+    pub namespaces: Namespaces,
+    /// Host name; the first 12 characters of `id` when absent. Without a new namespace for it, the
+    /// process has the namespace's.
     pub hostname: Option<String>,
     /// Which files of `/etc` are made for the process.
     pub host_files: HostFiles,
@@ -61,6 +65,8 @@ pub struct RunOptions {
     pub apparmor: Option<String>,
     /// How closely the process is confined.
     pub confinement: Confinement,
+    /// What of `/proc` and `/sys` is hidden.
+    pub masks: Masks,
     /// Devices beside those of every process.
     pub devices: Vec<Device>,
     /// Programs of the host that the runtime starts on the way.
@@ -102,12 +108,14 @@ impl RunOptions {
             mounts: Vec::new(),
             files: Vec::new(),
             network: Network::default(),
+            namespaces: Namespaces::default(),
             hostname: None,
             host_files: HostFiles::default(),
             capabilities: Capabilities::default(),
             seccomp: Seccomp::default(),
             apparmor: None,
             confinement: Confinement::default(),
+            masks: Masks::default(),
             devices: Vec::new(),
             hooks: Vec::new(),
             resources: Resources::default(),
@@ -177,9 +185,13 @@ pub struct HostFiles {
     /// that can be reached counts.
     pub base_resolv_conf: Vec<PathBuf>,
     /// Lines added to `/etc/hosts`.
-    pub add_hosts: Vec<(String, IpAddr)>,
+    pub add_hosts: Vec<(String, HostAddress)>,
     /// Name servers in place of the host's.
     pub dns_servers: Vec<IpAddr>,
+    /// Domains in place of the host's in which names are looked up; a single dot for none.
+    pub dns_search: Vec<String>,
+    /// Options of the resolver in place of the host's.
+    pub dns_options: Vec<String>,
 }
 
 impl Default for HostFiles {
@@ -193,6 +205,8 @@ impl Default for HostFiles {
             base_resolv_conf: vec!["/etc/resolv.conf".into(), "/run/systemd/resolve/resolv.conf".into()],
             add_hosts: Vec::new(),
             dns_servers: Vec::new(),
+            dns_search: Vec::new(),
+            dns_options: Vec::new(),
         }
     }
 }
@@ -285,7 +299,7 @@ pub fn run(mut options: RunOptions) -> Result<Outcome, RunError> {
     }
     options.resources.check()?;
     if options.confinement == Confinement::Insecure {
-        options.capabilities = Capabilities { add: vec!["all".into()], drop: Vec::new() };
+        options.capabilities = Capabilities { add: vec!["all".into()], ..Capabilities::default() };
         options.seccomp = Seccomp::Unconfined;
         options.apparmor = None;
         options.devices.extend(devices::for_insecure());
@@ -297,31 +311,43 @@ pub fn run(mut options: RunOptions) -> Result<Outcome, RunError> {
     };
     let bundle = Bundle::create(&options.bundle_dir).map_err(bundle_error(&options.bundle_dir))?;
     // For whoever cleans up after a kill.
-    bundle.write(ID_NAME, options.id.as_bytes(), 0o600).map_err(bundle_error(bundle.path()))?;
+    let control_group =
+        control_group::path(&options.id, options.resources.cgroup_parent.as_deref(), control_group::host_has_v2());
+    bundle
+        .write(GROUP_NAME, control_group.as_os_str().as_encoded_bytes(), 0o600)
+        .map_err(bundle_error(bundle.path()))?;
     let memory = Memory::create(bundle.path().join("memory")).map_err(bundle_error(bundle.path()))?;
 
     // Outlives the process: taken down after it.
     let private = match &options.network {
         Network::Private(config) => Some(SharedNetwork::new(config.clone())),
         Network::Shared(network) => Some(network.clone()),
-        Network::Host | Network::None => None,
+        Network::Host | Network::None | Network::Path(_) => None,
     };
     let network = private.as_ref().map(|network| network.join(&options.id, &options.search_path)).transpose()?;
-    let namespace = network.as_ref().map(|network| network.namespace.try_clone()).transpose();
-    let runner = Runner::start(namespace.map_err(crate::NetworkError::Namespace)?)?;
+    let namespace = match (&options.network, &network) {
+        (Network::Path(path), _) => Some(namespaces::open(path)?),
+        (_, network) => network.as_ref().map(|network| network.namespace.try_clone()).transpose().map_err(crate::NetworkError::Namespace)?,
+    };
+    let own_processes = options.namespaces.pid == Namespace::Private;
+    let runner = Runner::start(namespace, own_processes)?;
+    let open_namespaces = options.namespaces.open()?;
 
     let mut stubs = Stubs::default();
     let hostname = options.hostname.clone().unwrap_or_else(|| options.id.chars().take(12).collect());
-    let files = host_files(&options, &hostname, network.as_ref());
+    let files = host_files(&options, &hostname, network.as_ref())?;
     options.files.extend(files);
     make_working_dir(&root, &options)?;
     let mounts = std::mem::take(&mut options.mounts);
     let files = std::mem::take(&mut options.files);
-    let prepared = prepare_mounts(&root, mounts, files, &options, &mut stubs, &bundle, &memory)?;
+    let mut prepared = prepare_mounts(&root, mounts, files, &options, &mut stubs, &bundle, &memory)?;
+    for namespace in open_namespaces {
+        prepared.add_namespace(namespace, bundle.path())?;
+    }
 
-    let capabilities =
-        options.capabilities.resolve(crate::security::last_known_capability(), crate::security::own_capabilities())?;
-    let rlimits = options.rlimits.iter().map(Rlimit::to_spec).collect::<Result<Vec<_>, _>>()?;
+    let own_capabilities = crate::security::own_capabilities();
+    let capabilities = options.capabilities.resolve(crate::security::last_known_capability(), own_capabilities)?;
+    let rlimits = options.rlimits.iter().map(|limit| limit.to_spec(own_capabilities)).collect::<Result<Vec<_>, _>>()?;
     let seccomp = options.seccomp.resolve(&capabilities, Architecture::host())?;
     let (nodes, rules) = devices::describe(&options.devices, options.confinement == Confinement::Insecure)?;
     let mut streams = Streams::new(&options).map_err(RunError::Stdio)?;
@@ -339,10 +365,11 @@ pub fn run(mut options: RunOptions) -> Result<Outcome, RunError> {
         resources: options.resources.to_spec(rules)?,
         hooks: hooks(&options.hooks).map_err(|error| RunError::Bundle(bundle.path().into(), error.into()))?,
         mounts: prepared.spec,
-        hostname: &hostname,
+        hostname: (options.namespaces.uts == Namespace::Private).then_some(hostname.as_str()),
+        namespaces: options.namespaces.to_spec(bundle.path())?,
         new_network: matches!(options.network, Network::None),
-        cgroup_v2: control_group::host_has_v2(),
-        id: &options.id,
+        control_group: &control_group,
+        masks: &options.masks,
     })?;
     let config = serde_json::to_vec(&config).map_err(|error| RunError::Bundle(bundle.path().into(), error.into()))?;
     memory.write("config.json", &config, 0o600, Owner::ROOT).map_err(bundle_error(bundle.path()))?;
@@ -352,11 +379,12 @@ pub fn run(mut options: RunOptions) -> Result<Outcome, RunError> {
 
     let pid = runner.launch(command, memory, prepared.attachments)?;
     streams.join_terminal().map_err(RunError::Stdio)?;
-    let interrupted_by = supervise(pid, signals, stop.as_deref(), &streams).map_err(RunError::Wait)?;
+    let interrupted_by =
+        supervise(pid, own_processes, signals, stop.as_deref(), &streams).map_err(RunError::Wait)?;
     let status = runner.wait();
     let output_end = streams.finish();
     // A runtime that was killed leaves them.
-    control_group::remove(&options.id);
+    control_group::remove(&control_group);
     drop((network, private));
     let left_stubs = stubs.remove();
     let status = status.ok_or_else(|| RunError::Wait(std::io::Error::other("its exit status is lost")))?;
@@ -370,19 +398,19 @@ pub fn run(mut options: RunOptions) -> Result<Outcome, RunError> {
     Ok(Outcome { exit, interrupted_by, left_stubs, output_end })
 }
 
-/// Removes what a run left whose caller was killed: its bundle and control groups. Its process is
-/// gone by then, and so are its mounts and its network.
+/// Removes what a run left whose caller was killed: its bundle, its control groups, and what is in
+/// them. Its mounts and its network are gone by then.
 pub fn clean_up_after_kill(bundle_dir: &Path) -> std::io::Result<()> {
-    if let Ok(id) = std::fs::read_to_string(bundle_dir.join(ID_NAME)) {
-        control_group::remove(&id);
+    if let Ok(path) = std::fs::read_to_string(bundle_dir.join(GROUP_NAME)) {
+        control_group::remove(Path::new(&path));
     }
     std::fs::remove_dir_all(bundle_dir)
 }
 
 /// What the runtime says of its own doing.
 const LOG_NAME: &str = "runtime.log";
-/// Holds the name that the runtime knows the process by.
-const ID_NAME: &str = "id";
+/// Holds the path of the process's control groups.
+const GROUP_NAME: &str = "control-group";
 
 /// Refuses what the runtime would take for something else.
 fn check(options: &RunOptions) -> Result<(), RunError> {
@@ -432,7 +460,11 @@ fn make_working_dir(root: &Root, options: &RunOptions) -> Result<(), RunError> {
 }
 
 /// `/etc/hosts`, `/etc/resolv.conf` and `/etc/hostname`, as far as they are wanted.
-fn host_files(options: &RunOptions, hostname: &str, network: Option<&Membership>) -> Vec<GeneratedFile> {
+fn host_files(
+    options: &RunOptions,
+    hostname: &str,
+    network: Option<&Membership>,
+) -> Result<Vec<GeneratedFile>, RunError> {
     let wanted = &options.host_files;
     let has_network = !matches!(options.network, Network::None);
     let file =
@@ -441,11 +473,23 @@ fn host_files(options: &RunOptions, hostname: &str, network: Option<&Membership>
     let mut files = Vec::new();
     if wanted.hosts {
         let base = wanted.base_hosts.as_ref().filter(|_| has_network).map(read).unwrap_or_default();
+        // In the host's own network, it is reached by loopback.
+        let gateway = match options.network {
+            Network::Host => Some(IpAddr::from([127, 0, 0, 1])),
+            _ => network.and_then(|network| network.gateway),
+        };
+        let resolve = |(name, address): &(String, HostAddress)| match address {
+            HostAddress::Ip(address) => Ok((name.clone(), *address)),
+            HostAddress::Gateway => {
+                gateway.map(|address| (name.clone(), address)).ok_or_else(|| RunError::NoGateway(name.clone()))
+            }
+        };
+        let added = wanted.add_hosts.iter().map(resolve).collect::<Result<Vec<_>, _>>()?;
         let names = Names {
             hostname,
             addresses: network.map(|network| network.addresses.as_slice()).unwrap_or_default(),
             gateway: network.and_then(|network| network.gateway),
-            added: &wanted.add_hosts,
+            added: &added,
         };
         files.push(file("/etc/hosts", hosts::hosts(&base, &names)));
     }
@@ -453,12 +497,17 @@ fn host_files(options: &RunOptions, hostname: &str, network: Option<&Membership>
         let texts: Vec<_> = wanted.base_resolv_conf.iter().map(read).collect();
         let text = texts.iter().find(|text| hosts::has_server(text, network.is_some())).or(texts.first());
         let text = text.map(String::as_str).unwrap_or_default();
-        files.push(file("/etc/resolv.conf", hosts::resolv_conf(text, &wanted.dns_servers, network.is_some())));
+        let resolver = Resolver {
+            servers: &wanted.dns_servers,
+            search: &wanted.dns_search,
+            options: &wanted.dns_options,
+        };
+        files.push(file("/etc/resolv.conf", hosts::resolv_conf(text, &resolver, network.is_some())));
     }
     if wanted.hostname {
         files.push(file("/etc/hostname", format!("{hostname}\n")));
     }
-    files
+    Ok(files)
 }
 
 /// The standard mounts, files and mounts, outermost first; a later one with the same target
@@ -544,6 +593,7 @@ fn hooks(hooks: &[Hook]) -> serde_json::Result<Option<Hooks>> {
 /// process to end.
 fn supervise(
     pid: Pid,
+    own_processes: bool,
     mut signals: Option<Signals>,
     mut stop: Option<&Stop>,
     streams: &Streams,
@@ -575,7 +625,7 @@ fn supervise(
             stop = None;
         }
         if let Some(signals) = signals.as_mut().filter(|_| has_signal)
-            && signals.pass_on(pid) == Request::Resize
+            && signals.pass_on(pid, own_processes) == Request::Resize
             && streams.terminal.is_some()
         {
             streams.copy_size();

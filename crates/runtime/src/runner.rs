@@ -15,7 +15,7 @@ use std::thread::JoinHandle;
 use nix::sched::{CloneFlags, setns, unshare};
 use rustix::mount::MountPropagationFlags;
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal};
 
 use crate::memory::Memory;
 use crate::mounts::{Attachment, MountError};
@@ -51,19 +51,20 @@ pub(crate) struct Runner {
 }
 
 impl Runner {
-    /// Starts the thread and makes its namespaces; it joins `network_namespace`, or stays in the host's.
-    pub fn start(network_namespace: Option<OwnedFd>) -> Result<Runner, StartError> {
+    /// Starts the thread and makes its namespaces; it joins `network_namespace`, or stays in the
+    /// host's. Without `own_processes`, there is no PID namespace around the runtime.
+    pub fn start(network_namespace: Option<OwnedFd>, own_processes: bool) -> Result<Runner, StartError> {
         let (launches, to_launch) = sync_channel::<Launch>(1);
         let (report_ready, ready) = sync_channel(1);
         let (report_start, started) = sync_channel(1);
         let body = move || {
-            let namespaces = make_namespaces(network_namespace);
+            let namespaces = make_namespaces(network_namespace, own_processes);
             let made = namespaces.is_ok();
             if report_ready.send(namespaces).is_err() || !made {
                 return None;
             }
             let launch = to_launch.recv().ok()?;
-            match spawn(launch) {
+            match spawn(launch, own_processes) {
                 Ok((mut child, pid, _lifeline)) => {
                     let _ = report_start.send(Ok(pid));
                     child.wait().ok()
@@ -94,11 +95,12 @@ impl Runner {
     }
 }
 
-fn make_namespaces(network: Option<OwnedFd>) -> std::io::Result<()> {
+fn make_namespaces(network: Option<OwnedFd>, own_processes: bool) -> std::io::Result<()> {
     if let Some(network) = network {
         setns(network, CloneFlags::CLONE_NEWNET)?;
     }
-    unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID)?;
+    let processes = if own_processes { CloneFlags::CLONE_NEWPID } else { CloneFlags::empty() };
+    unshare(CloneFlags::CLONE_NEWNS | processes)?;
     // What the host mounts and unmounts is seen here; what is mounted here stays here.
     rustix::mount::mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::DOWNSTREAM)?;
     Ok(())
@@ -119,7 +121,7 @@ fn hide_second_hierarchy(runtime: &OsStr) {
 }
 
 /// Starts the runtime; it dies when the returned descriptor has no holder.
-fn spawn(launch: Launch) -> Result<(std::process::Child, Pid, OwnedFd), StartError> {
+fn spawn(launch: Launch, own_processes: bool) -> Result<(std::process::Child, Pid, OwnedFd), StartError> {
     let Launch { mut command, memory, attachments } = launch;
     hide_second_hierarchy(command.get_program());
     memory.attach().map_err(StartError::Namespaces)?;
@@ -131,7 +133,10 @@ fn spawn(launch: Launch) -> Result<(std::process::Child, Pid, OwnedFd), StartErr
     let (alive, lifeline) = pipe_with(PipeFlags::CLOEXEC).map_err(|errno| StartError::Spawn(errno.into()))?;
     // A process group of its own: what a terminal sends on Ctrl-C is for gabion to pass on.
     command.process_group(0);
-    crate::sys::prepare_child(&mut command, alive, lifeline.as_fd());
+    // The death of the first process of a namespace ends the others; any other runtime has to be
+    // asked to end what it runs.
+    let death = if own_processes { Signal::KILL } else { Signal::TERM };
+    crate::sys::prepare_child(&mut command, alive, lifeline.as_fd(), death);
     let mut child = command.spawn().map_err(StartError::Spawn)?;
     match Pid::from_raw(child.id() as i32) {
         Some(pid) => Ok((child, pid, lifeline)),

@@ -62,9 +62,11 @@ const DEFAULT: [&str; 11] = [
     "SYS_CHROOT",
 ];
 
-/// Capabilities on top of, and taken away from, the default set of Buildah.
+/// Capabilities on top of, and taken away from, a set.
 #[derive(Clone, Debug, Default)]
 pub struct Capabilities {
+    /// The set, names as below; Buildah's default set when absent.
+    pub base: Option<Vec<String>>,
     /// Names with or without `CAP_`, any case; `all` for every one.
     pub add: Vec<String>,
     /// The same; wins over `add`.
@@ -110,7 +112,20 @@ impl CapabilitySet {
 }
 
 impl Capabilities {
-    /// The default set, plus `add`, minus `drop`, minus those the host's kernel does not know:
+    /// The names of the default set.
+    pub fn default_names() -> Vec<String> {
+        DEFAULT.iter().map(|name| format!("CAP_{name}")).collect()
+    }
+
+    /// The names of the set that results, `CAP_` before each, sorted; `all` is every one.
+    pub fn names(&self) -> Result<Vec<String>, UnknownCapability> {
+        let set = self.resolve(ALL.len() - 1, u64::MAX)?;
+        let mut names: Vec<String> = set.0.iter().map(|name| format!("CAP_{name}")).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// The base set, plus `add`, minus `drop`, minus those the host's kernel does not know:
     /// `last_known` is the number of its last one. `all` are those of `own`, a set of bits, because
     /// nobody can give what it does not have.
     pub(crate) fn resolve(&self, last_known: usize, own: u64) -> Result<CapabilitySet, UnknownCapability> {
@@ -128,13 +143,17 @@ impl Capabilities {
             }
             Ok(found)
         };
+        let base = match &self.base {
+            Some(names) => list(names)?,
+            None => DEFAULT.to_vec(),
+        };
         let (add, drop) = (list(&self.add)?, list(&self.drop)?);
-        let wanted = |name: &&&str| (DEFAULT.contains(*name) || add.contains(*name)) && !drop.contains(*name);
+        let wanted = |name: &&&str| (base.contains(*name) || add.contains(*name)) && !drop.contains(*name);
         Ok(CapabilitySet(known.iter().filter(wanted).copied().collect()))
     }
 }
 
-/// A resource limit. It is lowered to the host's own hard limit where that is lower.
+/// A resource limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rlimit {
     /// Name without `RLIMIT_`, any case: `nofile`, `nproc`…
@@ -143,46 +162,79 @@ pub struct Rlimit {
     pub soft: u64,
     /// Hard limit; `u64::MAX` for none.
     pub hard: u64,
+    /// Whether it is lowered to the host's own hard limit where that is lower; else the run fails
+    /// where the host cannot give it.
+    pub may_be_lowered: bool,
 }
 
-/// A name that is no limit.
+/// A limit that cannot be set.
 #[derive(Debug, thiserror::Error)]
-#[error("unknown limit {0:?}: expected a name as in getrlimit(2), such as nofile")]
-pub struct UnknownLimit(pub String);
+#[non_exhaustive]
+pub enum LimitError {
+    /// There is none of that name.
+    #[error("unknown limit {0:?}: expected a name as in getrlimit(2), such as nofile")]
+    Unknown(String),
+    /// The host's own hard limit is lower, and only CAP_SYS_RESOURCE goes beyond it.
+    #[error("limit {0} cannot be {1}: the host gives at most {2} without CAP_SYS_RESOURCE")]
+    TooHigh(String, u64, u64),
+}
+
+/// The number of `CAP_SYS_RESOURCE`.
+const CAP_SYS_RESOURCE: u32 = 24;
 
 impl Rlimit {
-    /// As the runtime specification has it. A process without `CAP_SYS_RESOURCE` cannot pass on
-    /// more than it has, so what is asked for is cut to that.
-    pub(crate) fn to_spec(&self) -> Result<PosixRlimit, UnknownLimit> {
-        use rustix::process::Resource;
-        let unknown = || UnknownLimit(self.name.clone());
-        let upper = self.name.to_ascii_uppercase();
-        let bare = upper.strip_prefix("RLIMIT_").unwrap_or(&upper);
-        let resource = match bare {
-            "CPU" => Resource::Cpu,
-            "FSIZE" => Resource::Fsize,
-            "DATA" => Resource::Data,
-            "STACK" => Resource::Stack,
-            "CORE" => Resource::Core,
-            "RSS" => Resource::Rss,
-            "NPROC" => Resource::Nproc,
-            "NOFILE" => Resource::Nofile,
-            "MEMLOCK" => Resource::Memlock,
-            "AS" => Resource::As,
-            "LOCKS" => Resource::Locks,
-            "SIGPENDING" => Resource::Sigpending,
-            "MSGQUEUE" => Resource::Msgqueue,
-            "NICE" => Resource::Nice,
-            "RTPRIO" => Resource::Rtprio,
-            "RTTIME" => Resource::Rttime,
-            _ => return Err(unknown()),
-        };
+    /// Whether there is a limit of this name.
+    pub fn is_name(name: &str) -> bool {
+        resource(&bare(name)).is_some()
+    }
+
+    /// As the runtime specification has it. `own` are the capabilities of this process, a set of
+    /// bits: without `CAP_SYS_RESOURCE` it cannot pass on more than it has.
+    pub(crate) fn to_spec(&self, own: u64) -> Result<PosixRlimit, LimitError> {
+        let unknown = || LimitError::Unknown(self.name.clone());
+        let bare = bare(&self.name);
+        let resource = resource(&bare).ok_or_else(unknown)?;
         let most = rustix::process::getrlimit(resource).maximum.unwrap_or(u64::MAX);
-        let hard = self.hard.min(most);
+        let hard = match self.hard > most {
+            true if self.may_be_lowered => most,
+            true if own & (1 << CAP_SYS_RESOURCE) == 0 => {
+                return Err(LimitError::TooHigh(self.name.clone(), self.hard, most));
+            }
+            _ => self.hard,
+        };
         let typ: PosixRlimitType =
             serde_json::from_value(serde_json::Value::from(format!("RLIMIT_{bare}"))).map_err(|_| unknown())?;
         PosixRlimitBuilder::default().typ(typ).hard(hard).soft(self.soft.min(hard)).build().map_err(|_| unknown())
     }
+}
+
+/// `RLIMIT_` and the case do not matter.
+fn bare(name: &str) -> String {
+    let upper = name.to_ascii_uppercase();
+    upper.strip_prefix("RLIMIT_").unwrap_or(&upper).to_owned()
+}
+
+fn resource(bare: &str) -> Option<rustix::process::Resource> {
+    use rustix::process::Resource;
+    Some(match bare {
+        "CPU" => Resource::Cpu,
+        "FSIZE" => Resource::Fsize,
+        "DATA" => Resource::Data,
+        "STACK" => Resource::Stack,
+        "CORE" => Resource::Core,
+        "RSS" => Resource::Rss,
+        "NPROC" => Resource::Nproc,
+        "NOFILE" => Resource::Nofile,
+        "MEMLOCK" => Resource::Memlock,
+        "AS" => Resource::As,
+        "LOCKS" => Resource::Locks,
+        "SIGPENDING" => Resource::Sigpending,
+        "MSGQUEUE" => Resource::Msgqueue,
+        "NICE" => Resource::Nice,
+        "RTPRIO" => Resource::Rtprio,
+        "RTTIME" => Resource::Rttime,
+        _ => return None,
+    })
 }
 
 /// The number of the last capability that the running kernel knows.
@@ -204,7 +256,7 @@ mod tests {
 
     fn resolve(add: &[&str], drop: &[&str]) -> Result<Vec<&'static str>, String> {
         let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        let capabilities = Capabilities { add: list(add), drop: list(drop) };
+        let capabilities = Capabilities { base: None, add: list(add), drop: list(drop) };
         capabilities.resolve(40, u64::MAX).map(|set| set.0).map_err(|error| error.to_string())
     }
 
@@ -217,6 +269,8 @@ mod tests {
         assert!(set.contains(&"NET_RAW") && !set.contains(&"CHOWN") && !set.contains(&"SYS_ADMIN"), "{set:?}");
         assert_eq!(resolve(&["all"], &[]).expect("all").len(), 41);
         assert_eq!(resolve(&["all"], &["ALL"]).expect("none"), [""; 0]);
+        let base = Capabilities { base: Some(vec!["CAP_KILL".into(), "mknod".into()]), ..Capabilities::default() };
+        assert_eq!(base.names().expect("names"), ["CAP_KILL", "CAP_MKNOD"]);
         assert_eq!(resolve(&["all"], &["all", "kill"]).expect("none").len(), 0);
         assert_eq!(
             resolve(&["root"], &[]).expect_err("no such"),
@@ -240,10 +294,17 @@ mod tests {
     }
 
     #[test]
-    fn tree_limits_are_cut_to_the_hosts() {
+    fn tree_limits_are_lowered_to_the_hosts_or_refused() {
         let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(u64::MAX);
-        let spec = Rlimit { name: "nofile".into(), soft: u64::MAX, hard: u64::MAX }.to_spec().expect("known");
+        let limit = |name: &str, hard: u64, may_be_lowered| Rlimit { name: name.into(), soft: hard, hard, may_be_lowered };
+        let spec = limit("nofile", u64::MAX, true).to_spec(0).expect("lowered");
         assert_eq!((spec.soft(), spec.hard()), (most, most));
-        assert!(Rlimit { name: "files".into(), soft: 1, hard: 1 }.to_spec().is_err());
+        assert!(limit("files", 1, true).to_spec(0).is_err());
+        assert_eq!(limit("RLIMIT_nofile", 7, false).to_spec(0).expect("low").hard(), 7);
+        if most < u64::MAX {
+            let error = limit("nofile", most + 1, false).to_spec(0).expect_err("too high").to_string();
+            assert!(error.contains("nofile") && error.contains("CAP_SYS_RESOURCE"), "{error}");
+            assert_eq!(limit("nofile", most + 1, false).to_spec(1 << 24).expect("allowed").hard(), most + 1);
+        }
     }
 }

@@ -82,8 +82,9 @@ impl Signals {
         self.asked_to_end
     }
 
-    /// Passes on what has come to the process whose runtime is `runtime`.
-    pub fn pass_on(&mut self, runtime: Pid) -> Request {
+    /// Passes on what has come to the process whose runtime is `runtime`. Without `own_processes` it
+    /// is no first process of a PID namespace: the signal does to it what it does to any.
+    pub fn pass_on(&mut self, runtime: Pid, own_processes: bool) -> Request {
         let mut request = Request::Nothing;
         let mut byte = [0u8; 1];
         while rustix::io::read(&self.reader, &mut byte) == Ok(1) {
@@ -97,7 +98,8 @@ impl Signals {
                 }
                 _ => {
                     let again = self.asked_to_end.replace(signal as i32).is_some();
-                    match first_process(runtime).filter(|process| process.is_running_step) {
+                    match first_process(runtime).filter(|process| process.is_running_step(own_processes)) {
+                        Some(process) if !own_processes && !again => send(process.pid, signal),
                         Some(process) if process.handles(signal) && !again && self.trace(process.pid) => {
                             self.to_send = Some(signal);
                         }
@@ -176,11 +178,18 @@ struct FirstProcess {
     pid: Pid,
     /// Signals it has a handler for, one bit each, from SIGHUP on.
     caught: u64,
-    /// Whether it is the step's command, no longer the runtime's preparation.
-    is_running_step: bool,
+    /// Whether it is the first of its PID namespace.
+    is_first: bool,
+    /// Whether it is still the runtime's preparation.
+    is_preparing: bool,
 }
 
 impl FirstProcess {
+    /// Whether it is the step's command.
+    fn is_running_step(&self, own_processes: bool) -> bool {
+        !self.is_preparing && (self.is_first || !own_processes)
+    }
+
     fn handles(&self, signal: Signal) -> bool {
         handles(self.caught, signal)
     }
@@ -220,9 +229,9 @@ fn first_process(runtime: Pid) -> Option<FirstProcess> {
         }
         let caught = u64::from_str_radix(field("SigCgt")?, 16).ok()?;
         // The first of its PID namespace, one below the runtime's.
-        let first = field("NSpid")?.split_whitespace().next_back()? == "1";
+        let is_first = field("NSpid")?.split_whitespace().next_back()? == "1";
         let name = field("Name")?;
-        let preparing = name.starts_with("runc:[") || name == "runc" || name == "crun";
-        Some(FirstProcess { pid: Pid::from_raw(pid)?, caught, is_running_step: first && !preparing })
+        let is_preparing = name.starts_with("runc:[") || name == "runc" || name == "crun";
+        Some(FirstProcess { pid: Pid::from_raw(pid)?, caught, is_first, is_preparing })
     })
 }

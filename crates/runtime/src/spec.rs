@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{
-    BoxBuilder, Hooks, LinuxBuilder, LinuxCapabilities, LinuxDevice, LinuxNamespaceBuilder, LinuxNamespaceType,
-    LinuxResources, LinuxSeccomp, Mount, MountBuilder, PosixRlimit, ProcessBuilder, RootBuilder, Spec, SpecBuilder,
+    BoxBuilder, Hooks, LinuxBuilder, LinuxCapabilities, LinuxDevice, LinuxNamespace, LinuxNamespaceBuilder,
+    LinuxNamespaceType, LinuxResources, LinuxSeccomp, Mount, MountBuilder, PosixRlimit, ProcessBuilder, RootBuilder, Spec, SpecBuilder,
     UserBuilder,
 };
 
-use crate::{Confinement, ProcessSpec, control_group};
+use crate::{Confinement, Masks, ProcessSpec};
 
 /// Version of the specification that is written.
 const VERSION: &str = "1.0.2";
@@ -51,11 +51,16 @@ pub(crate) struct Inputs<'a> {
     pub resources: LinuxResources,
     pub hooks: Option<Hooks>,
     pub mounts: Vec<Mount>,
-    pub hostname: &'a str,
+    /// Host name, if it has a host name of its own.
+    pub hostname: Option<&'a str>,
+    /// All but that of the network.
+    pub namespaces: Vec<LinuxNamespace>,
     /// Whether the runtime makes a network namespace; else the process has the runtime's own.
     pub new_network: bool,
-    pub cgroup_v2: bool,
-    pub id: &'a str,
+    /// The path of its control groups.
+    pub control_group: &'a Path,
+    /// What is masked beside the usual, and what of both is not.
+    pub masks: &'a Masks,
 }
 
 /// Builds the specification.
@@ -77,29 +82,21 @@ pub(crate) fn build(inputs: Inputs<'_>) -> Result<Spec, OciSpecError> {
         linux_process.set_console_size(Some(BoxBuilder::default().height(height).width(width).build()?));
     }
     linux_process.set_rlimits(Some(inputs.rlimits).filter(|limits| !limits.is_empty()));
-    let mut namespaces =
-        vec![LinuxNamespaceType::Pid, LinuxNamespaceType::Ipc, LinuxNamespaceType::Uts, LinuxNamespaceType::Mount];
+    let mut namespaces = inputs.namespaces;
     if inputs.new_network {
-        namespaces.push(LinuxNamespaceType::Network);
+        namespaces.push(LinuxNamespaceBuilder::default().typ(LinuxNamespaceType::Network).build()?);
     }
-    if inputs.cgroup_v2 {
-        namespaces.push(LinuxNamespaceType::Cgroup);
-    }
-    let namespaces = namespaces
-        .into_iter()
-        .map(|kind| LinuxNamespaceBuilder::default().typ(kind).build())
-        .collect::<Result<Vec<_>, _>>()?;
     let mut linux = LinuxBuilder::default()
         .namespaces(namespaces)
         // The runtime adds the devices that every process may use.
         .devices(inputs.devices)
         .resources(inputs.resources)
-        .cgroups_path(control_group::path(inputs.id, inputs.cgroup_v2))
+        .cgroups_path(inputs.control_group)
         .build()?;
     linux.set_seccomp(inputs.seccomp);
     linux_process.set_apparmor_profile(inputs.apparmor.map(str::to_owned));
     let (masked, read_only) = match inputs.confinement {
-        Confinement::Sandbox => (masked(), READ_ONLY.map(String::from).to_vec()),
+        Confinement::Sandbox => (inputs.masks.apply(masked()), READ_ONLY.map(String::from).to_vec()),
         Confinement::Insecure => (Vec::new(), Vec::new()),
     };
     linux.set_masked_paths(Some(masked)).set_readonly_paths(Some(read_only));
@@ -107,10 +104,11 @@ pub(crate) fn build(inputs: Inputs<'_>) -> Result<Spec, OciSpecError> {
         .version(VERSION)
         .root(RootBuilder::default().path(inputs.rootfs).readonly(false).build()?)
         .process(linux_process)
-        .hostname(inputs.hostname)
         .mounts(inputs.mounts)
         .linux(linux)
         .build()?;
+    // The builder has a host name of its own.
+    spec.set_hostname(inputs.hostname.map(str::to_owned));
     spec.set_hooks(inputs.hooks);
     Ok(spec)
 }

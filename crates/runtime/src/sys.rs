@@ -13,15 +13,15 @@ use rustix::mount::MountFlags;
 use rustix::process::Signal as DeathSignal;
 
 /// Prepares `command` for being the first process of a PID namespace that its thread has just
-/// unshared: it dies with that thread, sees `/proc` of its own namespace, and gets no descriptor
-/// of the caller beyond standard input, output and error.
+/// unshared: it is sent `death` when that thread dies, sees `/proc` of its own namespace, and gets no
+/// descriptor of the caller beyond standard input, output and error.
 ///
 /// The thread must have a mount namespace of its own, which is what `/proc` is mounted in.
 /// `alive` is the reading end of a pipe whose writing end, `lifeline`, only the caller holds.
-pub fn prepare_child(command: &mut Command, alive: OwnedFd, lifeline: BorrowedFd<'_>) {
+pub fn prepare_child(command: &mut Command, alive: OwnedFd, lifeline: BorrowedFd<'_>, death: DeathSignal) {
     let lifeline = lifeline.as_raw_fd();
     let prepare = move || {
-        rustix::process::set_parent_process_death_signal(Some(DeathSignal::KILL))?;
+        rustix::process::set_parent_process_death_signal(Some(death))?;
         // The caller may have died before the line above: then nobody holds the pipe open.
         // SAFETY: the descriptor is this process's own copy; nothing else here uses it.
         unsafe { rustix::io::close(lifeline) };

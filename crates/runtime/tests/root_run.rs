@@ -125,14 +125,14 @@ fn root_capabilities_are_exact() {
             [NONE, NONE, NONE, DEFAULT, NONE, "0", "2"],
             "{runtime}"
         );
-        let changed = Capabilities { add: vec!["net_raw".into()], drop: vec!["CAP_CHOWN".into()] };
+        let changed = Capabilities { add: vec!["net_raw".into()], drop: vec!["CAP_CHOWN".into()], ..Capabilities::default() };
         let changed_mask = "00000000800425fa";
         assert_eq!(
             status(runtime, changed, 0),
             [NONE, changed_mask, changed_mask, changed_mask, NONE, "0", "2"],
             "{runtime}"
         );
-        let none = Capabilities { add: vec![], drop: vec!["all".into()] };
+        let none = Capabilities { drop: vec!["all".into()], ..Capabilities::default() };
         assert_eq!(status(runtime, none, 0), [NONE, NONE, NONE, NONE, NONE, "0", "2"], "{runtime}");
     }
 }

@@ -224,7 +224,7 @@ fn root_binds_whose_writes_are_dropped_never_wait() {
 fn root_limits_are_set_as_the_host_allows() {
     for runtime in RUNTIMES {
         let mut step = Step::new(runtime).sh("ulimit -Sn; ulimit -Hn");
-        step.options.rlimits = vec![Rlimit { name: "nofile".into(), soft: 100, hard: 200 }];
+        step.options.rlimits = vec![Rlimit { name: "nofile".into(), soft: 100, hard: 200, may_be_lowered: false }];
         assert_eq!(step.run().stdout, "100\n200\n");
     }
 }
