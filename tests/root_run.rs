@@ -91,7 +91,7 @@ fn root_run_exit_codes_and_messages() {
     run(&["--mount", "type=bind,src=/a,target=/b,bind-propagation=x", "work", "true"])
         .says(125, &["invalid --mount", "\"x\""]);
     run(&["-v", "/no/such/dir:/m", "work", "true"]).says(125, &["mount source /no/such/dir"]);
-    run(&["--device", "/dev/fuse", "work", "true"]).says(125, &["--device"]);
+    run(&["--device", "/dev/nosuch", "work", "true"]).says(125, &["--device", "/dev/nosuch"]);
     assert_eq!(sandbox.gabion(script(&[], "cat; echo end")).stdin("typed\n").ok(), "typed\nend");
     assert_eq!(sandbox.gabion(["run", "--network=none", "work", "echo", "-n", "--", "-t"]).ok(), "-- -t");
     assert_clean(&sandbox);

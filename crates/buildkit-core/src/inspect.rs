@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use oci::{Format, ImageConfig, ImageId, Manifest};
 use serde_json::{Value, json};
 
-use crate::working_container::{State, default_options};
+use crate::working_container::{KeptSettings, State, default_options};
 
 /// A working container.
 pub fn container(state: &State) -> Value {
@@ -26,9 +26,16 @@ pub fn container(state: &State) -> Value {
     // What the image to be will have: its base's entries, and those that wait for the commit.
     let waiting = state.prepended_empty_layers.iter().chain(&state.appended_empty_layers);
     value["History"] = list_or_null(&state.config.history.iter().chain(waiting).collect::<Vec<_>>());
-    for name in ["NamespaceOptions", "Capabilities", "CNIPluginPath", "CNIConfigDir", "IDMappingOptions", "Devices"] {
+    for name in ["CNIPluginPath", "CNIConfigDir", "IDMappingOptions"] {
         value[name] = state.option(name).cloned().unwrap_or(Value::Null);
     }
+    let settings = &state.settings;
+    value["Isolation"] = json!(settings.isolation.name());
+    value["ConfigureNetwork"] = json!(settings.configure_network.name());
+    value["NamespaceOptions"] = json!(settings.namespace_options);
+    value["Capabilities"] = json!(settings.capabilities);
+    value["Devices"] = json!(settings.devices);
+    value["DefaultMountsFilePath"] = json!(settings.default_mounts_file_path);
     value
 }
 
@@ -59,7 +66,7 @@ fn shape(config: &ImageConfig, annotations: &BTreeMap<String, String>, config_by
         "Docker": docker_config(config),
         "DefaultMountsFilePath": "",
         "Isolation": "oci",
-        "NamespaceOptions": defaults.get("NamespaceOptions"),
+        "NamespaceOptions": KeptSettings::default().namespace_options,
         "Capabilities": null,
         "ConfigureNetwork": "NetworkDefault",
         "CNIPluginPath": "",

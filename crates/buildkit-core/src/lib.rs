@@ -11,6 +11,7 @@ pub mod change; // edits of a config, written as Dockerfile instructions
 pub mod check; // what a Dockerfile says of itself, without building
 pub mod commit; // working container → image
 pub mod configure; // edits of the config to be
+pub mod containers_conf; // the host's defaults
 pub mod context; // where COPY finds its files
 pub mod copy; // files into a working container
 pub mod destination; // where a new image goes

@@ -3,6 +3,7 @@
 //! They are the same containers that Buildah, Podman and CRI-O see; a container is a *working*
 //! container if its directory holds a state file.
 
+mod kept; // how commands are run
 mod naming; // names like alpine-working-container-1
 mod state; // buildah.json
 
@@ -13,6 +14,7 @@ use oci::{ContainerId, Format, ImageConfig, LayerId, Platform};
 use store::{NewContainer, Store};
 
 use crate::image::Image;
+pub use kept::{CommonOptions, Isolation, KeptDevice, KeptSettings, NamespaceOption, NetworkPolicy};
 pub use state::{FILE_NAME, InvalidState, State, default_options};
 
 /// A working container.

@@ -5,7 +5,8 @@ pub mod compression; // --compression-format, …
 pub mod platform; // --platform, --os, --arch, --variant
 pub mod pull; // --pull
 pub mod refused; // flags that are known and refused
-pub mod registry; // --authfile, --creds, --tls-verify, …
+pub mod registry;
+pub mod run_settings; // how commands are run // --authfile, --creds, --tls-verify, …
 
 use std::path::PathBuf;
 use std::time::Duration;

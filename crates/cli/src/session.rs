@@ -5,6 +5,7 @@ mod remotes; // how registries are reached
 use std::path::{Path, PathBuf};
 
 use buildkit_core::commit::Times;
+use buildkit_core::containers_conf::ContainersConf;
 use buildkit_core::event::Event;
 use buildkit_core::working_container::{WorkingContainer, WorkingContainerError};
 use jiff::Timestamp;
@@ -18,6 +19,11 @@ const DEFAULT_GRAPH_ROOT: &str = "/var/lib/containers/storage";
 const DEFAULT_RUN_ROOT: &str = "/run/containers/storage";
 /// Where storage.conf is looked for; the first one there is read.
 const STORAGE_CONF: [&str; 2] = ["/etc/containers/storage.conf", "/usr/share/containers/storage.conf"];
+
+/// Where containers.conf is looked for; each one there is read.
+const CONTAINERS_CONF: [&str; 2] = ["/usr/share/containers/containers.conf", "/etc/containers/containers.conf"];
+/// Its parts.
+const CONTAINERS_CONF_DIR: &str = "/etc/containers/containers.conf.d";
 
 /// One run of gabion.
 pub struct Session {
@@ -101,6 +107,24 @@ impl Session {
             options.run_root = absolute(runroot)?;
         }
         Ok(options)
+    }
+
+    /// The defaults of the host: the file that CONTAINERS_CONF names, or else the usual ones.
+    pub fn containers_conf(&self) -> Result<ContainersConf, CommandError> {
+        let mut paths: Vec<PathBuf> = match self.env("CONTAINERS_CONF") {
+            Some(path) => vec![path.into()],
+            None => {
+                let mut paths: Vec<PathBuf> = CONTAINERS_CONF.iter().map(PathBuf::from).collect();
+                let entries = std::fs::read_dir(CONTAINERS_CONF_DIR).into_iter().flatten().flatten();
+                let mut parts: Vec<_> = entries.map(|entry| entry.path()).collect();
+                parts.retain(|path| path.extension().is_some_and(|extension| extension == "conf"));
+                parts.sort();
+                paths.extend(parts);
+                paths
+            }
+        };
+        paths.extend(self.env("CONTAINERS_CONF_OVERRIDE").map(PathBuf::from));
+        Ok(ContainersConf::from_files(&paths)?)
     }
 
     /// The times of what is written: `set` (seconds) is everything's; `epoch`, or else

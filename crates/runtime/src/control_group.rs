@@ -9,14 +9,14 @@ use rustix::process::{Pid, Signal, kill_process};
 /// its steps, and in one of its own otherwise.
 pub(crate) fn path(id: &str, parent: Option<&Path>, v2: bool) -> PathBuf {
     match parent {
-        Some(parent) => Path::new("/").join(parent).join(format!("gabion-{id}")),
+        Some(parent) => Path::new("/").join(parent).join(id),
         None if v2 => Path::new("/gabion").join(id),
         None => format!("gabion-{id}").into(),
     }
 }
 
 /// Whether the host has the one hierarchy of cgroup v2.
-pub(crate) fn host_has_v2() -> bool {
+pub fn host_has_v2() -> bool {
     const CGROUP2_MAGIC: u64 = 0x6367_7270;
     rustix::fs::statfs("/sys/fs/cgroup").is_ok_and(|stat| stat.f_type as u64 == CGROUP2_MAGIC)
 }
@@ -83,8 +83,8 @@ mod tests {
         assert_eq!(path("x", None, true), Path::new("/gabion/x"));
         assert_eq!(path("x", None, false), Path::new("gabion-x"));
         for v2 in [true, false] {
-            assert_eq!(path("x", Some(Path::new("/a/b")), v2), Path::new("/a/b/gabion-x"));
-            assert_eq!(path("x", Some(Path::new("a")), v2), Path::new("/a/gabion-x"));
+            assert_eq!(path("x", Some(Path::new("/a/b")), v2), Path::new("/a/b/x"));
+            assert_eq!(path("x", Some(Path::new("a")), v2), Path::new("/a/x"));
         }
     }
 

@@ -11,6 +11,15 @@ pub enum HostAddress {
     Gateway,
 }
 
+impl std::fmt::Display for HostAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            HostAddress::Ip(address) => address.fmt(f),
+            HostAddress::Gateway => f.write_str("host-gateway"),
+        }
+    }
+}
+
 /// Who is who, for `/etc/hosts`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Names<'a> {

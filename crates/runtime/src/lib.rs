@@ -40,6 +40,7 @@ mod tail; // the end of what a process wrote
 mod terminal; // a terminal of its own
 mod users; // USER string → numbers
 
+pub use control_group::host_has_v2 as host_has_cgroup_v2;
 pub use devices::{Device, DeviceError};
 pub use failure::RunError;
 pub use hosts::HostAddress;

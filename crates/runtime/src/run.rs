@@ -327,7 +327,11 @@ pub fn run(mut options: RunOptions) -> Result<Outcome, RunError> {
     let network = private.as_ref().map(|network| network.join(&options.id, &options.search_path)).transpose()?;
     let namespace = match (&options.network, &network) {
         (Network::Path(path), _) => Some(namespaces::open(path)?),
-        (_, network) => network.as_ref().map(|network| network.namespace.try_clone()).transpose().map_err(crate::NetworkError::Namespace)?,
+        (_, network) => network
+            .as_ref()
+            .map(|network| network.namespace.try_clone())
+            .transpose()
+            .map_err(crate::NetworkError::Namespace)?,
     };
     let own_processes = options.namespaces.pid == Namespace::Private;
     let runner = Runner::start(namespace, own_processes)?;
@@ -379,8 +383,7 @@ pub fn run(mut options: RunOptions) -> Result<Outcome, RunError> {
 
     let pid = runner.launch(command, memory, prepared.attachments)?;
     streams.join_terminal().map_err(RunError::Stdio)?;
-    let interrupted_by =
-        supervise(pid, own_processes, signals, stop.as_deref(), &streams).map_err(RunError::Wait)?;
+    let interrupted_by = supervise(pid, own_processes, signals, stop.as_deref(), &streams).map_err(RunError::Wait)?;
     let status = runner.wait();
     let output_end = streams.finish();
     // A runtime that was killed leaves them.
@@ -497,11 +500,8 @@ fn host_files(
         let texts: Vec<_> = wanted.base_resolv_conf.iter().map(read).collect();
         let text = texts.iter().find(|text| hosts::has_server(text, network.is_some())).or(texts.first());
         let text = text.map(String::as_str).unwrap_or_default();
-        let resolver = Resolver {
-            servers: &wanted.dns_servers,
-            search: &wanted.dns_search,
-            options: &wanted.dns_options,
-        };
+        let resolver =
+            Resolver { servers: &wanted.dns_servers, search: &wanted.dns_search, options: &wanted.dns_options };
         files.push(file("/etc/resolv.conf", hosts::resolv_conf(text, &resolver, network.is_some())));
     }
     if wanted.hostname {

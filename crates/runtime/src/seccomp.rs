@@ -359,7 +359,9 @@ mod tests {
 
     fn set(add: &[&str], drop: &[&str]) -> CapabilitySet {
         let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        Capabilities { add: list(add), drop: list(drop), ..Capabilities::default() }.resolve(40, u64::MAX).expect("capabilities")
+        Capabilities { add: list(add), drop: list(drop), ..Capabilities::default() }
+            .resolve(40, u64::MAX)
+            .expect("capabilities")
     }
 
     #[test]

@@ -144,7 +144,11 @@ impl Capabilities {
             Ok(found)
         };
         let base = match &self.base {
-            Some(names) => list(names)?,
+            Some(names) => match list(names)? {
+                // As `all`: nobody can give what it does not have.
+                names if known.iter().all(|name| names.contains(name)) => list(&["all".to_owned()])?,
+                names => names,
+            },
             None => DEFAULT.to_vec(),
         };
         let (add, drop) = (list(&self.add)?, list(&self.drop)?);
@@ -296,7 +300,8 @@ mod tests {
     #[test]
     fn tree_limits_are_lowered_to_the_hosts_or_refused() {
         let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(u64::MAX);
-        let limit = |name: &str, hard: u64, may_be_lowered| Rlimit { name: name.into(), soft: hard, hard, may_be_lowered };
+        let limit =
+            |name: &str, hard: u64, may_be_lowered| Rlimit { name: name.into(), soft: hard, hard, may_be_lowered };
         let spec = limit("nofile", u64::MAX, true).to_spec(0).expect("lowered");
         assert_eq!((spec.soft(), spec.hard()), (most, most));
         assert!(limit("files", 1, true).to_spec(0).is_err());

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{
     BoxBuilder, Hooks, LinuxBuilder, LinuxCapabilities, LinuxDevice, LinuxNamespace, LinuxNamespaceBuilder,
-    LinuxNamespaceType, LinuxResources, LinuxSeccomp, Mount, MountBuilder, PosixRlimit, ProcessBuilder, RootBuilder, Spec, SpecBuilder,
-    UserBuilder,
+    LinuxNamespaceType, LinuxResources, LinuxSeccomp, Mount, MountBuilder, PosixRlimit, ProcessBuilder, RootBuilder,
+    Spec, SpecBuilder, UserBuilder,
 };
 
 use crate::{Confinement, Masks, ProcessSpec};
@@ -129,7 +129,8 @@ pub(crate) fn standard_mounts(shm_size: u64, confinement: Confinement) -> Result
         MountBuilder::default()
             .destination(target)
             .typ(kind)
-            .source(kind)
+            // By the name that the peers give it, too.
+            .source(if target == "/dev/shm" { "shm" } else { kind })
             .options(options.iter().map(|option| (*option).to_owned()).collect::<Vec<_>>())
             .build()
     };

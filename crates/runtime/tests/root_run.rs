@@ -125,7 +125,8 @@ fn root_capabilities_are_exact() {
             [NONE, NONE, NONE, DEFAULT, NONE, "0", "2"],
             "{runtime}"
         );
-        let changed = Capabilities { add: vec!["net_raw".into()], drop: vec!["CAP_CHOWN".into()], ..Capabilities::default() };
+        let changed =
+            Capabilities { add: vec!["net_raw".into()], drop: vec!["CAP_CHOWN".into()], ..Capabilities::default() };
         let changed_mask = "00000000800425fa";
         assert_eq!(
             status(runtime, changed, 0),

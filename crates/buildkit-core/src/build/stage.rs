@@ -428,7 +428,6 @@ impl<'a, 'b> StageBuild<'a, 'b> {
             id: keeper.id().as_str(),
             image: (&self.draft.base_name, &image_id),
             directory: &self.build.store.container_directory(keeper.id())?,
-            capabilities: None,
         }))
     }
 

@@ -149,6 +149,15 @@ pub(super) fn command(parts: &mut Parts, step: &RunStep, state: &StageState, def
     for (host, address) in &defaults.host_files.add_hosts {
         parts.add(format!("--add-host {host}"), address.to_string());
     }
+    for group in &defaults.settings.groups {
+        parts.add("--group-add", group.to_string());
+    }
+    for device in &defaults.settings.devices {
+        parts.add("--device", format!("{device:?}"));
+    }
+    if defaults.settings.no_new_privileges {
+        parts.add("--security-opt", "no-new-privileges");
+    }
     for mount in &defaults.mounts {
         parts.add(format!("mount of every RUN at {}", mount.target), format!("{:?}", mount.kind));
     }

@@ -6,6 +6,7 @@
 
 pub(crate) mod cache; // directories that outlive a step
 mod cdi; // devices by specifications
+mod kept; // from what a container keeps
 mod mount_request; // --mount and --volume
 mod settings; // how steps are confined
 mod sources; // what a mount's source is
@@ -16,13 +17,13 @@ use std::sync::Arc;
 use rootfs::{Owner, Root};
 use runtime::GeneratedFile;
 pub use runtime::{
-    Capabilities, Confinement, Content, Device, Exit, HostFiles, Network, NetworkConfig, NoController, Outcome,
-    Resources, Rlimit, Seccomp, SharedNetwork, Stdio, Stop,
+    Capabilities, Confinement, Content, Device, Exit, HostAddress, HostFiles, Masks, Namespace, Namespaces, Network,
+    NetworkConfig, NoController, Outcome, Resources, Rlimit, Seccomp, SharedNetwork, Stdio, Stop,
 };
-use serde_json::Value;
 use store::Store;
 
 use crate::working_container::{WorkingContainer, WorkingContainerError};
+pub use kept::{InvalidSetting, Resolved, parse_group, parse_host, parse_ulimit};
 pub use mount_request::{InvalidMount, MountRequest, MountRequestKind, MountSource, Sharing, parse_size};
 pub use settings::{DeviceError, DeviceRequest, Settings};
 use sources::Held;
@@ -101,6 +102,20 @@ impl RunOptions {
     }
 }
 
+impl RunOptions {
+    /// Takes over the settings that a container keeps.
+    pub fn apply(&mut self, resolved: Resolved) {
+        let Resolved { settings, network, host_files, mounts, sees_proxies } = resolved;
+        self.settings = settings;
+        self.network = network;
+        self.host_files = host_files;
+        self.mounts = mounts;
+        if !sees_proxies {
+            self.host_env.clear();
+        }
+    }
+}
+
 /// A step that could not be run. That a step fails is no error: see [`Outcome`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -156,8 +171,6 @@ pub struct RunTarget<'t> {
     pub image: (&'t str, &'t str),
     /// A directory on a disk, for what the runtime needs.
     pub directory: &'t Path,
-    /// The capabilities that the container was made with, if somebody chose them.
-    pub capabilities: Option<&'t Value>,
 }
 
 /// Runs a command in `container` to its end. The container is mounted meanwhile, and left as it
@@ -176,7 +189,6 @@ pub fn run(container: &WorkingContainer<'_>, options: RunOptions) -> Result<Outc
             id: container.id().as_str(),
             image: (&state.image, &image_id),
             directory: &store.container_directory(container.id())?,
-            capabilities: state.option("Capabilities"),
         },
         options,
     )?;
@@ -194,6 +206,7 @@ pub fn run_in(target: RunTarget<'_>, options: RunOptions) -> Result<Outcome, Run
     let mut user = runtime::resolve_user(&root, options.user.as_deref().unwrap_or(&config.user))?;
     let working_dir = absolute("/", options.working_dir.as_deref().unwrap_or(&config.working_dir));
     let hostname = match &options.hostname {
+        _ if options.settings.namespaces.uts == Namespace::Host => host_name(),
         Some(name) => name.clone(),
         None if !config.hostname.is_empty() => config.hostname.clone(),
         None => id.chars().take(12).collect(),
@@ -204,6 +217,11 @@ pub fn run_in(target: RunTarget<'_>, options: RunOptions) -> Result<Outcome, Run
     }
 
     user.additional_gids.append(&mut edits.groups);
+    for gid in &options.settings.groups {
+        if !user.additional_gids.contains(gid) {
+            user.additional_gids.push(*gid);
+        }
+    }
     let mut held = Held::default();
     held.open_caches(store, &options.mounts)?;
     let mut mounts: Vec<runtime::Mount> = Vec::new();
@@ -238,9 +256,11 @@ pub fn run_in(target: RunTarget<'_>, options: RunOptions) -> Result<Outcome, Run
     run.hostname = Some(hostname);
     run.host_files = options.host_files;
     run.host_files.leave_to_image(config.volumes.keys().map(String::as_str));
-    run.capabilities = with_own_set(target.capabilities, options.settings.capabilities);
+    run.capabilities = options.settings.capabilities;
     run.seccomp = options.settings.seccomp;
     run.apparmor = options.settings.apparmor;
+    run.masks = options.settings.masks;
+    run.namespaces = options.settings.namespaces;
     run.rlimits = options.settings.rlimits;
     run.shm_size = options.settings.shm_size;
     run.resources = options.settings.resources;
@@ -260,6 +280,11 @@ pub fn run_in(target: RunTarget<'_>, options: RunOptions) -> Result<Outcome, Run
     let outcome = runtime::run(run)?;
     drop(held);
     Ok(outcome)
+}
+
+/// The host's own name.
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// `path` below `dir` unless it is absolute; `/` for an empty one.
@@ -305,25 +330,6 @@ fn container_env(target: &RunTarget<'_>) -> GeneratedFile {
         target.id,
     );
     GeneratedFile { target: "/run/.containerenv".into(), content: text.into_bytes(), mode: 0o644 }
-}
-
-/// The capabilities the container was made with, which another tool may have chosen, as changes to
-/// the default set, with those of this step on top.
-fn with_own_set(own: Option<&Value>, step: Capabilities) -> Capabilities {
-    let names = |value: &Value| -> Option<Vec<String>> {
-        Some(value.as_array()?.iter().filter_map(|name| name.as_str().map(str::to_ascii_uppercase)).collect())
-    };
-    let Some(own) = own.and_then(names) else { return step };
-    let default = crate::working_container::default_options().get("Capabilities").and_then(names).unwrap_or_default();
-    let bare = |name: &String| name.trim_start_matches("CAP_").to_owned();
-    let added: Vec<_> = step.add.iter().map(|name| bare(&name.to_ascii_uppercase())).collect();
-    let gone =
-        |name: &&String| !own.contains(name) && !added.contains(&bare(name)) && !added.contains(&"ALL".to_owned());
-    let mut drop = step.drop;
-    drop.extend(default.iter().filter(gone).cloned());
-    let mut add = step.add;
-    add.extend(own.into_iter().filter(|name| !default.contains(name)));
-    Capabilities { add, drop }
 }
 
 /// A name for a run's bundle in the container's directory. Bundles of runs that were killed are

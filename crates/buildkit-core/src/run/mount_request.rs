@@ -107,6 +107,13 @@ pub struct InvalidMount {
     message: String,
 }
 
+impl InvalidMount {
+    /// What is wrong with it.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
 impl MountRequest {
     /// Parses the value of `--mount`: `type=bind|cache|tmpfs,key=value,…`. A bind mount's `source`
     /// without `from` is in `context_dir`, or else a path of the host.

@@ -3,14 +3,14 @@
 
 use std::path::PathBuf;
 
-use runtime::{Capabilities, Device, Resources, Rlimit, Seccomp};
+use runtime::{Capabilities, Device, Masks, Namespaces, Resources, Rlimit, Seccomp};
 
 use super::cdi::{Cdi, CdiError, Edits};
 
 /// How a step is confined.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Capabilities beside the container's own.
+    /// Capabilities.
     pub capabilities: Capabilities,
     /// System call filter.
     pub seccomp: Seccomp,
@@ -18,6 +18,12 @@ pub struct Settings {
     pub apparmor: Option<String>,
     /// Whether the step may not gain rights by set-user-ID programs.
     pub no_new_privileges: bool,
+    /// What of `/proc` and `/sys` is hidden.
+    pub masks: Masks,
+    /// Whose namespaces the step is in.
+    pub namespaces: Namespaces,
+    /// Groups beside the user's own.
+    pub groups: Vec<u32>,
     /// Limits.
     pub rlimits: Vec<Rlimit>,
     /// Size of `/dev/shm` in bytes.
@@ -34,12 +40,15 @@ impl Default for Settings {
     /// Those of `buildah run`.
     fn default() -> Settings {
         // What Buildah asks for; the runtime cuts it to what the host gives.
-        let limit = |name: &str| Rlimit { name: name.into(), soft: 1 << 20, hard: 1 << 20 };
+        let limit = |name: &str| Rlimit { name: name.into(), soft: 1 << 20, hard: 1 << 20, may_be_lowered: true };
         Settings {
             capabilities: Capabilities::default(),
             seccomp: Seccomp::default(),
             apparmor: None,
             no_new_privileges: false,
+            masks: Masks::default(),
+            namespaces: Namespaces::default(),
+            groups: Vec::new(),
             rlimits: vec![limit("nofile"), limit("nproc")],
             shm_size: 64 << 20,
             resources: Resources::default(),
@@ -132,7 +141,7 @@ impl Settings {
 }
 
 /// The device itself, or those in the directory.
-fn nodes_of(device: &Device) -> Result<Vec<Device>, DeviceError> {
+pub(super) fn nodes_of(device: &Device) -> Result<Vec<Device>, DeviceError> {
     if !device.host_path.is_dir() {
         return Ok(vec![device.clone()]);
     }

@@ -15,6 +15,8 @@ use oci::{ContainerId, Digest, Format, History, ImageConfig, ImageId, LayerId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
+use super::KeptSettings;
+
 /// Name of the file in the container's directory.
 pub const FILE_NAME: &str = "buildah.json";
 
@@ -74,6 +76,9 @@ pub struct State {
     /// Format of the image to be.
     #[serde(rename = "Format", default, with = "format")]
     pub format: Format,
+    /// How commands are run.
+    #[serde(flatten)]
+    pub settings: KeptSettings,
     #[serde(flatten)]
     unknown: Map<String, Value>,
 }
@@ -110,11 +115,12 @@ impl State {
             appended_empty_layers: Vec::new(),
             top_layer: None,
             format,
+            settings: KeptSettings::default(),
             unknown: default_options(),
         }
     }
 
-    /// A member that gabion keeps without a use of its own, such as `Capabilities`.
+    /// A member that gabion keeps without a use of its own, such as `IDMappingOptions`.
     pub fn option(&self, name: &str) -> Option<&Value> {
         self.unknown.get(name)
     }
@@ -144,27 +150,14 @@ impl State {
 
 /// Members that Buildah reads and gabion does not: what `buildah from` writes without flags.
 pub fn default_options() -> Map<String, Value> {
-    let namespace = |name: &str, host: bool| json!({"Name": name, "Host": host, "Path": ""});
     let value = json!({
-        "Isolation": 1,
-        "NamespaceOptions": [
-            namespace("cgroup", true), namespace("ipc", false), namespace("mount", false), namespace("network", false),
-            namespace("pid", false), namespace("user", true), namespace("uts", false),
-        ],
-        "ConfigureNetwork": 0,
         "CNIPluginPath": "",
         "CNIConfigDir": "",
         "IDMappingOptions": {"HostUIDMapping": true, "HostGIDMapping": true, "UIDMap": [], "GIDMap": [], "AutoUserNs": false,
             "AutoUserNsOpts": {"Size": 0, "InitialSize": 0, "PasswdFile": "", "GroupFile": "",
                 "AdditionalUIDMappings": null, "AdditionalGIDMappings": null}},
-        "Capabilities": [
-            "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_NET_BIND_SERVICE",
-            "CAP_SETFCAP", "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID", "CAP_SYS_CHROOT",
-        ],
-        "CommonBuildOpts": {"HTTPProxy": true, "ShmSize": "65536k", "SeccompProfilePath": "/usr/share/containers/seccomp.json"},
         "TempVolumes": {},
         "ContentDigester": {},
-        "Devices": [],
     });
     match value {
         Value::Object(map) => map,

@@ -38,10 +38,7 @@ const NO_BLOB_CACHE: &str = "blobs are not kept in a directory of their own: the
 const NO_WORKLOADS: &str = "confidential workloads are not supported";
 const NO_USERNS: &str = "user namespaces are not supported yet";
 
-const NOT_KEPT: &str = "settings of commands are not kept with a container yet: give them to `gabion run`";
-const NO_NAMESPACES: &str = "only a private namespace is supported for now";
 const NO_USAGE: &str = "what steps use of the machine is not measured: --progress shows how long they take";
-const NO_LIMITS: &str = "steps are not limited in what they use yet";
 
 const VALUE: Takes = Takes::Value(&[]);
 
@@ -110,68 +107,6 @@ pub const REFUSED: &[Refused] = &[
     Refused { commands: &["build", "from"], flag: "userns-gid-map-group", takes: VALUE, reason: NO_USERNS },
     Refused { commands: &["build"], flag: "all-platforms", takes: Takes::Switch, reason: NO_PLATFORMS },
     Refused { commands: &["build"], flag: "save-stages", takes: Takes::Switch, reason: "use --target to keep a stage" },
-    Refused { commands: &["from"], flag: "add-host", takes: VALUE, reason: NOT_KEPT },
-    Refused { commands: &["from"], flag: "cap-add", takes: VALUE, reason: NOT_KEPT },
-    Refused { commands: &["from"], flag: "cap-drop", takes: VALUE, reason: NOT_KEPT },
-    Refused { commands: &["from"], flag: "cgroup-parent", takes: VALUE, reason: NOT_KEPT },
-    Refused { commands: &["from"], flag: "cpu-period", takes: VALUE, reason: NOT_KEPT },
-    Refused { commands: &["from"], flag: "cpu-quota", takes: VALUE, reason: NOT_KEPT },
-    Refused { commands: &["from"], flag: "cpu-shares", takes: VALUE, reason: NOT_KEPT },
-    Refused { commands: &["from"], flag: "cpuset-cpus", takes: VALUE, reason: NOT_KEPT },
-    Refused { commands: &["from"], flag: "cpuset-mems", takes: VALUE, reason: NOT_KEPT },
-    Refused { commands: &["from"], flag: "device", takes: VALUE, reason: NOT_KEPT },
-    Refused { commands: &["from"], flag: "dns", takes: VALUE, reason: NOT_KEPT },
-    Refused { commands: &["from"], flag: "dns-option", takes: VALUE, reason: NOT_KEPT },
-    Refused { commands: &["from"], flag: "dns-search", takes: VALUE, reason: NOT_KEPT },
-    Refused { commands: &["from"], flag: "memory", takes: VALUE, reason: NOT_KEPT },
-    Refused { commands: &["from"], flag: "memory-swap", takes: VALUE, reason: NOT_KEPT },
-    Refused { commands: &["from"], flag: "security-opt", takes: VALUE, reason: NOT_KEPT },
-    Refused { commands: &["from"], flag: "shm-size", takes: VALUE, reason: NOT_KEPT },
-    Refused { commands: &["from"], flag: "ulimit", takes: VALUE, reason: NOT_KEPT },
-    Refused { commands: &["from"], flag: "volume", takes: VALUE, reason: NOT_KEPT },
-    Refused { commands: &["from"], flag: "http-proxy", takes: Takes::SwitchOff, reason: NOT_KEPT },
-    Refused { commands: &["from"], flag: "isolation", takes: Takes::Value(&["oci", "default"]), reason: NOT_KEPT },
-    Refused {
-        commands: &["from"],
-        flag: "network",
-        takes: Takes::Value(&["private", "default", ""]),
-        reason: NOT_KEPT,
-    },
-    Refused { commands: &["from"], flag: "ipc", takes: Takes::Value(&["private", ""]), reason: NOT_KEPT },
-    Refused { commands: &["from"], flag: "pid", takes: Takes::Value(&["private", ""]), reason: NOT_KEPT },
-    Refused { commands: &["from"], flag: "uts", takes: Takes::Value(&["private", ""]), reason: NOT_KEPT },
-    Refused { commands: &["from"], flag: "cgroupns", takes: Takes::Value(&["private", ""]), reason: NOT_KEPT },
-    Refused {
-        commands: &["from", "run"],
-        flag: "cdi-config-dir",
-        takes: VALUE,
-        reason: "CDI devices are looked for in /etc/cdi and /var/run/cdi only",
-    },
-    Refused {
-        commands: &["run", "build"],
-        flag: "ipc",
-        takes: Takes::Value(&["private", "container", ""]),
-        reason: NO_NAMESPACES,
-    },
-    Refused {
-        commands: &["run", "build"],
-        flag: "pid",
-        takes: Takes::Value(&["private", "container", ""]),
-        reason: NO_NAMESPACES,
-    },
-    Refused {
-        commands: &["run", "build"],
-        flag: "uts",
-        takes: Takes::Value(&["private", "container", ""]),
-        reason: NO_NAMESPACES,
-    },
-    Refused {
-        commands: &["run", "build"],
-        flag: "cgroupns",
-        takes: Takes::Value(&["private", ""]),
-        reason: NO_NAMESPACES,
-    },
-    Refused { commands: &["run"], flag: "device", takes: VALUE, reason: "devices are not given to commands yet" },
     Refused {
         commands: &["run"],
         flag: "no-pivot",
@@ -222,15 +157,6 @@ pub const REFUSED: &[Refused] = &[
         takes: VALUE,
         reason: "a cache outside of the store is not supported yet",
     },
-    Refused { commands: &["build"], flag: "cgroup-parent", takes: VALUE, reason: NO_LIMITS },
-    Refused { commands: &["build"], flag: "cpu-period", takes: VALUE, reason: NO_LIMITS },
-    Refused { commands: &["build"], flag: "cpu-quota", takes: VALUE, reason: NO_LIMITS },
-    Refused { commands: &["build"], flag: "cpu-shares", takes: VALUE, reason: NO_LIMITS },
-    Refused { commands: &["build"], flag: "cpuset-cpus", takes: VALUE, reason: NO_LIMITS },
-    Refused { commands: &["build"], flag: "cpuset-mems", takes: VALUE, reason: NO_LIMITS },
-    Refused { commands: &["build"], flag: "memory", takes: VALUE, reason: NO_LIMITS },
-    Refused { commands: &["build"], flag: "memory-swap", takes: VALUE, reason: NO_LIMITS },
-    Refused { commands: &["build"], flag: "ulimit", takes: VALUE, reason: NO_LIMITS },
     Refused {
         commands: &["build"],
         flag: "compat-volumes",
@@ -249,19 +175,9 @@ pub const REFUSED: &[Refused] = &[
         takes: Takes::SwitchOff,
         reason: "content trust is not supported",
     },
-    Refused { commands: &["build"], flag: "dns", takes: VALUE, reason: "steps have the host's resolver" },
-    Refused { commands: &["build"], flag: "dns-option", takes: VALUE, reason: "steps have the host's resolver" },
-    Refused { commands: &["build"], flag: "dns-search", takes: VALUE, reason: "steps have the host's resolver" },
     Refused { commands: &["build"], flag: "hooks-dir", takes: VALUE, reason: "OCI hooks are not supported yet" },
-    Refused {
-        commands: &["build"],
-        flag: "isolation",
-        takes: Takes::Value(&["oci", "default"]),
-        reason: "only oci is supported for now",
-    },
     Refused { commands: &["build"], flag: "log-rusage", takes: Takes::Switch, reason: NO_USAGE },
     Refused { commands: &["build"], flag: "rusage-logfile", takes: VALUE, reason: NO_USAGE },
-    Refused { commands: &["build"], flag: "security-opt", takes: VALUE, reason: "not supported yet" },
     Refused {
         commands: &["build"],
         flag: "skip-unused-stages",

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use buildkit_core::transfer::pull::{PullOptions, resolve_or_pull};
-use buildkit_core::working_container::{FromOptions, WorkingContainer};
+use buildkit_core::working_container::{FromOptions, KeptSettings, WorkingContainer};
 use jiff::Timestamp;
 use oci::Format;
 
@@ -12,6 +12,7 @@ use crate::args::parse_format;
 use crate::args::platform::PlatformArgs;
 use crate::args::pull::PullArgs;
 use crate::args::registry::RegistryArgs;
+use crate::args::run_settings::{LimitArgs, SandboxArgs};
 use crate::command_error::CommandError;
 use crate::session::{Progress, Session};
 
@@ -37,6 +38,10 @@ pub struct Args {
     #[arg(long, value_name = "TEXT", hide = true)]
     suffix: Option<String>,
     #[command(flatten)]
+    sandbox: SandboxArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
+    #[command(flatten)]
     pull: PullArgs,
     #[command(flatten)]
     platform: PlatformArgs,
@@ -47,6 +52,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
+    let settings = settings(args, session)?;
     let store = session.store()?;
     let events = session.events(Progress::from_quiet(args.quiet));
     let platform = args.platform.resolve()?;
@@ -59,14 +65,27 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     };
     let options = FromOptions { name: args.name.clone(), suffix: args.suffix.clone(), format: args.format, platform };
     let mut container = WorkingContainer::from(&store, image.as_ref(), &options)?;
+    container.state_mut().settings = settings;
     if image.is_none() {
         // Not needed, but Buildah's inspect shows it.
         container.state_mut().config.created = Some(Timestamp::now());
-        container.save()?;
     }
+    container.save()?;
     if let Some(file) = &args.cidfile {
         session.write_file(file, container.id().as_str())?;
     }
     println!("{}", container.name());
     Ok(ExitCode::SUCCESS)
+}
+
+/// How the container's commands are to be run.
+fn settings(args: &Args, session: &Session) -> Result<KeptSettings, CommandError> {
+    let conf = session.containers_conf()?;
+    let mut settings = args.sandbox.defaults(&conf)?;
+    args.sandbox.apply(&mut settings)?;
+    args.limits.apply(&mut settings)?;
+    settings.change_capabilities(&args.sandbox.cap_add, &args.sandbox.cap_drop)?;
+    // What cannot be is told now, not by the first command.
+    settings.resolve(&conf)?;
+    Ok(settings)
 }

@@ -1,16 +1,15 @@
 //! `gabion run`
 
 use std::io::IsTerminal as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use buildkit_core::run::{
-    Capabilities, HostFiles, MountRequest, Network, NetworkConfig, Outcome, RunOptions, Stdio, run as run_in,
-};
+use buildkit_core::run::{MountRequest, Outcome, RunOptions, Stdio, run as run_in};
 use buildkit_core::working_container::WorkingContainer;
 use jiff::Timestamp;
 use oci::History;
 
+use crate::args::run_settings::{RuntimeArgs, SandboxArgs};
 use crate::command_error::{CommandError, FAILURE};
 use crate::session::Session;
 
@@ -24,12 +23,6 @@ pub struct Args {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false",
           env = "BUILDAH_HISTORY", hide_env = true, action = clap::ArgAction::Set)]
     add_history: bool,
-    /// Capability to add: a name as in capabilities(7), or all
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
-    cap_add: Vec<String>,
-    /// Capability to take away: a name as in capabilities(7), or all
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
-    cap_drop: Vec<String>,
     /// Directory that the sources of bind mounts are in
     #[arg(long, value_name = "DIR")]
     contextdir: Option<PathBuf>,
@@ -40,27 +33,9 @@ pub struct Args {
     /// Host name in the container [default: the container's, or the beginning of its ID]
     #[arg(long, value_name = "NAME")]
     hostname: Option<String>,
-    /// How the command is kept apart from the host: oci, by an OCI runtime
-    #[arg(long, value_name = "TYPE", env = "BUILDAH_ISOLATION", hide_env = true, default_value = "oci", value_parser = isolation)]
-    isolation: Oci,
     /// Mount: type=bind|cache|tmpfs,target=PATH,… with source, from, ro, rw and further options of each type
     #[arg(long, value_name = "OPTIONS")]
     mount: Vec<String>,
-    /// Network: private, host, none, or the name of one of Podman's networks
-    #[arg(long, visible_alias = "net", value_name = "NETWORK", default_value = "private")]
-    network: String,
-    /// Leave the container's own /etc/hostname
-    #[arg(long)]
-    no_hostname: bool,
-    /// Leave the container's own /etc/hosts
-    #[arg(long)]
-    no_hosts: bool,
-    /// OCI runtime: a name or a path [default: runc, or crun where that is all there is]
-    #[arg(long, value_name = "PROGRAM", env = "BUILDAH_RUNTIME", hide_env = true)]
-    runtime: Option<PathBuf>,
-    /// Option given to the OCI runtime, without its dashes
-    #[arg(long, value_name = "OPTION", value_delimiter = ',')]
-    runtime_flag: Vec<String>,
     /// File with the signature policy, which a command needs none of
     #[arg(long, value_name = "FILE", hide = true)]
     signature_policy: Option<PathBuf>,
@@ -71,29 +46,18 @@ pub struct Args {
     /// User the command runs as: name, uid, name:group or uid:gid [default: the container's]
     #[arg(long, value_name = "USER")]
     user: Option<String>,
-    /// Directory of the host to mount: HOST-DIR:CONTAINER-DIR[:ro,O,U,…]
-    #[arg(short, long, value_name = "VOLUME")]
-    volume: Vec<String>,
     /// Directory the command starts in [default: the container's]
     #[arg(long, value_name = "DIR")]
     workingdir: Option<String>,
+    #[command(flatten)]
+    sandbox: SandboxArgs,
+    #[command(flatten)]
+    runtime: RuntimeArgs,
     /// Name or ID of the working container
     container: String,
     /// Command and arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<String>,
-}
-
-/// Isolation by an OCI runtime.
-#[derive(Clone)]
-struct Oci;
-
-fn isolation(text: &str) -> Result<Oci, String> {
-    match text {
-        "oci" | "default" => Ok(Oci),
-        "chroot" | "rootless" => Err("only oci is supported for now".into()),
-        _ => Err("expected oci".into()),
-    }
 }
 
 pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
@@ -105,7 +69,8 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
         command.remove(0);
     }
     let created_by = command.join(" ");
-    let outcome = run_in(&container, options(args, session, command)?).map_err(|error| {
+    let options = options(args, session, &container, command)?;
+    let outcome = run_in(&container, options).map_err(|error| {
         let code = error.command_exit_code().unwrap_or(FAILURE);
         CommandError::from(error).exit_code(code)
     })?;
@@ -140,25 +105,30 @@ fn failure(outcome: &Outcome) -> Option<CommandError> {
     }
 }
 
-fn options(args: &Args, session: &Session, command: Vec<String>) -> Result<RunOptions, CommandError> {
+fn options(
+    args: &Args,
+    session: &Session,
+    container: &WorkingContainer<'_>,
+    command: Vec<String>,
+) -> Result<RunOptions, CommandError> {
+    let conf = session.containers_conf()?;
+    let mut kept = container.state().settings.clone();
+    args.sandbox.apply(&mut kept)?;
+    args.runtime.apply(&mut kept)?;
     let mut options = RunOptions::new(command);
-    options.env = args.env.iter().flat_map(|entry| variables(entry)).collect();
     options.host_env = proxies(session);
+    options.apply(kept.resolve(&conf)?);
+    args.sandbox.change_capabilities(&mut options.settings.capabilities);
+    options.env = args.env.iter().flat_map(|entry| variables(entry)).collect();
     options.user.clone_from(&args.user);
     options.working_dir.clone_from(&args.workingdir);
     options.hostname.clone_from(&args.hostname);
-    for volume in &args.volume {
-        options.mounts.push(MountRequest::parse_volume(volume)?);
-    }
     for mount in &args.mount {
         options.mounts.push(MountRequest::parse(mount, args.contextdir.as_deref())?);
     }
-    options.network = network(&args.network)?;
-    options.host_files = HostFiles { hosts: !args.no_hosts, hostname: !args.no_hostname, ..HostFiles::default() };
-    options.settings.capabilities = Capabilities { add: args.cap_add.clone(), drop: args.cap_drop.clone() };
     options.search_path = session.env("PATH");
-    options.runtime = args.runtime.clone().unwrap_or_else(|| default_runtime(options.search_path.as_deref()));
-    options.runtime_flags = args.runtime_flag.iter().map(|flag| format!("--{flag}")).collect();
+    options.runtime = args.runtime.program(session, &conf);
+    options.runtime_flags = args.runtime.flags();
     options.stdio = match args.terminal {
         Some(true) => Stdio::Terminal,
         Some(false) => Stdio::Inherit,
@@ -170,36 +140,6 @@ fn options(args: &Args, session: &Session, command: Vec<String>) -> Result<RunOp
 
 fn on_terminal() -> bool {
     std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && std::io::stderr().is_terminal()
-}
-
-/// runc, unless only crun is installed.
-pub(super) fn default_runtime(search_path: Option<&str>) -> PathBuf {
-    let installed =
-        |name: &str| search_path.is_some_and(|dirs| dirs.split(':').any(|dir| Path::new(dir).join(name).is_file()));
-    if !installed("runc") && installed("crun") { "crun".into() } else { "runc".into() }
-}
-
-/// The network that `--network` names.
-pub(super) fn network(name: &str) -> Result<Network, CommandError> {
-    let invalid = || {
-        CommandError::new(format!(
-            "invalid --network {name:?}: expected private, host, none, or a network in /etc/containers/networks"
-        ))
-    };
-    match name {
-        "private" | "bridge" | "podman" => Ok(Network::default()),
-        "host" => Ok(Network::Host),
-        "none" => Ok(Network::None),
-        _ => {
-            let plain =
-                !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
-            let definition = Path::new("/etc/containers/networks").join(format!("{name}.json"));
-            if !plain || name.starts_with('.') || !definition.is_file() {
-                return Err(invalid());
-            }
-            Ok(Network::Private(NetworkConfig { definition: Some(definition), ..NetworkConfig::default() }))
-        }
-    }
 }
 
 /// What an `--env` stands for: itself, or variables of gabion's own environment.

@@ -10,7 +10,6 @@ mod output; // where the result goes
 mod preprocess; // Containerfile.in
 mod report; // what a build tells
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -21,7 +20,7 @@ use buildkit_core::event::Event;
 use buildkit_core::git::GitOptions;
 use buildkit_core::output::Output;
 use buildkit_core::plan::{PROXY_ARGS, PlanOptions};
-use buildkit_core::run::{Capabilities, DeviceRequest, HostFiles, MountRequest, Settings, parse_size};
+use buildkit_core::run::MountRequest;
 use buildkit_core::secret::Secrets;
 use buildkit_core::ssh::Agents;
 use oci::{Format, Platform};
@@ -30,8 +29,8 @@ use crate::args::parse_format;
 use crate::args::platform::PlatformArgs;
 use crate::args::pull::PullArgs;
 use crate::args::registry::RegistryArgs;
+use crate::args::run_settings::{LimitArgs, RuntimeArgs, SandboxArgs};
 use crate::command_error::CommandError;
-use crate::commands::run::{default_runtime, network};
 use crate::progress::{Display, ProgressArgs, Work};
 use crate::session::Session;
 use cache::CacheArgs;
@@ -48,24 +47,9 @@ use report::{INTERRUPTED, report};
 #[derive(clap::Args)]
 #[command(visible_alias = "bud", alias = "build-using-dockerfile")]
 pub struct Args {
-    /// Line for /etc/hosts of RUN steps
-    #[arg(long, value_name = "HOST:IP", value_parser = parse_host)]
-    add_host: Vec<(String, IpAddr)>,
     /// What a Dockerfile may ask for beyond the default: network.host, security.insecure, device or device=NAME
     #[arg(long, value_name = "ENTITLEMENT", value_parser = Entitlement::parse)]
     allow: Vec<Entitlement>,
-    /// Capability that RUN steps have beside the default ones
-    #[arg(long, value_name = "CAPABILITY", value_delimiter = ',')]
-    cap_add: Vec<String>,
-    /// Capability that RUN steps do not have
-    #[arg(long, value_name = "CAPABILITY", value_delimiter = ',')]
-    cap_drop: Vec<String>,
-    /// Directory with CDI specifications, beside /etc/cdi and /var/run/cdi
-    #[arg(long, value_name = "DIR")]
-    cdi_config_dir: Option<PathBuf>,
-    /// Device that RUN steps see: a node of the host or a CDI name
-    #[arg(long, value_name = "/dev/x[:/dev/y][:rwm]|NAME", value_parser = DeviceRequest::parse)]
-    device: Vec<DeviceRequest>,
     /// Remove working containers of a failed build too
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           default_value_t = true, action = clap::ArgAction::Set)]
@@ -77,22 +61,9 @@ pub struct Args {
     /// What the first stage begins with, in place of what its FROM says
     #[arg(long, value_name = "IMAGE")]
     from: Option<String>,
-    /// Hand the host's proxy settings to RUN steps
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
-          default_value_t = true, action = clap::ArgAction::Set)]
-    http_proxy: bool,
     /// Mount that every RUN has, as with RUN --mount
     #[arg(long, value_name = "OPTIONS")]
     mount: Vec<String>,
-    /// Network of RUN steps: private, host, none, or the name of one of Podman's networks
-    #[arg(long, visible_alias = "net", value_name = "NETWORK", default_value = "private")]
-    network: String,
-    /// Leave the image's own /etc/hostname to RUN steps
-    #[arg(long)]
-    no_hostname: bool,
-    /// Leave the image's own /etc/hosts to RUN steps
-    #[arg(long)]
-    no_hosts: bool,
     /// Print the image's ID only
     #[arg(short, long)]
     quiet: bool,
@@ -100,15 +71,6 @@ pub struct Args {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           default_value_t = true, action = clap::ArgAction::Set)]
     rm: bool,
-    /// OCI runtime: a name or a path [default: runc, or crun where that is all there is]
-    #[arg(long, value_name = "PROGRAM", env = "BUILDAH_RUNTIME", hide_env = true)]
-    runtime: Option<PathBuf>,
-    /// Option given to the OCI runtime, without its dashes
-    #[arg(long, value_name = "OPTION", value_delimiter = ',')]
-    runtime_flag: Vec<String>,
-    /// Size of /dev/shm in RUN steps, such as 64m
-    #[arg(long, value_name = "SIZE", value_parser = size)]
-    shm_size: Option<u64>,
     /// Secret for RUN --mount=type=secret, of a file or an environment variable [default: the variable ID, or else the
     /// file ID]
     #[arg(long, value_name = "id=ID[,src=FILE|env=NAME]")]
@@ -125,9 +87,12 @@ pub struct Args {
     /// Stage to build, by name or number [default: the last one]
     #[arg(long, value_name = "STAGE")]
     target: Option<String>,
-    /// Directory of the host that RUN steps see
-    #[arg(short, long, value_name = "HOST-DIR:CONTAINER-DIR[:OPTIONS]")]
-    volume: Vec<String>,
+    #[command(flatten)]
+    sandbox: SandboxArgs,
+    #[command(flatten)]
+    runtime: RuntimeArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
     #[command(flatten)]
     cache: CacheArgs,
     #[command(flatten)]
@@ -221,22 +186,18 @@ fn options(
     contexts: &Contexts,
     outputs: Outputs,
 ) -> Result<BuildOptions, CommandError> {
-    let host_env = PROXY_ARGS.iter().filter(|_| args.http_proxy);
+    let conf = session.containers_conf()?;
+    let mut kept = args.sandbox.defaults(&conf)?;
+    args.sandbox.apply(&mut kept)?;
+    args.limits.apply(&mut kept)?;
+    args.runtime.apply(&mut kept)?;
+    let mut resolved = kept.resolve(&conf)?;
+    args.sandbox.change_capabilities(&mut resolved.settings.capabilities);
+    let host_env = PROXY_ARGS.iter().filter(|_| resolved.sees_proxies);
     let host_env = host_env.filter_map(|name| Some(format!("{name}={}", session.env(name)?)));
-    let mut host_files = HostFiles { hosts: !args.no_hosts, hostname: !args.no_hostname, ..HostFiles::default() };
-    host_files.add_hosts.extend(args.add_host.iter().cloned());
-    let mut mounts = Vec::new();
-    for text in &args.volume {
-        mounts.push(MountRequest::parse_volume(text)?);
-    }
     for text in &args.mount {
-        mounts.push(MountRequest::parse(text, Some(&contexts.dir))?);
+        resolved.mounts.push(MountRequest::parse(text, Some(&contexts.dir))?);
     }
-    let mut settings = Settings::default();
-    settings.capabilities = Capabilities { add: args.cap_add.clone(), drop: args.cap_drop.clone() };
-    settings.shm_size = args.shm_size.unwrap_or(settings.shm_size);
-    settings.devices = args.device.clone();
-    settings.cdi_dirs.extend(args.cdi_config_dir.clone());
     let mut secrets = Secrets::default();
     for text in &args.secret {
         secrets.add(text, &|name| session.env(name))?;
@@ -245,7 +206,6 @@ fn options(
     for text in &args.ssh {
         agents.add(text, session.env("SSH_AUTH_SOCK").as_deref())?;
     }
-    let search_path = session.env("PATH");
     let platform = args.platform.resolve()?;
     let host = Platform::host();
     if !host.satisfies(&platform) {
@@ -296,15 +256,15 @@ fn options(
         omit_history: args.image.omit_history,
         identity_label: args.image.identity_label.then(|| session.identity_label()),
         run: RunDefaults {
-            runtime: args.runtime.clone().unwrap_or_else(|| default_runtime(search_path.as_deref())),
-            runtime_flags: args.runtime_flag.iter().map(|flag| format!("--{flag}")).collect(),
-            search_path,
-            network: network(if args.network == "default" { "private" } else { &args.network })?.shared(),
-            host_files,
-            settings,
+            runtime: args.runtime.program(session, &conf),
+            runtime_flags: args.runtime.flags(),
+            search_path: session.env("PATH"),
+            network: resolved.network.shared(),
+            host_files: resolved.host_files,
+            settings: resolved.settings,
             secrets,
             agents,
-            mounts,
+            mounts: resolved.mounts,
             host_env: host_env.collect(),
             allowed: Allowed {
                 host_network: session.called_as_buildah() || args.allow.contains(&Entitlement::NetworkHost),
@@ -333,21 +293,10 @@ fn git_options(session: &Session) -> GitOptions {
     }
 }
 
-fn size(text: &str) -> Result<u64, String> {
-    parse_size(text).ok_or_else(|| "expected a number with k, m or g".to_owned())
-}
-
 fn parse_pair(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').unwrap_or((text, ""));
     if name.is_empty() {
         return Err("expected NAME=VALUE".to_owned());
     }
     Ok((name.to_owned(), value.to_owned()))
-}
-
-fn parse_host(text: &str) -> Result<(String, IpAddr), String> {
-    let (name, address) = text.split_once([':', '=']).ok_or("expected HOST:IP")?;
-    let address = address.trim_start_matches('[').trim_end_matches(']');
-    let address = address.parse().map_err(|_| format!("{address:?} is no IP address"))?;
-    Ok((name.to_owned(), address))
 }
