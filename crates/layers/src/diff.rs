@@ -140,7 +140,7 @@ pub(crate) fn produce(
 ) -> Result<DiffSummary, DiffError> {
     let result = pipeline::run(out, tar_split, options.began, |sink| {
         let (exclude, links) = (excluded(options), HashMap::new());
-        let mut producer = Producer { lowers, options, exclude, links, sink: Some(sink), target };
+        let mut producer = Producer { lowers, options, exclude, only: None, links, sink: Some(sink), target };
         match producer.run(upper) {
             Ok(()) => Ok(Ok(())),
             Err(Halt::Error(error)) => Ok(Err(error)),
@@ -155,8 +155,19 @@ pub(crate) fn produce(
 
 /// The same walk without a tar: only `target` is done, and no file is read but to be copied.
 pub(crate) fn walk(upper: &Root, lowers: &[Root], options: &DiffOptions, target: Target<'_>) -> Result<(), DiffError> {
+    walk_only(upper, lowers, None, options, target)
+}
+
+/// That walk over the entries `only`, among which are the directories that they are in.
+pub(crate) fn walk_only(
+    upper: &Root,
+    lowers: &[Root],
+    only: Option<&HashSet<PathBuf>>,
+    options: &DiffOptions,
+    target: Target<'_>,
+) -> Result<(), DiffError> {
     let (exclude, links) = (excluded(options), HashMap::new());
-    match (Producer { lowers, options, exclude, links, sink: None, target }).run(upper) {
+    match (Producer { lowers, options, exclude, only, links, sink: None, target }).run(upper) {
         Err(Halt::Error(error)) => Err(error),
         // Nothing that could stop is at the other end.
         Ok(()) | Err(Halt::Stopped) => Ok(()),
@@ -197,6 +208,8 @@ struct Producer<'a> {
     lowers: &'a [Root],
     options: &'a DiffOptions,
     exclude: HashSet<PathBuf>,
+    /// All entries that count, if not all do.
+    only: Option<&'a HashSet<PathBuf>>,
     /// The first name of each inode that has several.
     links: HashMap<(u64, u64), PathBuf>,
     /// Where the tar goes, if one is made.
@@ -218,7 +231,8 @@ impl Producer<'_> {
     }
 
     fn entry(&mut self, entry: &Entry<'_>) -> Result<Next, Halt> {
-        if entry.metadata.file_type == FileType::Socket || self.exclude.contains(entry.path) {
+        let is_out = self.exclude.contains(entry.path) || self.only.is_some_and(|only| !only.contains(entry.path));
+        if entry.metadata.file_type == FileType::Socket || is_out {
             self.target.leave_out(entry)?;
             return Ok(Next::Skip);
         }
@@ -415,7 +429,7 @@ impl Attributes {
                     attributes.opaque = whiteout::is_opaque(entry.dir, entry.name, userxattr)?;
                 }
                 attributes.foreign.push(key);
-            } else if text == b"security.capability" || text == b"security.ima" || text.starts_with(b"user.") {
+            } else if whiteout::is_carried_xattr(&key) {
                 if let Some(value) = entry.dir.xattr(entry.name, &key)? {
                     attributes.carried.push((key, value));
                 }

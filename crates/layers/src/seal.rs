@@ -32,7 +32,7 @@ pub fn seal_copy(
     tar_split: impl Write + Send,
     options: &DiffOptions,
 ) -> Result<DiffSummary> {
-    let copy = Copy { into, last_dir: None, reflink: true };
+    let copy = Copy::into_empty(into);
     diff::produce(upper, lowers, out, tar_split, options, Target::Copy(copy))
 }
 
@@ -61,7 +61,7 @@ pub fn clean(upper: &Root, lowers: &[Root], options: &DiffOptions) -> Result<()>
 
 /// Clones `upper`, which is clean, into the empty directory `into`: [`seal_copy`] without a tar.
 pub fn copy(upper: &Root, into: &Root) -> Result<()> {
-    let copy = Copy { into, last_dir: None, reflink: true };
+    let copy = Copy::into_empty(into);
     diff::walk(upper, &[], &DiffOptions::default(), Target::Copy(copy))
 }
 
@@ -81,6 +81,8 @@ pub(crate) struct Copy<'a> {
     last_dir: Option<(PathBuf, Dir)>,
     /// Until the file system has refused.
     reflink: bool,
+    /// Whether `into` is a tree that the upper dir is laid over, with marks of deletion obeyed, not kept.
+    over: bool,
 }
 
 pub(crate) struct InPlace {
@@ -96,7 +98,37 @@ pub(crate) struct NewFile {
     pub needs_data: bool,
 }
 
-impl Copy<'_> {
+impl<'a> Copy<'a> {
+    /// Into an empty directory.
+    pub fn into_empty(into: &'a Root) -> Copy<'a> {
+        Copy { into, last_dir: None, reflink: true, over: false }
+    }
+
+    /// Over what `tree` has.
+    pub fn over(tree: &'a Root) -> Copy<'a> {
+        Copy { into: tree, last_dir: None, reflink: true, over: true }
+    }
+
+    /// Removes what is in the way of an entry. Of a directory in the way of one that is not opaque only
+    /// the attributes go: then says that it is there.
+    fn make_room(&mut self, entry: &Entry<'_>, opaque: bool) -> Result<bool> {
+        if !self.over {
+            return Ok(false);
+        }
+        let dir = self.dir_of(entry.path)?;
+        let merges = entry.metadata.is_dir()
+            && !opaque
+            && dir.metadata_if_exists(entry.name)?.is_some_and(|there| there.is_dir());
+        if merges {
+            for key in dir.xattr_names(entry.name)?.iter().filter(|key| whiteout::is_carried_xattr(key)) {
+                dir.remove_xattr(entry.name, key)?;
+            }
+        } else {
+            dir.remove_all(entry.name)?;
+        }
+        Ok(merges)
+    }
+
     fn dir_of(&mut self, path: &Path) -> rootfs::Result<&Dir> {
         let parent = path.parent().unwrap_or(Path::new(""));
         let dir = match self.last_dir.take() {
@@ -133,6 +165,10 @@ impl Target<'_> {
 
     pub fn whiteout(&mut self, entry: &Entry<'_>) -> Result<()> {
         if let Target::Copy(copy) = self {
+            copy.make_room(entry, false)?;
+            if copy.over {
+                return Ok(());
+            }
             let dir = copy.dir_of(entry.path)?;
             dir.mknod(entry.name, FileType::CharDevice, 0, Device::default())?;
             dir.set_owner(entry.name, entry.metadata.owner)?;
@@ -142,6 +178,7 @@ impl Target<'_> {
 
     pub fn hardlink(&mut self, entry: &Entry<'_>, first: &Path) -> Result<()> {
         if let Target::Copy(copy) = self {
+            copy.make_room(entry, false)?;
             copy.into.hardlink(first, entry.path)?;
         }
         Ok(())
@@ -150,6 +187,7 @@ impl Target<'_> {
     /// The file that is to get the content of `original`, if one is wanted.
     pub fn create_file(&mut self, entry: &Entry<'_>, original: &File) -> Result<Option<NewFile>> {
         let Target::Copy(copy) = self else { return Ok(None) };
+        copy.make_room(entry, false)?;
         let mut reflink = copy.reflink;
         let file = copy.dir_of(entry.path)?.create_file(entry.name, 0o600)?;
         let needs_data = entry.metadata.size > 0
@@ -187,6 +225,7 @@ impl Target<'_> {
         match self {
             Target::Nothing => Ok(()),
             Target::Copy(copy) => {
+                copy.make_room(entry, false)?;
                 copy.dir_of(entry.path)?.symlink(text, entry.name)?;
                 copy.finish(entry, header)
             }
@@ -198,6 +237,7 @@ impl Target<'_> {
         match self {
             Target::Nothing => Ok(()),
             Target::Copy(copy) => {
+                copy.make_room(entry, false)?;
                 let dir = copy.dir_of(entry.path)?;
                 dir.mknod(entry.name, entry.metadata.file_type, 0, entry.metadata.rdev)?;
                 copy.finish(entry, header)
@@ -211,9 +251,11 @@ impl Target<'_> {
         match self {
             Target::Nothing => {}
             Target::Copy(copy) => {
-                copy.dir_of(entry.path)?.create_dir(entry.name, 0o700)?;
+                if !copy.make_room(entry, opaque.is_some())? {
+                    copy.dir_of(entry.path)?.create_dir(entry.name, 0o700)?;
+                }
                 copy.finish(entry, header)?;
-                if let Some(userxattr) = opaque {
+                if let Some(userxattr) = opaque.filter(|_| !copy.over) {
                     let key = whiteout::opaque_xattr(userxattr);
                     copy.dir_of(entry.path)?.set_xattr(entry.name, key, whiteout::OPAQUE_VALUE)?;
                 }

@@ -33,6 +33,14 @@ pub(crate) fn is_overlay_xattr(key: &OsStr) -> bool {
     key.as_bytes().starts_with(b"trusted.overlay.") || key.as_bytes().starts_with(b"user.overlay.")
 }
 
+/// Whether attribute `key`, which is not overlay's, goes into a layer.
+pub(crate) fn is_carried_xattr(key: &OsStr) -> bool {
+    let text = key.as_bytes();
+    text == b"security.capability"
+        || text == b"security.ima"
+        || (text.starts_with(b"user.") && !is_overlay_xattr(key))
+}
+
 /// Whether `dir` itself is opaque.
 pub(crate) fn is_opaque(dir: &Dir, name: &OsStr, userxattr: bool) -> rootfs::Result<bool> {
     Ok(dir.xattr(name, opaque_xattr(userxattr))?.as_deref() == Some(OPAQUE_VALUE))

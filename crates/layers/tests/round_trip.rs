@@ -224,6 +224,72 @@ proptest! {
     }
 }
 
+/// A tree's lines without what a layer does not tell: which unchanged files share an inode.
+fn unlinked(dir: &Path) -> std::collections::BTreeMap<String, String> {
+    let cut = |line: String| line.split(" same as ").next().unwrap_or_default().to_owned();
+    snapshot(dir).into_iter().map(|(path, line)| (path, cut(line))).collect()
+}
+
+/// `below` and the changes up to `tree` give `tree`, by way of a tar.
+fn check_compare(below: &[Node], tree: &[Node]) {
+    let dirs = [0; 5].map(|_| tempfile::tempdir().expect("temp dir"));
+    let roots = dirs.each_ref().map(|dir| Root::open(dir.path()).expect("open"));
+    let [lower, upper, changes, unpacked, result] = &roots;
+    build(below, dirs[0].path());
+    build(tree, dirs[1].path());
+    layers::compare(upper, lower, changes).expect("compare");
+    let (tar, _, _) = diff(dirs[2].path(), &DiffOptions::default());
+    apply(&tar, dirs[3].path()).expect("apply");
+    layers::copy(lower, result).expect("copy");
+    layers::lay_over(unpacked, result).expect("lay over");
+    assert_same(&unlinked(dirs[1].path()), &unlinked(dirs[4].path()));
+
+    let same = tempfile::tempdir().expect("temp dir");
+    layers::compare(result, upper, &Root::open(same.path()).expect("open")).expect("compare");
+    assert_same(&snapshot(same.path()), &std::collections::BTreeMap::new());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn root_the_changes_between_two_trees_make_one_of_the_other(
+        mut nodes in proptest::collection::vec(node(), 0..30),
+        (start, end) in (0usize..10, 0usize..10),
+    ) {
+        nodes.retain(|node| !matches!(node.kind, Kind::Whiteout));
+        let end = nodes.len().saturating_sub(end);
+        check_compare(&nodes[..end], &nodes[start.min(nodes.len())..]);
+    }
+}
+
+#[test]
+fn root_what_was_replaced_by_a_socket_is_deleted_and_little_differences_count() {
+    let dirs = [0; 4].map(|_| tempfile::tempdir().expect("temp dir"));
+    let roots = dirs.each_ref().map(|dir| Root::open(dir.path()).expect("open"));
+    let [below, tree, changes, xattrs] = &roots;
+    for root in [below, tree] {
+        root.create_dir("d", 0o755, Owner::ROOT).expect("mkdir");
+        for name in ["d/same", "d/mode", "d/attribute"] {
+            root.create_file(name, 0o644, Owner::ROOT).expect("create");
+            root.set_times(name, Time::from_seconds(1), Time::from_seconds(1)).expect("utimens");
+        }
+        root.symlink("one", "link").expect("symlink");
+        root.set_times("link", Time::from_seconds(1), Time::from_seconds(1)).expect("utimens");
+        root.set_times("d", Time::from_seconds(1), Time::from_seconds(1)).expect("utimens");
+    }
+    below.create_file("socket", 0o644, Owner::ROOT).expect("create");
+    tree.mknod("socket", FileType::Socket, 0o644, Device::default()).expect("mknod");
+    tree.set_mode("d/mode", 0o600).expect("chmod");
+    tree.set_xattr("d/attribute", "user.a", b"1").expect("setxattr");
+    layers::compare(tree, below, changes).expect("compare");
+    let names = |dir: &Path| snapshot(dir).into_keys().collect::<Vec<_>>();
+    assert_eq!(names(dirs[2].path()), ["d", "d/attribute", "d/mode", "socket"]);
+    assert!(changes.metadata("socket").expect("stat").is_whiteout());
+    layers::compare(below, tree, xattrs).expect("compare");
+    assert!(xattrs.xattrs("d/attribute").expect("read").is_empty());
+}
+
 #[test]
 fn root_deep_trees_and_long_paths_survive() {
     let dir = tempfile::tempdir().expect("temp dir");
