@@ -251,7 +251,8 @@ pub fn changes(
         }
         None => {
             let staged = store.stage_layer()?;
-            let upper = Root::open(store.upper_dir(container.id())?)?;
+            let changes = store.container_changes(container.id())?;
+            let upper = Root::open(changes.path())?;
             let into = Root::open(staged.diff_dir())?;
             let summary =
                 layers::seal_copy(&upper, &lowers, &into, io::sink(), staged.tar_split_file()?, &diff_options)?;

@@ -102,7 +102,7 @@ pub struct GlobalArgs {
     /// File with the aliases of short names that were chosen by hand [default: in ~/.cache/containers]
     #[arg(long, global = true, value_name = "FILE")]
     pub short_name_alias_conf: Option<PathBuf>,
-    /// Storage driver; only overlay is supported
+    /// Storage driver, overlay or vfs [default: storage.conf's, or as the store was made]
     #[arg(long, global = true, value_name = "NAME")]
     pub storage_driver: Option<String>,
     /// Storage driver option, such as overlay.mountopt=nodev (may be repeated; replaces those of storage.conf)

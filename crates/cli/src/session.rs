@@ -225,7 +225,7 @@ fn set_driver_options(config: &mut ConfigFile, options: &[String]) -> Result<(),
     config.skip_mount_home = None;
     for option in options {
         let (key, value) = option.split_once('=').ok_or_else(|| unknown_option(option))?;
-        match key.trim_start_matches("overlay2.").trim_start_matches("overlay.") {
+        match key.trim_start_matches("overlay2.").trim_start_matches("overlay.").trim_start_matches("vfs.") {
             "mountopt" => config.mount_options = Some(value.split(',').map(str::to_owned).collect()),
             "imagestore" | "additionalimagestore" => {
                 config.additional_image_stores.get_or_insert_default().push(PathBuf::from(value));

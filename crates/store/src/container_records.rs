@@ -91,9 +91,18 @@ impl Store {
                 .map_err(|_| Error::UnknownContainer { name: new.name.clone() })?,
         };
         let layer = parse_layer_id(&crate::random::id()?)?;
+        let below = match (&new.layer, &new.image) {
+            (Some(layer), _) => Some(layer.clone()),
+            (None, Some(image)) => self.image_by_id(image)?.layer,
+            (None, None) => None,
+        };
+        let copy = self.copy_below(below.as_ref())?;
+        let tree = copy.as_ref().map(|copy| copy.path().join("tree"));
         self.journalled(|journal| {
             let mut layers = self.write_layers()?;
-            let image = new.image.as_ref().map(|image| self.image_by_id(image)).transpose()?;
+            if let Some(image) = &new.image {
+                self.image_by_id(image)?;
+            }
             let mut containers = self.inner.containers.write()?;
             if containers.get(id.as_str()).is_some() {
                 return Err(Error::IdTaken { kind: "container", id: id.to_string() });
@@ -110,8 +119,7 @@ impl Store {
                 },
                 Purpose::Add,
             )?;
-            let parent = new.layer.as_ref().or(image.as_ref().and_then(|image| image.layer.as_ref()));
-            self.place_empty_layer(&mut layers, &layer, parent)?;
+            self.place_empty_layer(&mut layers, &layer, below.as_ref(), tree.as_deref())?;
             layers.save()?;
             let mut flags = Map::new();
             flags.insert("MountLabel".into(), "".into());
@@ -230,7 +238,7 @@ impl Store {
         Ok(path)
     }
 
-    /// Where the container's changes are on disk.
+    /// Where the container's changes are on disk; with vfs, all its files.
     pub fn upper_dir(&self, id: &ContainerId) -> Result<PathBuf> {
         Ok(self.layout().diff(&self.container_by_id(id)?.layer))
     }

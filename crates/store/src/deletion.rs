@@ -47,7 +47,9 @@ impl Store {
         let layout = self.layout();
         let dir = layout.layer_dir(id);
         if dir.symlink_metadata().is_ok() {
-            remove_link(layout, &dir)?;
+            if !self.has_whole_trees() {
+                remove_link(layout, &dir)?;
+            }
             let to_trash = |trash: &TempDir| relocate::rename(layout, &dir, &trash.path().join(id.as_str())).is_ok();
             if !trash.is_some_and(to_trash) {
                 remove_tree(&dir)?;

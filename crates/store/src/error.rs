@@ -96,8 +96,8 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
-    /// A storage driver other than overlay.
-    #[error("storage driver {driver:?} is not supported: only \"overlay\" is")]
+    /// A storage driver other than overlay and vfs.
+    #[error("storage driver {driver:?} is not supported: expected \"overlay\" or \"vfs\"")]
     Driver {
         /// The driver that the configuration or the store names.
         driver: String,
@@ -134,6 +134,14 @@ pub enum Error {
         path: PathBuf,
         /// The kernel's reason.
         source: io::Error,
+    },
+    /// Trees that could not be copied or compared.
+    #[error("copying the files of a layer, {}: {source}", .path.display())]
+    Changes {
+        /// The tree.
+        path: PathBuf,
+        /// What went wrong.
+        source: ::layers::DiffError,
     },
     /// A layer's tree that cannot be read.
     #[error(transparent)]

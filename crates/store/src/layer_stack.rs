@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use oci::LayerId;
 
+use crate::driver::Driver;
 use crate::layer_dir;
 use crate::layout::Layout;
 use crate::store::Store;
@@ -97,6 +98,10 @@ pub(crate) fn directories(stack: &[Located]) -> Result<Vec<PathBuf>> {
                 path: located.dir(),
                 reason: "layers stored with composefs are not supported".into(),
             });
+        }
+        if located.layout.driver == Driver::Vfs {
+            // It has all that is below it.
+            return Ok(vec![located.dir()]);
         }
         directories.extend(layer_dir::diffs(&located.dir()));
     }

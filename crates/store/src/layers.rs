@@ -92,11 +92,11 @@ impl Store {
         })
     }
 
-    /// The directory with the layer's own files.
+    /// The directory with the layer's own files; with vfs, those of the layers below as well.
     pub fn layer_diff_directory(&self, id: &LayerId) -> Result<PathBuf> {
         let reading = self.read_layers()?;
         let located = self.locate(&reading.table, id)?.ok_or(Error::UnknownLayer { id: id.clone() })?;
-        Ok(located.dir().join("diff"))
+        Ok(located.layout.diff(id))
     }
 
     /// The directories to stack for a mount whose top is `id`, top first, that of `id` included.
@@ -123,11 +123,12 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Error::NoTarSplit { id: id.clone() }),
             Err(error) => return Err(Error::io("open", &tar_split_path)(error)),
         };
-        let diff = top.dir().join("diff");
-        let root = Root::open(diff)?;
+        let root = Root::open(top.layout.diff(id))?;
         // Only a layer whose top was copied for an ID map has files of its tar elsewhere.
-        let others: Vec<PathBuf> =
-            stack.iter().flat_map(|located| crate::layer_dir::diffs(&located.dir())).skip(1).collect();
+        let others: Vec<PathBuf> = match self.has_whole_trees() {
+            true => Vec::new(),
+            false => stack.iter().flat_map(|located| crate::layer_dir::diffs(&located.dir())).skip(1).collect(),
+        };
         let size = u64::try_from(top.layer.diff_size).ok().filter(|size| *size > 0);
         drop(reading);
         let open = move |name: &OsStr| open_content(&root, &others, name);

@@ -16,6 +16,8 @@
 //! <runroot>/overlay-layers/{mountpoints.lock,mountpoints.json}
 //!   overlay-containers/<container>/userdata/
 //! ```
+//! With the driver vfs, `vfs` stands for `overlay` in all names, and of a layer there is only
+//! `vfs/dir/<layer>/`, the tree itself.
 
 use std::path::{Path, PathBuf};
 
@@ -23,15 +25,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use oci::{ContainerId, ImageId, LayerId};
 
+use crate::driver::Driver;
+
 /// The paths below one graph root and run root.
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
+    pub driver: Driver,
     pub graph_root: PathBuf,
     pub run_root: PathBuf,
 }
-
-/// What [`Layout::home`] is called, relative to the graph root.
-pub(crate) const HOME: &str = "overlay";
 
 impl Layout {
     pub fn storage_lock(&self) -> PathBuf {
@@ -39,7 +41,7 @@ impl Layout {
     }
 
     pub fn home(&self) -> PathBuf {
-        self.graph_root.join(HOME)
+        self.graph_root.join(self.driver.name())
     }
 
     pub fn mount_program_mark(&self) -> PathBuf {
@@ -55,19 +57,35 @@ impl Layout {
     }
 
     pub fn layer_dir(&self, id: &LayerId) -> PathBuf {
-        self.home().join(id.as_str())
+        self.layer_dirs().join(id.as_str())
     }
 
+    /// What has a directory per layer.
+    pub fn layer_dirs(&self) -> PathBuf {
+        match self.driver {
+            Driver::Overlay => self.home(),
+            Driver::Vfs => self.home().join("dir"),
+        }
+    }
+
+    /// Where the layer's files are: its own, or with vfs all that it shows.
     pub fn diff(&self, id: &LayerId) -> PathBuf {
-        self.layer_dir(id).join("diff")
+        match self.driver {
+            Driver::Overlay => self.layer_dir(id).join("diff"),
+            Driver::Vfs => self.layer_dir(id),
+        }
     }
 
+    /// Where the layer is mounted; with vfs it is always there.
     pub fn merged(&self, id: &LayerId) -> PathBuf {
-        self.layer_dir(id).join("merged")
+        match self.driver {
+            Driver::Overlay => self.layer_dir(id).join("merged"),
+            Driver::Vfs => self.layer_dir(id),
+        }
     }
 
     pub fn layers_dir(&self) -> PathBuf {
-        self.graph_root.join("overlay-layers")
+        self.graph_root.join(self.named("layers"))
     }
 
     pub fn tar_split(&self, id: &LayerId) -> PathBuf {
@@ -80,7 +98,7 @@ impl Layout {
     }
 
     pub fn images_dir(&self) -> PathBuf {
-        self.graph_root.join("overlay-images")
+        self.graph_root.join(self.named("images"))
     }
 
     pub fn image_dir(&self, id: &ImageId) -> PathBuf {
@@ -88,7 +106,7 @@ impl Layout {
     }
 
     pub fn containers_dir(&self) -> PathBuf {
-        self.graph_root.join("overlay-containers")
+        self.graph_root.join(self.named("containers"))
     }
 
     pub fn container_dir(&self, id: &ContainerId) -> PathBuf {
@@ -96,11 +114,19 @@ impl Layout {
     }
 
     pub fn container_run_dir(&self, id: &ContainerId) -> PathBuf {
-        self.run_root.join("overlay-containers").join(id.as_str())
+        self.run_containers_dir().join(id.as_str())
     }
 
     pub fn run_layers_dir(&self) -> PathBuf {
-        self.run_root.join("overlay-layers")
+        self.run_root.join(self.named("layers"))
+    }
+
+    pub fn run_containers_dir(&self) -> PathBuf {
+        self.run_root.join(self.named("containers"))
+    }
+
+    fn named(&self, records: &str) -> String {
+        format!("{}-{records}", self.driver.name())
     }
 
     pub fn private(&self) -> PathBuf {

@@ -1,6 +1,6 @@
 //! The store that CRI-O, Podman, Buildah and Skopeo share.
 //!
-//! It is containers/storage's, overlay driver: directories of files, JSON records, and `fcntl`
+//! It is containers/storage's, with the driver overlay or vfs: directories of files, JSON records, and `fcntl`
 //! locks that every tool on the machine takes. A [`Store`] reads and changes it while the others
 //! do the same. Each method takes the locks it needs and releases them before it returns; none is
 //! held while bytes are hashed, compressed, downloaded or unpacked.
@@ -19,6 +19,7 @@
 mod claims; // nameless images that running commands work with
 mod container_records; // look-up, creation, renaming, deletion of containers
 mod deletion; // layers leave: records, then directories
+mod driver; // overlay, vfs
 mod durability; // data is on disk before a record names it
 mod error; // what can go wrong, as one line
 mod image_data; // what is stored beside an image's record
@@ -46,10 +47,12 @@ mod staged_mount; // steps of a build, mounted over each other
 mod staging; // temporary directories
 mod store; // opening
 mod table; // the JSON files
+mod whole_trees; // layers that hold everything: the vfs driver's
 
 pub use crate::layers::LayerTar;
 pub use crate::store::Store;
 pub use container_records::NewContainer;
+pub use driver::Driver;
 pub use error::Error;
 pub use image_data::BigData;
 pub use images::{DeletedImage, NewImage};
@@ -61,6 +64,7 @@ pub use records::{BigDataIndex, Container, IdMap, Image, Layer, LayerCompression
 pub use seal::AfterSeal;
 pub use staged_mount::{StagedMount, enter_private_mounts};
 pub use staging::TemporaryDirectory;
+pub use whole_trees::ContainerChanges;
 
 /// What every method of the store gives.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,6 +1,8 @@
 //! Mounts: of containers, counted together with the other tools; and of image layers, private to
 //! this process.
 //!
+//! With vfs, a layer's directory is what a mount would show: only the counts are kept.
+//!
 //! The counts are in `<runroot>/overlay-layers/mountpoints.json`. A count says nothing if its path
 //! is not a mount point in this mount namespace: after a reboot, say.
 
@@ -18,7 +20,7 @@ use serde_json::{Map, Value};
 use crate::layer_stack::{Located, MAX_LOWERS, directories};
 use crate::lock::{Guard, LockFile};
 use crate::overlay::{self, Overlay};
-use crate::staging::make_dir;
+use crate::staging::{TempDir, make_dir};
 use crate::table::{Table, read_array, write_atomically};
 use crate::{Container, Error, Result, Store};
 
@@ -40,6 +42,8 @@ pub struct MountPoint {
 #[derive(Debug)]
 pub struct LayerTree {
     mount: OwnedFd,
+    /// The files themselves, where they had to be copied.
+    _copy: Option<TempDir>,
 }
 
 impl LayerTree {
@@ -48,12 +52,14 @@ impl LayerTree {
         PathBuf::from(format!("/proc/self/fd/{}", self.mount.as_raw_fd()))
     }
 
-    /// Attaches the tree at `target`; it stays until it is unmounted there.
+    /// Attaches the tree at `target`; it stays until it is unmounted there, with vfs and several
+    /// directories as long as this value lives.
     ///
     /// # Errors
     /// [`Error::Mount`].
-    pub fn attach(self, target: &Path) -> Result<()> {
-        overlay::attach(&self.mount, target).map_err(|source| Error::Mount { path: target.to_owned(), source })
+    pub fn attach(&self, target: &Path) -> Result<()> {
+        let failed = |source| Error::Mount { path: target.to_owned(), source };
+        overlay::attach(&self.mount, target).map_err(failed)
     }
 }
 
@@ -124,7 +130,7 @@ impl Store {
         let layer = &container.layer;
         let before = counts.get(layer).cloned();
         if let Some(row) = &before
-            && overlay::is_mount_point(&row.path)
+            && self.is_there(&row.path)
         {
             let path = row.path.clone();
             counts.set(layer, &path, row.count + 1);
@@ -133,11 +139,18 @@ impl Store {
         }
         let stack = self.stack(&layers, layer)?;
         let path = self.layout().merged(layer);
-        self.mount_layer(&stack, &container, &path)?;
+        if !self.has_whole_trees() {
+            self.mount_layer(&stack, &container, &path)?;
+        }
         counts.rows.retain(|row| layers.get(row.id.as_str()).is_some());
         counts.set(layer, &path, before.map_or(0, |row| row.count) + 1);
         counts.save()?;
         Ok(path)
+    }
+
+    /// Whether what is said to be mounted at `path` really is. A whole tree needs no mount.
+    fn is_there(&self, path: &Path) -> bool {
+        if self.has_whole_trees() { path.is_dir() } else { overlay::is_mount_point(path) }
     }
 
     fn mount_layer(&self, stack: &[Located], container: &Container, target: &Path) -> Result<()> {
@@ -197,7 +210,7 @@ impl Store {
         if let Some(row) = counts.get(layer).cloned()
             && row.count > 1
             && !force
-            && overlay::is_mount_point(&row.path)
+            && self.is_there(&row.path)
         {
             counts.set(layer, &row.path, row.count - 1);
             counts.save()?;
@@ -223,6 +236,13 @@ impl Store {
 
     fn unmount_layer(&self, layer: &LayerId, counts: &mut Counts) -> Result<()> {
         let target = self.layout().merged(layer);
+        if self.has_whole_trees() {
+            if counts.rows.iter().any(|row| row.id == *layer) {
+                counts.set(layer, &target, 0);
+                counts.save()?;
+            }
+            return Ok(());
+        }
         // Mounts may be stacked: another namespace's count was lost, say.
         while overlay::is_mount_point(&target) {
             overlay::detach(&target).map_err(|source| Error::Mount { path: target.clone(), source })?;
@@ -269,7 +289,7 @@ impl Store {
         };
         Ok(rows
             .into_iter()
-            .filter(|row| row.count > 0 && overlay::is_mount_point(&row.path))
+            .filter(|row| row.count > 0 && self.is_there(&row.path))
             .map(|row| MountPoint {
                 container: of_layer(&containers, &row.id),
                 layer: row.id,
@@ -299,6 +319,9 @@ impl Store {
         if lowers.len() > MAX_LOWERS {
             return Err(Error::TooManyLayers { count: lowers.len() });
         }
+        if self.has_whole_trees() {
+            return self.whole_tree(lowers);
+        }
         let mut lowers = lowers.to_vec();
         // The kernel wants something to stack.
         while lowers.len() < 2 {
@@ -310,12 +333,28 @@ impl Store {
         let failed = |source| Error::Mount { path: target.clone(), source };
         let overlay = Overlay { lowers, options: self.inner.options.mount_options.clone(), ..Overlay::default() };
         match overlay.create() {
-            Ok(mount) => Ok(LayerTree { mount }),
+            Ok(mount) => Ok(LayerTree { mount, _copy: None }),
             Err(error) if error.kind() == std::io::ErrorKind::Unsupported => {
                 self.tree_by_mount(&overlay).map_err(failed)
             }
             Err(error) => Err(failed(error)),
         }
+    }
+
+    /// A layer that has everything, or a copy of several directories laid over each other.
+    fn whole_tree(&self, lowers: &[PathBuf]) -> Result<LayerTree> {
+        let (path, copy) = match lowers {
+            [tree] => (tree.clone(), None),
+            _ => {
+                let temp = TempDir::new(self.layout())?;
+                let path = temp.path().join("tree");
+                self.flatten(lowers, &path)?;
+                (path, Some(temp))
+            }
+        };
+        let mount = open_tree(CWD, &path, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)
+            .map_err(|errno| Error::Mount { path, source: errno.into() })?;
+        Ok(LayerTree { mount, _copy: copy })
     }
 
     /// For kernels that make overlay mounts only at a path: mounted there, cloned, unmounted.
@@ -327,7 +366,7 @@ impl Store {
         let mount = open_tree(CWD, &place, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC);
         overlay::detach(&place)?;
         fs::remove_dir(&place)?;
-        Ok(LayerTree { mount: mount? })
+        Ok(LayerTree { mount: mount?, _copy: None })
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::driver::Driver;
 use crate::{Error, Result};
 
 /// Where a store is and how it is used.
@@ -14,6 +15,8 @@ pub struct StoreOptions {
     /// Data that a reboot may drop, mount counts among them: `/run/containers/storage`. Tools that
     /// share a graph root must share the run root.
     pub run_root: PathBuf,
+    /// How layers are kept; by default as they are in the store, overlay in a new one.
+    pub driver: Option<Driver>,
     /// Graph roots that are read and never written.
     pub additional_image_stores: Vec<PathBuf>,
     /// Extra options of overlay mounts (`nodev`, `metacopy=on`).
@@ -30,6 +33,7 @@ impl StoreOptions {
         StoreOptions {
             graph_root: graph_root.into(),
             run_root: run_root.into(),
+            driver: None,
             additional_image_stores: Vec::new(),
             mount_options: Vec::new(),
             disable_volatile: false,
@@ -40,11 +44,10 @@ impl StoreOptions {
     /// Takes what `config` sets.
     ///
     /// # Errors
-    /// The configuration names another driver than overlay, or a mount program.
+    /// The configuration names a driver that is not supported, or a mount program.
     pub fn apply(&mut self, config: &ConfigFile) -> Result<()> {
-        if let Some(driver) = config.driver.as_deref().filter(|driver| !matches!(*driver, "overlay" | "overlay2" | ""))
-        {
-            return Err(Error::Driver { driver: driver.to_owned() });
+        if let Some(driver) = config.driver.as_deref().filter(|driver| !driver.is_empty()) {
+            self.driver = Some(Driver::parse(driver)?);
         }
         if config.mount_program.as_deref().is_some_and(|program| !program.is_empty()) {
             return Err(Error::Config {
@@ -226,13 +229,20 @@ mod tests {
         assert_eq!(options.additional_image_stores, [PathBuf::from("/ro")]);
         assert_eq!(options.mount_options, ["nodev", "metacopy=on"]);
         assert!(options.disable_volatile && options.skip_mount_home);
+        assert_eq!(options.driver, Some(Driver::Overlay));
+        options.apply(&parse("[storage]\ndriver = \"vfs\"").expect("valid")).expect("supported");
+        options.apply(&parse("[storage]\ndriver = \"\"").expect("valid")).expect("silent");
+        assert_eq!(options.driver, Some(Driver::Vfs));
     }
 
     #[test]
     fn pure_what_is_not_supported_is_an_error() {
         let mut options = StoreOptions::new("/graph", "/run");
         for (text, expected) in [
-            ("[storage]\ndriver = \"vfs\"", "storage driver \"vfs\" is not supported: only \"overlay\" is"),
+            (
+                "[storage]\ndriver = \"btrfs\"",
+                "storage driver \"btrfs\" is not supported: expected \"overlay\" or \"vfs\"",
+            ),
             (
                 "[storage.options.overlay]\nmount_program = \"/usr/bin/fuse-overlayfs\"",
                 "/etc/containers/storage.conf: mount_program is not supported: the kernel mounts overlays itself",

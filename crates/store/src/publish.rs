@@ -50,6 +50,16 @@ impl StagedLayer {
         self.temp.path().join("tar-split.gz")
     }
 
+    /// Where all files of a layer that is a whole tree are to be.
+    pub(crate) fn tree(&self) -> PathBuf {
+        self.temp.path().join("tree")
+    }
+
+    /// Where the tree is that a container goes on with.
+    pub(crate) fn fresh(&self) -> PathBuf {
+        self.temp.path().join("fresh")
+    }
+
     pub(crate) fn layer_dir(&self) -> PathBuf {
         self.temp.path().join("layer")
     }
@@ -160,7 +170,12 @@ impl Store {
             }
         }
         let images = images.into_iter().map(|image| StagedImage::new(self, image)).collect::<Result<Vec<_>>>()?;
-        self.sync_staged(layers)?;
+        if self.has_whole_trees() {
+            self.complete_trees(layers)?;
+            self.sync_all()?;
+        } else {
+            self.sync_staged(layers)?;
+        }
         let seals = layers.iter().any(|(staged, _)| staged.upper.is_some());
         let trash = if seals { self.trash() } else { None };
         self.journalled(|journal| self.publish_locked(journal, layers, &images, trash.as_ref()))
@@ -235,12 +250,14 @@ impl Store {
             self.place_layer(&mut layers, staged, new, durability)?;
         }
         if let (Some((_, sealed)), Some(fresh)) = (&upper, &fresh) {
-            self.place_empty_layer(&mut layers, fresh, Some(sealed))?;
+            let tree = staged.iter().find(|(staged, _)| staged.upper.is_some()).map(|(staged, _)| staged.fresh());
+            self.place_empty_layer(&mut layers, fresh, Some(sealed), tree.as_deref())?;
         }
         if !few {
             self.sync_all()?;
         } else if !missing.is_empty() {
-            for dir in [layout.home(), layout.links(), layout.layers_dir()] {
+            let links = Some(layout.links()).filter(|_| !self.has_whole_trees());
+            for dir in [layout.layer_dirs(), layout.layers_dir()].into_iter().chain(links) {
                 File::open(&dir).and_then(|dir| dir.sync_all()).map_err(Error::io("sync", &dir))?;
             }
         }
@@ -275,6 +292,12 @@ impl Store {
         let id = new.id();
         // Without a record, these are leftovers.
         self.remove_layer_files(&id, None)?;
+        if self.has_whole_trees() {
+            rename(layout, &staged.tree(), &layout.layer_dir(&id))?;
+            rename_or_copy(layout, &staged.tar_split(), &layout.tar_split(&id))?;
+            layers.push(new.record());
+            return Ok(());
+        }
         let below = self.below(layers, new.parent.as_ref())?;
         let dir = staged.layer_dir();
         let link = layer_dir::complete(&dir, below.as_ref(), durability)?;
@@ -291,14 +314,26 @@ impl Store {
         Ok(())
     }
 
-    /// Makes an empty layer and appends its record, unsaved.
+    /// Makes a layer without changes and appends its record, unsaved. One that is a whole tree is moved
+    /// from `tree`.
     pub(crate) fn place_empty_layer(
         &self,
         layers: &mut Writing<'_, Layer>,
         id: &LayerId,
         parent: Option<&LayerId>,
+        tree: Option<&Path>,
     ) -> Result<()> {
         let layout = self.layout();
+        if let Some(tree) = tree.filter(|_| self.has_whole_trees()) {
+            if let Some(parent) = parent.filter(|parent| layers.get(parent.as_str()).is_none())
+                && self.locate(layers, parent)?.is_none()
+            {
+                return Err(Error::UnknownLayer { id: parent.clone() });
+            }
+            rename(layout, tree, &layout.layer_dir(id))?;
+            layers.push(Layer::new(id.clone(), parent.cloned()));
+            return Ok(());
+        }
         let below = self.below(layers, parent)?;
         let dir = layout.layer_dir(id);
         make_dir(&dir)?;

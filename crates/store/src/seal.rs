@@ -58,7 +58,7 @@ impl SealEntry {
 
 impl Store {
     /// Unmounts a container and stages its upper dir, which is *moved* when it is published: no file
-    /// is copied. Nobody may mount the container between this and publishing.
+    /// is copied but with vfs. Nobody may mount the container between this and publishing.
     ///
     /// # Errors
     /// [`Error::UnknownContainer`]; the store was filled through a mount program; the container's
@@ -79,8 +79,13 @@ impl Store {
             self.release_home()?;
         }
         let temp = TempDir::new(self.layout())?;
-        make_dir(&temp.path().join("layer").join("diff"))?;
+        let placeholder = temp.path().join("layer").join("diff");
+        make_dir(&placeholder)?;
         let upper = Upper { container: container.clone(), layer: layer.id, after };
+        if self.has_whole_trees() {
+            self.compare_container(container, &placeholder)?;
+            return Ok(StagedLayer { temp, diff: placeholder, upper: Some(upper) });
+        }
         Ok(StagedLayer { temp, diff, upper: Some(upper) })
     }
 

@@ -6,7 +6,7 @@ use oci::LayerId;
 use rootfs::Root;
 
 use crate::staging::remove_file;
-use crate::{Error, NewLayer, Result, StagedLayer, Store};
+use crate::{Error, Layer, NewLayer, Result, StagedLayer, Store};
 
 impl Store {
     /// Stages a copy of the layer `id` that is to lie over `parent`. It must have been made without
@@ -20,6 +20,9 @@ impl Store {
             return Err(Error::NoTarSplit { id: id.clone() });
         };
         let staged = self.stage_layer()?;
+        if self.has_whole_trees() {
+            return self.stage_again(staged, id, layer, parent);
+        }
         let from = Root::open(self.layer_diff_directory(id)?)?;
         let copy = || ::layers::copy(&from, &Root::open(staged.diff_dir())?);
         copy().map_err(|error| Error::io("copy", staged.diff_dir())(std::io::Error::other(error)))?;
@@ -30,6 +33,26 @@ impl Store {
             uid_set: layer.uid_set,
             gid_set: layer.gid_set,
             ..NewLayer::uncompressed(parent, diff_id, size)
+        };
+        Ok((staged, new))
+    }
+
+    /// The same for a layer that is a whole tree: its own files are those of its tar.
+    fn stage_again(
+        &self,
+        staged: StagedLayer,
+        id: &LayerId,
+        layer: Layer,
+        parent: Option<LayerId>,
+    ) -> Result<(StagedLayer, NewLayer)> {
+        let into = Root::open(staged.diff_dir())?;
+        let options = ::layers::ApplyOptions::default();
+        let summary = ::layers::apply(self.layer_tar(id)?, &into, staged.tar_split_file()?, &options)
+            .map_err(|error| Error::io("copy", staged.diff_dir())(std::io::Error::other(error)))?;
+        let new = NewLayer {
+            uid_set: layer.uid_set,
+            gid_set: layer.gid_set,
+            ..NewLayer::uncompressed(parent, summary.diff_id, summary.size)
         };
         Ok((staged, new))
     }

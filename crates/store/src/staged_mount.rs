@@ -29,6 +29,24 @@ pub fn enter_private_mounts() -> Result<()> {
 #[derive(Debug)]
 pub struct StagedMount {
     path: PathBuf,
+    /// What it began as and where its changes go, if it is a whole tree.
+    whole: Option<WholeTree>,
+}
+
+#[derive(Debug)]
+struct WholeTree {
+    below: PathBuf,
+    diff: PathBuf,
+}
+
+impl WholeTree {
+    fn find_changes(self, tree: &Path) -> Result<()> {
+        crate::staging::remove_tree(&self.diff)?;
+        crate::whole_trees::compare(tree, &self.below, &self.diff)?;
+        crate::layer_dir::set_root_attributes(&self.diff, Some(tree))?;
+        crate::staging::remove_tree(tree)?;
+        crate::staging::remove_tree(&self.below)
+    }
 }
 
 impl StagedMount {
@@ -36,10 +54,25 @@ impl StagedMount {
     pub fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Ends it: the layer's files are complete.
+    ///
+    /// # Errors
+    /// [`Error::Changes`], with vfs.
+    pub fn finish(mut self) -> Result<()> {
+        match self.whole.take() {
+            Some(whole) => whole.find_changes(&self.path),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Drop for StagedMount {
     fn drop(&mut self) {
+        if let Some(whole) = self.whole.take() {
+            // What a step that failed has left is kept as far as it goes.
+            let _ = whole.find_changes(&self.path);
+        }
         // What stays mounted goes with the namespace.
         let _ = overlay::detach(&self.path);
     }
@@ -47,7 +80,7 @@ impl Drop for StagedMount {
 
 impl Store {
     /// Mounts `staged` over the directories `lowers`, top first: what is written goes to
-    /// [`StagedLayer::diff_dir`], which nobody may touch meanwhile. Nothing survives a power cut
+    /// [`StagedLayer::diff_dir`] (with vfs when the mount ends), which nobody may touch meanwhile. Nothing survives a power cut
     /// before the layer is published.
     ///
     /// To be called on a thread with mounts of its own ([`enter_private_mounts`]): elsewhere a kill
@@ -57,6 +90,14 @@ impl Store {
     /// [`Error::Mount`], [`Error::TooManyLayers`] with more lower directories than the kernel stacks.
     pub fn mount_staged(&self, staged: &StagedLayer, lowers: &[PathBuf]) -> Result<StagedMount> {
         let dir = staged.temp.path();
+        if self.has_whole_trees() {
+            let (path, below) = (dir.join("merged"), dir.join("below"));
+            for place in [&path, &below] {
+                crate::staging::remove_tree(place)?;
+                self.flatten(lowers, place)?;
+            }
+            return Ok(StagedMount { path, whole: Some(WholeTree { below, diff: staged.diff_dir().to_owned() }) });
+        }
         let (path, work, empty) = (dir.join("merged"), dir.join("work"), dir.join("empty"));
         for dir in [&path, &work, &empty] {
             make_dir(dir)?;
@@ -83,6 +124,6 @@ impl Store {
             }
             Err(error) => return Err(failed(error)),
         }
-        Ok(StagedMount { path })
+        Ok(StagedMount { path, whole: None })
     }
 }

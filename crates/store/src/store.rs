@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::claims::Claims;
+use crate::driver::Driver;
 use crate::layout::Layout;
 use crate::lock::LockFile;
 use crate::staging::{self, make_dir};
@@ -48,34 +49,37 @@ impl Store {
     /// processes left.
     ///
     /// # Errors
-    /// A directory cannot be made, or the store was made with another storage driver.
+    /// A directory cannot be made, or the store was made with a storage driver that is not supported.
     pub fn open(options: StoreOptions) -> Result<Store> {
         make_dir(&options.graph_root)?;
         make_dir(&options.run_root)?;
-        let layout = Layout {
-            graph_root: fs::canonicalize(&options.graph_root).map_err(Error::io("open", &options.graph_root))?,
-            run_root: fs::canonicalize(&options.run_root).map_err(Error::io("open", &options.run_root))?,
+        let graph_root = fs::canonicalize(&options.graph_root).map_err(Error::io("open", &options.graph_root))?;
+        let driver = match options.driver {
+            Some(driver) => driver,
+            None => driver_of(&graph_root)?,
         };
-        if !layout.images_dir().exists() {
-            refuse_other_driver(&layout.graph_root)?;
-        }
+        let run_root = fs::canonicalize(&options.run_root).map_err(Error::io("open", &options.run_root))?;
+        let layout = Layout { driver, graph_root, run_root };
         for dir in [
             layout.home(),
+            layout.layer_dirs(),
             layout.layers_dir(),
             layout.images_dir(),
             layout.containers_dir(),
             layout.run_layers_dir(),
-            layout.run_root.join("overlay-containers"),
+            layout.run_containers_dir(),
             layout.journal(),
         ] {
             make_dir(&dir)?;
         }
         let storage_lock = LockFile::new(layout.storage_lock());
-        prepare_home(&layout, &storage_lock)?;
+        if driver == Driver::Overlay {
+            prepare_home(&layout, &storage_lock)?;
+        }
         let private = layout.private();
         keep_reserve(&private.join("reserve"));
 
-        let read_only = options.additional_image_stores.iter().map(|root| read_only_store(root)).collect();
+        let read_only = options.additional_image_stores.iter().map(|root| read_only_store(driver, root)).collect();
         let layers_dir = layout.layers_dir();
         let images_dir = layout.images_dir();
         let containers_dir = layout.containers_dir();
@@ -123,6 +127,11 @@ impl Store {
         &self.inner.layout.run_root
     }
 
+    /// How it keeps its layers.
+    pub fn driver(&self) -> Driver {
+        self.inner.layout.driver
+    }
+
     /// How the store was opened.
     pub fn options(&self) -> &StoreOptions {
         &self.inner.options
@@ -144,6 +153,9 @@ impl Store {
     /// The store was filled through a mount program: whiteouts in it have another form, and the
     /// kernel must not mount it.
     pub(crate) fn require_native(&self) -> Result<()> {
+        if self.driver() == Driver::Vfs {
+            return Ok(());
+        }
         match fs::read(self.layout().mount_program_mark()) {
             Ok(content) if content.trim_ascii() == b"true" => Err(Error::MountProgram(self.graph_root().to_owned())),
             _ => Ok(()),
@@ -151,9 +163,9 @@ impl Store {
     }
 }
 
-fn read_only_store(root: &Path) -> ReadOnlyStore {
+fn read_only_store(driver: Driver, root: &Path) -> ReadOnlyStore {
     let root = fs::canonicalize(root).unwrap_or_else(|_| root.to_owned());
-    let layout = Layout { run_root: root.clone(), graph_root: root };
+    let layout = Layout { driver, run_root: root.clone(), graph_root: root };
     let layers_dir = layout.layers_dir();
     let images_dir = layout.images_dir();
     ReadOnlyStore {
@@ -167,15 +179,19 @@ fn read_only_store(root: &Path) -> ReadOnlyStore {
     }
 }
 
-/// A store of, say, vfs keeps its records in `vfs-images`.
-fn refuse_other_driver(graph_root: &Path) -> Result<()> {
+/// The driver of the store at `graph_root`, which keeps its records in, say, `vfs-images`. Overlay goes
+/// before others, as nobody names it.
+fn driver_of(graph_root: &Path) -> Result<Driver> {
+    let mut other = None;
     for entry in fs::read_dir(graph_root).map_err(Error::io("read", graph_root))? {
         let name = entry.map_err(Error::io("read", graph_root))?.file_name();
-        if let Some(driver) = name.to_str().and_then(|name| name.strip_suffix("-images")) {
-            return Err(Error::Driver { driver: driver.to_owned() });
+        match name.to_str().and_then(|name| name.strip_suffix("-images")) {
+            Some("overlay") => return Ok(Driver::Overlay),
+            Some(driver) => other = Some(driver.to_owned()),
+            None => {}
         }
     }
-    Ok(())
+    other.map_or(Ok(Driver::Overlay), |driver| Driver::parse(&driver))
 }
 
 fn prepare_home(layout: &Layout, storage_lock: &LockFile) -> Result<()> {

@@ -28,12 +28,32 @@ pub struct Sandbox {
     // `None` once dropped.
     dir: Option<TempDir>,
     gabion: PathBuf,
+    driver: &'static str,
 }
 
 impl Sandbox {
     /// An empty store. `gabion` is the binary: `env!("CARGO_BIN_EXE_gabion")`.
     pub fn new(gabion: impl Into<PathBuf>) -> Sandbox {
         Sandbox::below(&std::env::temp_dir(), gabion)
+    }
+
+    /// An empty store with this storage driver.
+    pub fn with_driver(driver: &'static str, gabion: impl Into<PathBuf>) -> Sandbox {
+        let mut sandbox = Sandbox::new(gabion);
+        sandbox.driver = driver;
+        sandbox.write_storage_conf();
+        sandbox
+    }
+
+    /// The store's driver.
+    pub fn driver(&self) -> &'static str {
+        self.driver
+    }
+
+    fn write_storage_conf(&self) {
+        let (driver, store, run) = (self.driver, self.graph_root(), self.run_root());
+        let text = format!("[storage]\ndriver = {driver:?}\ngraphroot = {store:?}\nrunroot = {run:?}\n");
+        self.write("storage.conf", text);
     }
 
     /// An empty store in a new directory below `parent`, to choose the disk that it is on.
@@ -43,15 +63,11 @@ impl Sandbox {
         let prefix = format!("gabion-test-{:x}-{now:x}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
         let mut builder = tempfile::Builder::new();
         let dir = builder.prefix(&prefix).rand_bytes(0).tempdir_in(parent).expect("make a temporary directory");
-        let sandbox = Sandbox { dir: Some(dir), gabion: gabion.into() };
+        let sandbox = Sandbox { dir: Some(dir), gabion: gabion.into(), driver: "overlay" };
         for name in ["home", "tmp", "empty"] {
             fs::create_dir(sandbox.path(name)).expect("make a directory");
         }
-        let (store, run) = (sandbox.graph_root(), sandbox.run_root());
-        sandbox.write(
-            "storage.conf",
-            format!("[storage]\ndriver = \"overlay\"\ngraphroot = {store:?}\nrunroot = {run:?}\n"),
-        );
+        sandbox.write_storage_conf();
         sandbox.write(
             "containers.conf",
             format!(
@@ -152,14 +168,14 @@ impl Sandbox {
     pub fn store_command(&self, program: impl AsRef<OsStr>) -> Vec<OsString> {
         let mut words = vec![program.as_ref().to_owned()];
         words.extend(["--root".into(), self.graph_root().into(), "--runroot".into(), self.run_root().into()]);
-        words.extend(["--storage-driver".into(), "overlay".into()]);
+        words.extend(["--storage-driver".into(), self.driver.into()]);
         words
     }
 
     /// The name of an image of this store as Skopeo understands it.
     pub fn storage(&self, image: &str) -> String {
         let (store, run) = (self.graph_root(), self.run_root());
-        format!("containers-storage:[overlay@{}+{}]{image}", store.display(), run.display())
+        format!("containers-storage:[{}@{}+{}]{image}", self.driver, store.display(), run.display())
     }
 
     /// Puts the base image into the store under `localhost/base:latest`, by Skopeo.

@@ -17,7 +17,7 @@ use crate::validate;
 #[track_caller]
 pub fn assert_sound(sandbox: &Sandbox) {
     assert_records_sound(sandbox);
-    for image in records(&sandbox.graph_root(), "images") {
+    for image in read_records(&sandbox.graph_root(), sandbox.driver(), "images") {
         let copy = tempfile::tempdir_in(sandbox.path("tmp")).expect("make a temporary directory");
         let id = text(&image["id"]);
         let source = sandbox.storage(&format!("@{id}"));
@@ -38,12 +38,16 @@ pub fn assert_sound(sandbox: &Sandbox) {
 pub fn assert_records_sound(sandbox: &Sandbox) {
     sandbox.podman(["images", "-a", "-q"]).ok();
     let root = sandbox.graph_root();
+    let records_of = |driver: &str, kind: &str| read_records(&root, driver, kind);
     let (layers, images, containers) =
-        (records(&root, "layers"), records(&root, "images"), records(&root, "containers"));
+        (records_of(driver, "layers"), records_of(driver, "images"), records_of(driver, "containers"));
     let layer_ids: BTreeSet<&str> = layers.iter().map(|layer| text(&layer["id"])).collect();
     assert_eq!(layer_ids.len(), layers.len(), "layer IDs are unique");
 
-    let mut dirs = names(&root.join("overlay"));
+    let driver = sandbox.driver();
+    let is_vfs = driver == "vfs";
+    let home = root.join(if is_vfs { "vfs/dir" } else { driver });
+    let mut dirs = names(&home);
     dirs.retain(|name| !matches!(name.as_str(), "l" | "staging" | "tempdirs" | ".has-mount-program"));
     let dirs: BTreeSet<&str> = dirs.iter().map(String::as_str).collect();
     assert_eq!(dirs, layer_ids, "directories and records of layers");
@@ -56,18 +60,20 @@ pub fn assert_records_sound(sandbox: &Sandbox) {
         if let Some(parent) = layer["parent"].as_str().filter(|parent| !parent.is_empty()) {
             assert!(layer_ids.contains(parent), "parent of {layer}");
         }
-        let dir = root.join("overlay").join(id);
-        let link = fs::read_to_string(dir.join("link")).expect("read link");
-        assert!(dir.join("diff").is_dir(), "{} has a diff", dir.display());
-        assert!(links.remove(&link), "l/{link} of {id}");
+        if !is_vfs {
+            let dir = home.join(id);
+            let link = fs::read_to_string(dir.join("link")).expect("read link");
+            assert!(dir.join("diff").is_dir(), "{} has a diff", dir.display());
+            assert!(links.remove(&link), "l/{link} of {id}");
+        }
         if !container_layers.contains(id) {
             assert!(layer["diff-digest"].is_string(), "{layer}");
-            assert!(root.join("overlay-layers").join(format!("{id}.tar-split.gz")).exists(), "tar-split of {id}");
+            assert!(root.join(format!("{driver}-layers")).join(format!("{id}.tar-split.gz")).exists(), "tar-split of {id}");
         }
     }
     assert!(links.is_empty(), "links without a layer: {links:?}");
 
-    let split_ids: BTreeSet<String> = names(&root.join("overlay-layers"))
+    let split_ids: BTreeSet<String> = names(&root.join(format!("{driver}-layers")))
         .into_iter()
         .filter_map(|name| name.strip_suffix(".tar-split.gz").map(str::to_owned))
         .collect();
@@ -85,7 +91,7 @@ pub fn assert_records_sound(sandbox: &Sandbox) {
         }
         for (key, size) in image["big-data-sizes"].as_object().into_iter().flatten() {
             let file = big_data_file(key);
-            let path = root.join("overlay-images").join(text(&image["id"])).join(file);
+            let path = root.join(format!("{driver}-images")).join(text(&image["id"])).join(file);
             let found = fs::metadata(&path).map(|metadata| metadata.len()).ok();
             assert_eq!(found, size.as_u64(), "{} of {image}", path.display());
         }
@@ -98,9 +104,13 @@ pub fn assert_records_sound(sandbox: &Sandbox) {
     }
 }
 
-/// The records of one kind (`layers`, `images`, `containers`) as they lie in the store.
+/// The records of one kind (`layers`, `images`, `containers`) as they lie in a store of the overlay driver.
 pub fn records(graph_root: &Path, kind: &str) -> Vec<Value> {
-    let path = graph_root.join(format!("overlay-{kind}/{kind}.json"));
+    read_records(graph_root, "overlay", kind)
+}
+
+fn read_records(graph_root: &Path, driver: &str, kind: &str) -> Vec<Value> {
+    let path = graph_root.join(format!("{driver}-{kind}/{kind}.json"));
     match fs::read(&path) {
         Ok(bytes) if !bytes.is_empty() => {
             serde_json::from_slice(&bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()))

@@ -40,11 +40,7 @@ impl<'b> Build<'b> {
         };
         self.containers.lock().retain(|other| *other != kept);
         if let Some(staged) = &wreck.staged {
-            let upper = self.store.upper_dir(&kept)?;
-            for entry in std::fs::read_dir(staged.diff_dir())? {
-                let entry = entry?;
-                std::fs::rename(entry.path(), upper.join(entry.file_name()))?;
-            }
+            self.store.put_changes(&kept, staged)?;
         }
         Ok(())
     }

@@ -315,7 +315,11 @@ impl<'a, 'b> StageBuild<'a, 'b> {
             let dir = staged.diff_dir().to_owned();
             execute(self, &dir)
         } else {
-            self.mount(&staged).map_err(|error| at.failed(error)).and_then(|mount| execute(self, mount.path()))
+            self.mount(&staged).map_err(|error| at.failed(error)).and_then(|mount| {
+                let executed = execute(self, mount.path())?;
+                mount.finish().map_err(|error| at.failed(error))?;
+                Ok(executed)
+            })
         };
         let executed = match executed {
             Ok(executed) => executed,
@@ -469,7 +473,7 @@ impl<'a, 'b> StageBuild<'a, 'b> {
         let Some(entry) = self.draft.history.get_mut(open.entry) else { return Ok(()) };
         entry.empty_layer = false;
         entry.comment = crate::commit::comment("", &self.draft.base_name, true);
-        drop(open.mount);
+        open.mount.finish()?;
         let layer = Arc::new(MadeLayer::staged(open.staged));
         // Who only reads files of the stage needs no digest of them.
         if self.is_target || self.stage.is_base {

@@ -82,7 +82,8 @@ impl Places<'_> {
     /// Opens another store than the command's.
     pub(super) fn open_store(&self, choice: &StoreChoice) -> Result<Store, TransferError> {
         let run_root = choice.run_root.clone().unwrap_or_else(|| self.store.run_root().to_owned());
-        Ok(Store::open(StoreOptions::new(&choice.graph_root, run_root))?)
+        let options = StoreOptions { driver: choice.driver, ..StoreOptions::new(&choice.graph_root, run_root) };
+        Ok(Store::open(options)?)
     }
 }
 

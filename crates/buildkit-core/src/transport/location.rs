@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use oci::{Digest, Reference};
+use store::Driver;
 
 use super::TransportError;
 
@@ -62,6 +63,8 @@ pub enum ArchiveChoice {
 /// A store other than the command's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreChoice {
+    /// How it keeps its layers, if that is said.
+    pub driver: Option<Driver>,
     /// Its directory of images and layers.
     pub graph_root: PathBuf,
     /// Its directory of state.
@@ -146,12 +149,13 @@ fn storage(text: &str) -> Result<Location, &'static str> {
         None => (None, text),
         Some(rest) => {
             let (inner, name) = rest.split_once(']').ok_or("the bracket is not closed")?;
-            // Options after a colon would change the driver, of which there is one.
+            // Options of the driver stand after a colon; none of them changes what an image is.
             let inner = inner.split_once(':').map_or(inner, |(roots, _)| roots);
             let (driver, roots) = inner.split_once('@').unwrap_or(("", inner));
-            if !matches!(driver, "" | "overlay") {
-                return Err("the only storage driver is overlay");
-            }
+            let driver = match driver {
+                "" => None,
+                name => Some(Driver::parse(name).map_err(|_| "the storage drivers are overlay and vfs")?),
+            };
             let (graph, run) = match roots.split_once('+') {
                 Some((graph, run)) => (graph, Some(PathBuf::from(run)).filter(|path| path.is_absolute())),
                 None => (roots, None),
@@ -159,7 +163,7 @@ fn storage(text: &str) -> Result<Location, &'static str> {
             if !graph.starts_with('/') {
                 return Err("the store's directory must be an absolute path");
             }
-            (Some(StoreChoice { graph_root: graph.into(), run_root: run }), name)
+            (Some(StoreChoice { driver, graph_root: graph.into(), run_root: run }), name)
         }
     };
     // `@ID` and `NAME@ID` name an image by its ID.
@@ -196,7 +200,8 @@ impl fmt::Display for Location {
             Location::Dir { path } => write!(f, "dir:{}", path.display()),
             Location::Storage { store: None, name } => write!(f, "containers-storage:{name}"),
             Location::Storage { store: Some(store), name } => {
-                write!(f, "containers-storage:[overlay@{}]{name}", store.graph_root.display())
+                let driver = store.driver.unwrap_or_default().name();
+                write!(f, "containers-storage:[{driver}@{}]{name}", store.graph_root.display())
             }
         }
     }
@@ -218,6 +223,7 @@ mod tests {
             ("docker-archive:x.tar:@2", Some("docker-archive:x.tar:@2")),
             ("dir:/tmp/a:b", Some("dir:/tmp/a:b")),
             ("containers-storage:app:1", Some("containers-storage:app:1")),
+            ("containers-storage:[vfs@/g]app", Some("containers-storage:[vfs@/g]app")),
             ("containers-storage:[overlay@/g+/r:overlay.x=y]app", Some("containers-storage:[overlay@/g]app")),
             ("containers-storage:@0123ab", Some("containers-storage:0123ab")),
             ("alpine", None),
@@ -241,7 +247,7 @@ mod tests {
             "docker-archive:",
             "docker-archive:x:@y",
             "containers-storage:",
-            "containers-storage:[vfs@/x]y",
+            "containers-storage:[btrfs@/x]y",
             "containers-storage:[overlay@x]y",
             "containers-storage:[x",
             "docker-daemon:x",

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use serde_json::{Map, Value, json};
-use store::Store;
+use store::{Driver, Store};
 
 use crate::command_error::CommandError;
 use crate::output::{print_one, template_of};
@@ -120,17 +120,21 @@ fn describe(store: &Store) -> Result<Value, CommandError> {
         .collect();
     let mount_options = &store.options().mount_options;
     let mount = (!mount_options.is_empty()).then(|| format!("overlay.mountopt={}", mount_options.join(",")));
-    Ok(json!({
-        "ContainerStore": { "number": store.containers()?.len() },
-        "GraphDriverName": "overlay",
-        "GraphOptions": options.into_iter().chain(mount).collect::<Vec<_>>(),
-        "GraphRoot": store.graph_root().to_string_lossy(),
-        "GraphStatus": {
+    let status = match store.driver() {
+        Driver::Vfs => json!({}),
+        Driver::Overlay => json!({
             "Backing Filesystem": file_system(store.graph_root()),
             "Native Overlay Diff": "true",
             "Supports d_type": "true",
             "Using metacopy": "false",
-        },
+        }),
+    };
+    Ok(json!({
+        "ContainerStore": { "number": store.containers()?.len() },
+        "GraphDriverName": store.driver().name(),
+        "GraphOptions": options.into_iter().chain(mount).collect::<Vec<_>>(),
+        "GraphRoot": store.graph_root().to_string_lossy(),
+        "GraphStatus": status,
         "ImageStore": { "number": store.images()?.len() },
         "RunRoot": store.run_root().to_string_lossy(),
     }))

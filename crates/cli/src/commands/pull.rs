@@ -16,7 +16,7 @@ use crate::session::Session;
 ///
 /// Prints the image's ID. IMAGE is a name, which is looked up as registries.conf says, or a place:
 /// docker://host/name:tag, oci:directory[:name], oci-archive:file[:name],
-/// docker-archive:file[:name], dir:directory or containers-storage:[overlay@root+runroot]name.
+/// docker-archive:file[:name], dir:directory or containers-storage:[driver@root+runroot]name.
 #[derive(clap::Args)]
 pub struct Args {
     /// Fetch every tag of the repository
