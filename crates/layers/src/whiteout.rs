@@ -36,9 +36,7 @@ pub(crate) fn is_overlay_xattr(key: &OsStr) -> bool {
 /// Whether attribute `key`, which is not overlay's, goes into a layer.
 pub(crate) fn is_carried_xattr(key: &OsStr) -> bool {
     let text = key.as_bytes();
-    text == b"security.capability"
-        || text == b"security.ima"
-        || (text.starts_with(b"user.") && !is_overlay_xattr(key))
+    text == b"security.capability" || text == b"security.ima" || (text.starts_with(b"user.") && !is_overlay_xattr(key))
 }
 
 /// Whether `dir` itself is opaque.

@@ -17,7 +17,7 @@
 //!   overlay-containers/<container>/userdata/
 //! ```
 //! With the driver vfs, `vfs` stands for `overlay` in all names, and of a layer there is only
-//! `vfs/dir/<layer>/`, the tree itself.
+//! `vfs/dir/<layer>/`, the tree itself. `gabion-vfs` stands for `gabion`.
 
 use std::path::{Path, PathBuf};
 
@@ -130,7 +130,11 @@ impl Layout {
     }
 
     pub fn private(&self) -> PathBuf {
-        self.graph_root.join("gabion")
+        // Two drivers may share a graph root, and none of them knows the other's layers.
+        self.graph_root.join(match self.driver {
+            Driver::Overlay => "gabion",
+            Driver::Vfs => "gabion-vfs",
+        })
     }
 
     pub fn private_temp_dirs(&self) -> PathBuf {

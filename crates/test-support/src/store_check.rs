@@ -38,20 +38,20 @@ pub fn assert_sound(sandbox: &Sandbox) {
 pub fn assert_records_sound(sandbox: &Sandbox) {
     sandbox.podman(["images", "-a", "-q"]).ok();
     let root = sandbox.graph_root();
+    let driver = sandbox.driver();
+    let is_vfs = driver == "vfs";
     let records_of = |driver: &str, kind: &str| read_records(&root, driver, kind);
     let (layers, images, containers) =
         (records_of(driver, "layers"), records_of(driver, "images"), records_of(driver, "containers"));
     let layer_ids: BTreeSet<&str> = layers.iter().map(|layer| text(&layer["id"])).collect();
     assert_eq!(layer_ids.len(), layers.len(), "layer IDs are unique");
 
-    let driver = sandbox.driver();
-    let is_vfs = driver == "vfs";
     let home = root.join(if is_vfs { "vfs/dir" } else { driver });
     let mut dirs = names(&home);
     dirs.retain(|name| !matches!(name.as_str(), "l" | "staging" | "tempdirs" | ".has-mount-program"));
     let dirs: BTreeSet<&str> = dirs.iter().map(String::as_str).collect();
     assert_eq!(dirs, layer_ids, "directories and records of layers");
-    let mut links = names(&root.join("overlay/l"));
+    let mut links = names(&home.join("l"));
 
     let container_layers: BTreeSet<&str> = containers.iter().map(|container| text(&container["layer"])).collect();
     for layer in &layers {
@@ -68,7 +68,10 @@ pub fn assert_records_sound(sandbox: &Sandbox) {
         }
         if !container_layers.contains(id) {
             assert!(layer["diff-digest"].is_string(), "{layer}");
-            assert!(root.join(format!("{driver}-layers")).join(format!("{id}.tar-split.gz")).exists(), "tar-split of {id}");
+            assert!(
+                root.join(format!("{driver}-layers")).join(format!("{id}.tar-split.gz")).exists(),
+                "tar-split of {id}"
+            );
         }
     }
     assert!(links.is_empty(), "links without a layer: {links:?}");
