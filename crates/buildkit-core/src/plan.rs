@@ -34,6 +34,8 @@ pub struct PlanOptions {
 pub struct Plan {
     /// The stages that are needed, in the order of the file; the last one is the target.
     pub stages: Vec<Stage>,
+    /// Those before the target that nothing in the file needs: an ONBUILD trigger of a base image may.
+    pub spare: Vec<Stage>,
     /// Arguments declared before the first FROM, and the predefined ones.
     pub global_args: BTreeMap<String, String>,
     /// The file's escape character.
@@ -231,17 +233,16 @@ pub fn plan(file: &Dockerfile, options: &PlanOptions) -> Result<Plan, PlanError>
     if !outline.errors.is_empty() {
         return Err(PlanError::File(outline.errors));
     }
-    let (_, needed) = outline.needed(options.target.as_deref())?;
+    let (target, needed) = outline.needed(options.target.as_deref())?;
     let Outline { mut stages, names, global_args, readers, .. } = outline;
+    stages.truncate(target + 1);
     let based_on: BTreeSet<usize> = stages
         .iter()
-        .filter(|stage| needed.contains(&stage.index))
         .filter_map(|stage| match stage.base {
             Base::Stage(base) => Some(base),
             _ => None,
         })
         .collect();
-    stages.retain(|stage| needed.contains(&stage.index));
     let mut last_readers: BTreeMap<usize, usize> = BTreeMap::new();
     for (reader, read) in readers.into_iter().filter(|(reader, _)| needed.contains(reader)) {
         let last = last_readers.entry(read).or_insert(reader);
@@ -251,8 +252,9 @@ pub fn plan(file: &Dockerfile, options: &PlanOptions) -> Result<Plan, PlanError>
         stage.is_base = based_on.contains(&stage.index);
         stage.last_reader = last_readers.get(&stage.index).copied();
     }
+    let (stages, spare) = stages.into_iter().partition(|stage| needed.contains(&stage.index));
     let warnings = file.diagnostics.clone();
-    Ok(Plan { stages, global_args, escape: file.ast.escape, names, warnings })
+    Ok(Plan { stages, spare, global_args, escape: file.ast.escape, names, warnings })
 }
 
 /// What `--from` or `from=` means in stage `index`.
@@ -482,10 +484,8 @@ mod tests {
     fn make(text: &str, options: &PlanOptions) -> Result<String, String> {
         let source = Source::new("f", text.as_bytes());
         match plan(&dockerfile::parse(&source), options) {
-            Ok(plan) => Ok(plan
-                .stages
-                .iter()
-                .map(|stage| {
+            Ok(plan) => {
+                let show = |stage: &Stage| {
                     let base = match &stage.base {
                         Base::Scratch => "scratch".to_owned(),
                         Base::Stage(index) => format!("#{index}"),
@@ -499,9 +499,10 @@ mod tests {
                         stage.instructions.len(),
                         if stage.is_base { "b" } else { "" }
                     )
-                })
-                .collect::<Vec<_>>()
-                .join(" ")),
+                };
+                let spare = plan.spare.iter().map(|stage| format!("({})", show(stage)));
+                Ok(plan.stages.iter().map(show).chain(spare).collect::<Vec<_>>().join(" "))
+            }
             Err(PlanError::File(errors)) => {
                 Err(errors.iter().map(|error| error.line(&source)).collect::<Vec<_>>().join("; "))
             }
@@ -517,7 +518,7 @@ mod tests {
             ("FROM a AS b\nFROM c\nCOPY --from=b x y", "0:a+0<1 1:c+1"),
             ("FROM a AS b\nFROM c\nCOPY --from=0 x y", "0:a+0<1 1:c+1"),
             ("FROM a AS b\nFROM b\nRUN x", "0:a+0b 1:#0+1"),
-            ("FROM a AS b\nFROM c AS unused\nFROM b", "0:a+0b 2:#0+0"),
+            ("FROM a AS b\nFROM c AS unused\nFROM b", "0:a+0b 2:#0+0 (1:c+0)"),
             ("FROM a AS B\nFROM b", "0:a+0b 1:#0+0"),
             (
                 "FROM a AS b\nFROM c AS d\nRUN --mount=from=b,target=/x y\nFROM e\nCOPY --from=d x y",
@@ -568,7 +569,7 @@ mod tests {
         options.build_args.insert("V".into(), "9".into());
         assert_eq!(make(text, &options).as_deref(), Ok("0:a:9+0"));
         options.target = Some("1".into());
-        assert_eq!(make(text, &options).as_deref(), Ok("1:b+0"));
+        assert_eq!(make(text, &options).as_deref(), Ok("1:b+0 (0:a:9+0)"));
         options.target = Some("tow".into());
         assert_eq!(make(text, &options), Err("no stage \"tow\" in the Dockerfile (did you mean two?)".into()));
         options.target = Some("3".into());

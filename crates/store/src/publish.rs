@@ -46,6 +46,12 @@ impl StagedLayer {
             .map_err(Error::io("create", &path))
     }
 
+    /// Gives the root the mode and owner of `below`, the directory of the layer below, as a published
+    /// layer's has: no tar says anything else of it.
+    pub fn reset_root(&self, below: Option<&Path>) -> Result<()> {
+        layer_dir::set_root_attributes(&self.diff, below)
+    }
+
     pub(crate) fn tar_split(&self) -> PathBuf {
         self.temp.path().join("tar-split.gz")
     }

@@ -101,6 +101,8 @@ impl<'b> Build<'b> {
 
     fn copy_of(&self, id: &LayerId, content: &ContentDigest, files: &Files) -> Result<MadeLayer, StepError> {
         let (staged, new) = self.store.stage_copy(id, files.stored().0)?;
+        let _still = self.hold_still();
+        staged.reset_root(files.directories(self.store)?.first().map(PathBuf::as_path))?;
         Ok(MadeLayer::known(staged, new, content.clone()))
     }
 

@@ -29,8 +29,23 @@ pub(super) struct Claim {
 }
 
 /// The directory of the claims, below a store's private directory.
-pub(super) fn directory(private_directory: &Path) -> PathBuf {
+pub(crate) fn directory(private_directory: &Path) -> PathBuf {
     private_directory.join("claims-of-steps")
+}
+
+/// Removes the files that killed builds left in the directory of the claims.
+pub(crate) fn remove_left(dir: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let path = entry?.path();
+        if let Some(_free) = lock_file::acquire_existing(&path, FlockOperation::NonBlockingLockExclusive)? {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
 }
 
 impl Claim {
@@ -103,5 +118,18 @@ mod tests {
             assert!(waiting.join().expect("no panic").is_some());
         });
         assert!(Claim::try_new(dir, &key).expect("asked").is_some());
+    }
+
+    #[test]
+    fn tree_only_claims_of_killed_builds_are_removed() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let dir = dir.path();
+        remove_left(&dir.join("missing")).expect("nothing to do");
+        let claim = Claim::try_new(dir, &Key::of("step", "1")).expect("claimed").expect("free");
+        fs::write(dir.join("killed"), "").expect("written");
+        fs::write(dir.join("killed.wait"), "").expect("written");
+        remove_left(dir).expect("removed");
+        let left: Vec<PathBuf> = fs::read_dir(dir).expect("read").map(|entry| entry.expect("read").path()).collect();
+        assert_eq!(left, std::slice::from_ref(&claim.path));
     }
 }

@@ -1,9 +1,13 @@
 //! Working containers that are to stay when the build has ended.
 
+use layers::DiffOptions;
 use oci::ContainerId;
+use rootfs::Time;
 
 use super::error::StepError;
+use super::layers::Files;
 use super::options::Keep;
+use super::publish::Over;
 use super::stage::Wreck;
 use super::{Build, Wrecks};
 use crate::event::Event;
@@ -32,6 +36,10 @@ impl<'b> Build<'b> {
 
     fn keep(&self, position: usize, keeper: &WorkingContainer<'b>, wreck: &Wreck<'b>) -> Result<(), StepError> {
         let files = self.work(position).files.clone();
+        if files.stored().1 < files.made.len() {
+            // Not even as layers of steps was any of it to stay: now the container needs it.
+            self.publish_unread(&files)?;
+        }
         let (top, _) = files.stored();
         let id = keeper.id().clone();
         let kept = match top == keeper.state().top_layer {
@@ -43,6 +51,22 @@ impl<'b> Build<'b> {
             self.store.put_changes(&kept, staged)?;
         }
         Ok(())
+    }
+
+    /// Publishes layers that perhaps nobody has read.
+    fn publish_unread(&self, files: &Files) -> Result<(), StepError> {
+        for (index, made) in files.made.iter().enumerate() {
+            if made.id().is_none() && made.digest_if_known().is_none() {
+                let below = Files { base: files.base.clone(), made: files.made.iter().take(index).cloned().collect() };
+                let options = DiffOptions {
+                    mtimes: self.options.times.of_files(),
+                    began: Some(Time::default()),
+                    ..DiffOptions::default()
+                };
+                made.clean(&below.directories(self.store)?, false, options)?.run();
+            }
+        }
+        self.publish(vec![(files.clone(), Over::Anchor)]).map(drop)
     }
 
     /// A container over other layers in the place of one that has nothing of its own.

@@ -106,6 +106,11 @@ impl MadeLayer {
         }
     }
 
+    /// It has not gone where it was to go.
+    pub fn put_back(&self, staged: StagedLayer) {
+        *lock(&self.place) = LayerPlace::Staged(staged);
+    }
+
     /// It is in the store now, or a layer that is the same.
     pub fn is_now(&self, id: LayerId) {
         *lock(&self.place) = LayerPlace::Stored(id);
@@ -134,15 +139,23 @@ impl MadeLayer {
     }
 
     /// Makes the staged layer, which lies over `lowers`, what a published one must be; gives the work
-    /// that is left, which may be done beside later steps.
-    pub fn clean(self: &Arc<Self>, lowers: &[PathBuf], options: DiffOptions) -> Result<DigestJob, StepError> {
+    /// that is left, which may be done beside later steps. One that `is_fresh` was made without regard
+    /// to what is below.
+    pub fn clean(
+        self: &Arc<Self>,
+        lowers: &[PathBuf],
+        is_fresh: bool,
+        options: DiffOptions,
+    ) -> Result<DigestJob, StepError> {
         let (upper, tar_split) = {
             let place = lock(&self.place);
             let LayerPlace::Staged(staged) = &*place else {
                 return Err(StepError::Value("a layer is not where it was".to_owned()));
             };
+            staged.reset_root(lowers.first().map(PathBuf::as_path))?;
             (Root::open(staged.diff_dir())?, staged.tar_split_file()?)
         };
+        let lowers = if is_fresh { &[] } else { lowers };
         let lowers = lowers.iter().map(Root::open).collect::<Result<Vec<_>, _>>()?;
         layers::clean(&upper, &lowers, &options).map_err(|error| StepError::Digest(Arc::new(error)))?;
         Ok(DigestJob { made: Some(self.clone()), upper, lowers, tar_split, options })

@@ -16,7 +16,7 @@
 
 mod base; // FROM
 mod cached; // what earlier builds did
-mod claims; // steps that two builds come to at once
+pub(crate) mod claims; // steps that two builds come to at once
 mod copy_step; // COPY, ADD
 mod draft; // what an image is to say of itself
 mod error; // one line each, with the place in the file
@@ -52,7 +52,7 @@ use crate::commit::Committed;
 use crate::event::{Event, Events};
 use crate::image::Image;
 use crate::output::{self, Output};
-use crate::plan::{Plan, PlanError, plan};
+use crate::plan::{Plan, PlanError, Stage, plan};
 use crate::run::Stop;
 use crate::stage_state::Scope;
 use crate::transfer::place::Places;
@@ -96,7 +96,7 @@ pub(crate) struct Build<'b> {
     scope: Arc<Scope>,
     cache: Option<StepCache>,
     schedule: Schedule,
-    /// What each stage has done so far, by its position in the plan.
+    /// What each stage has done so far, by its position in the plan; the spare ones come last.
     works: Vec<Shared<Work>>,
     /// Paths of staged layers stay as they are while this is held for reading.
     moves: Moves,
@@ -166,48 +166,22 @@ pub fn build(
         global_args: plan.global_args.clone(),
         escape: plan.escape,
     };
-    let private = store.private_directory()?;
-    crate::prune::remove_leftovers(store)?;
-    let record = BuildRecord::begin(&private).map_err(|error| BuildError::Record { dir: private.clone(), error })?;
-    let stop = Stop::new().map_err(|error| BuildError::Record { dir: private.clone(), error })?;
-    let nothing = || Shared(Mutex::new(Work { files: Files::of_base(None), unrecorded: Vec::new(), logs: Vec::new() }));
-    let build = Build {
-        store,
-        remotes,
-        source,
-        options,
-        events,
-        record,
-        schedule: Schedule::new(plan.stages.len(), options.jobs),
-        works: plan.stages.iter().map(|_| nothing()).collect(),
-        plan,
-        scope: Arc::new(scope),
-        cache: StepCache::new(private, options.cache_use()),
-        moves: Moves::default(),
-        discarded: Shared::default(),
-        digests: Shared::default(),
-        contexts: Shared::default(),
-        images: Shared::default(),
-        containers: Shared::default(),
-        keepers: Shared(Mutex::new(Vec::new())),
-        borrowed: Shared::default(),
-        consumed: Shared::default(),
-        failures: Shared(Mutex::new(Vec::new())),
-        stop: Arc::new(stop),
-    };
-    let (results, wrecks) = build.run_stages();
-    let result = build.outcome(results).and_then(|committed| build.deliver(committed));
-    if let Err(error) = &result {
-        build.leave_finished(error);
+    let scope = Arc::new(scope);
+    let attempt = || Build::begin(store, remotes, source, options, events, (plan.clone(), scope.clone()));
+    let build = attempt()?;
+    let mut result = build.make();
+    let mut consumed = std::mem::take(&mut *build.consumed.lock());
+    if let Err(error) = &result
+        && build.has_lost_layers(error)
+    {
+        events(Event::Warning(format!("{error}: somebody deleted what the build relied on: beginning anew")));
+        drop(build);
+        let again = attempt()?;
+        result = again.make();
+        consumed.append(&mut again.consumed.lock());
     }
-    let explanation = build.explain(result.as_ref().ok().map(|committed| &committed.image_id));
-    if options.explain {
-        events(Event::Explanation(explanation));
-    }
-    build.keep_containers(result.is_ok(), wrecks);
-    build.clean_up();
     let committed = result?;
-    build.warn_of_unused_arguments(&file);
+    warn_of_unused_arguments(&file, options, &scope, &consumed, events);
     Ok(committed)
 }
 
@@ -255,7 +229,77 @@ fn keeps_image(options: &BuildOptions) -> bool {
 }
 
 impl<'b> Build<'b> {
-    /// Builds all stages; gives the results in the order of the plan, none if one failed, and what is
+    fn begin(
+        store: &'b Store,
+        remotes: &'b Remotes,
+        source: &'b Source,
+        options: &'b BuildOptions,
+        events: Events<'b>,
+        (plan, scope): (Plan, Arc<Scope>),
+    ) -> Result<Build<'b>, BuildError> {
+        let private = store.private_directory()?;
+        crate::prune::remove_leftovers(store)?;
+        let record =
+            BuildRecord::begin(&private).map_err(|error| BuildError::Record { dir: private.clone(), error })?;
+        let stop = Stop::new().map_err(|error| BuildError::Record { dir: private.clone(), error })?;
+        let nothing =
+            || Shared(Mutex::new(Work { files: Files::of_base(None), unrecorded: Vec::new(), logs: Vec::new() }));
+        Ok(Build {
+            store,
+            remotes,
+            source,
+            options,
+            events,
+            record,
+            schedule: Schedule::new(plan.stages.len(), plan.spare.len(), options.jobs),
+            works: plan.stages.iter().chain(&plan.spare).map(|_| nothing()).collect(),
+            plan,
+            scope,
+            cache: StepCache::new(private, options.cache_use()),
+            moves: Moves::default(),
+            discarded: Shared::default(),
+            digests: Shared::default(),
+            contexts: Shared::default(),
+            images: Shared::default(),
+            containers: Shared::default(),
+            keepers: Shared(Mutex::new(Vec::new())),
+            borrowed: Shared::default(),
+            consumed: Shared::default(),
+            failures: Shared(Mutex::new(Vec::new())),
+            stop: Arc::new(stop),
+        })
+    }
+
+    /// Makes the image, and removes what is in the way.
+    fn make(&self) -> Result<Committed, BuildError> {
+        let (results, wrecks) = self.run_stages();
+        let result = self.outcome(results).and_then(|committed| self.deliver(committed));
+        if let Err(error) = &result {
+            self.leave_finished(error);
+        }
+        let explanation = self.explain(result.as_ref().ok().map(|committed| &committed.image_id));
+        let is_final = result.as_ref().err().is_none_or(|error| !self.has_lost_layers(error));
+        if self.options.explain && is_final {
+            (self.events)(Event::Explanation(explanation));
+        }
+        if is_final {
+            self.keep_containers(result.is_ok(), wrecks);
+        }
+        self.clean_up();
+        result
+    }
+
+    /// Whether a step failed and layers that the build relied on are not there any more: those of an
+    /// earlier build, or of a base image, which nothing keeps until something is done over them.
+    fn has_lost_layers(&self, error: &BuildError) -> bool {
+        let is_gone = |id: &LayerId| matches!(self.store.layer(id), Err(error) if error.is_not_found());
+        let has_lost = |files: Files| {
+            files.base.into_iter().chain(files.made.iter().filter_map(|made| made.id())).any(|id| is_gone(&id))
+        };
+        matches!(error, BuildError::Step { .. }) && (0..self.works.len()).any(|position| has_lost(self.files(position)))
+    }
+
+    /// Builds all stages; gives the results in the order of the file, none if one failed, and what is
     /// left of those that did.
     fn run_stages(&self) -> (Option<Vec<Arc<StageResult>>>, Wrecks<'b>) {
         let (sender, jobs) = channel::<DigestJob>();
@@ -267,9 +311,14 @@ impl<'b> Build<'b> {
             for _ in 0..readers {
                 scope.spawn(|| read_layers(&jobs));
             }
-            for position in 0..self.plan.stages.len() {
+            let needed = self.plan.stages.len();
+            for position in 0..self.works.len() {
                 let wrecks = &wrecks;
-                scope.spawn(move || self.run_stage(position, wrecks));
+                scope.spawn(move || {
+                    if position < needed || self.schedule.is_needed(position) {
+                        self.run_stage(position, wrecks);
+                    }
+                });
             }
             while !self.schedule.wait_for_all(INTERVAL) {
                 if let Err(error) = self.serve_waiting() {
@@ -279,8 +328,20 @@ impl<'b> Build<'b> {
             // The readers end when they have read everything.
             *self.digests.lock() = None;
         });
-        let results = (0..self.plan.stages.len()).map(|position| self.schedule.result(position)).collect();
-        (results, std::mem::take(&mut *wrecks.lock()))
+        (self.results(), std::mem::take(&mut *wrecks.lock()))
+    }
+
+    fn results(&self) -> Option<Vec<Arc<StageResult>>> {
+        let needed = self.plan.stages.len();
+        let mut positions: Vec<usize> = (0..self.works.len()).collect();
+        positions.retain(|position| *position < needed || self.schedule.result(*position).is_some());
+        positions.sort_by_key(|position| self.stage(*position).map(|stage| stage.index));
+        positions.into_iter().map(|position| self.schedule.result(position)).collect()
+    }
+
+    /// The stage at this position.
+    fn stage(&self, position: usize) -> Option<&Stage> {
+        self.plan.stages.iter().chain(&self.plan.spare).nth(position)
     }
 
     fn run_stage(&self, position: usize, wrecks: &Shared<Wrecks<'b>>) {
@@ -322,7 +383,7 @@ impl<'b> Build<'b> {
         let names = if self.options.outputs.is_empty() { self.options.names.as_slice() } else { &[] };
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         (self.events)(Event::Commit { name: self.options.names.first().map(ToString::to_string) });
-        for position in 0..results.len() {
+        for position in 0..self.works.len() {
             self.settle(position)?;
         }
         let squashed = (self.options.layers == LayerStyle::WithBase).then(|| self.squashed(target)).transpose()?;
@@ -332,7 +393,7 @@ impl<'b> Build<'b> {
         }
         if let Some(image) = &target.unchanged {
             self.publish(all)?;
-            self.record_all(results)?;
+            self.record_all()?;
             if !names.is_empty() {
                 self.store.add_image_names(image.id(), &names)?;
             }
@@ -355,7 +416,7 @@ impl<'b> Build<'b> {
         };
         all.push((files.clone(), Over::Image(Box::new(make))));
         let ready = self.publish(all)?.pop().ok_or_else(|| StepError::Value("no image was made".to_owned()))?;
-        self.record_all(results)?;
+        self.record_all()?;
         if let Some(cache) =
             self.cache.as_ref().filter(|cache| cache.index.image(&ready.key).as_ref() != Some(&ready.id))
         {
@@ -430,12 +491,12 @@ impl<'b> Build<'b> {
         Ok((Files { base: None, made: vec![Arc::new(made)] }, draft))
     }
 
-    fn record_all(&self, results: &[Arc<StageResult>]) -> Result<(), StepError> {
+    fn record_all(&self) -> Result<(), StepError> {
         for digests in self.contexts.lock().values() {
             // What is not remembered is read again.
             let _ = digests.save();
         }
-        (0..results.len()).try_for_each(|position| self.record(position))
+        (0..self.works.len()).try_for_each(|position| self.record(position))
     }
 
     /// Removes images over layers that images of this build reach: all of `target`, and what is below the
@@ -462,7 +523,9 @@ impl<'b> Build<'b> {
             return;
         }
         // A later stage's files may have an earlier one's below them.
-        let kept = (0..self.works.len()).rev().try_for_each(|position| self.publish_read(position));
+        let kept = (0..self.works.len()).rev().map(|position| self.publish_read(position));
+        // What cannot be kept of one stage is no reason to lose the others.
+        let kept = kept.fold(Ok(()), Result::and);
         if let Err(other) = kept.and_then(|()| self.remove_needless(None)) {
             (self.events)(Event::Debug(format!("keeping what was finished before {error}: {other}")));
         }
@@ -525,7 +588,7 @@ impl<'b> Build<'b> {
 
     /// The position in the plan of the stage with this number in the file.
     fn position_of(&self, index: usize) -> Option<usize> {
-        self.plan.stages.iter().position(|stage| stage.index == index)
+        self.plan.stages.iter().chain(&self.plan.spare).position(|stage| stage.index == index)
     }
 
     /// Whether there is nothing to go on for.
@@ -595,27 +658,32 @@ impl<'b> Build<'b> {
             None => Ok(image.insert(find()?).clone()),
         }
     }
+}
 
-    fn warn_of_unused_arguments(&self, file: &dockerfile::Dockerfile) {
-        let declared: BTreeSet<&str> = file
-            .instructions
-            .iter()
-            .filter_map(|instruction| match &instruction.kind {
-                dockerfile::instruction::Kind::Arg(args) => Some(args.iter().map(|arg| arg.name.text.as_str())),
-                _ => None,
-            })
-            .flatten()
-            .collect();
-        let consumed = self.consumed.lock();
-        for name in self.options.plan.build_args.keys() {
-            let is_predefined = crate::plan::PROXY_ARGS.contains(&name.as_str())
-                || crate::plan::BUILDER_ARGS.contains(&name.as_str())
-                || self.scope.global_args.contains_key(name);
-            if !is_predefined && !declared.contains(name.as_str()) && !consumed.contains(name) {
-                let near = dockerfile::diagnostic::nearest(name, declared.iter().copied());
-                let hint = near.map_or(String::new(), |near| format!(" (did you mean {near}?)"));
-                (self.events)(Event::Warning(format!("no ARG asks for the build argument {name}{hint}")));
-            }
+fn warn_of_unused_arguments(
+    file: &dockerfile::Dockerfile,
+    options: &BuildOptions,
+    scope: &Scope,
+    consumed: &BTreeSet<String>,
+    events: Events<'_>,
+) {
+    let declared: BTreeSet<&str> = file
+        .instructions
+        .iter()
+        .filter_map(|instruction| match &instruction.kind {
+            dockerfile::instruction::Kind::Arg(args) => Some(args.iter().map(|arg| arg.name.text.as_str())),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    for name in options.plan.build_args.keys() {
+        let is_predefined = crate::plan::PROXY_ARGS.contains(&name.as_str())
+            || crate::plan::BUILDER_ARGS.contains(&name.as_str())
+            || scope.global_args.contains_key(name);
+        if !is_predefined && !declared.contains(name.as_str()) && !consumed.contains(name) {
+            let near = dockerfile::diagnostic::nearest(name, declared.iter().copied());
+            let hint = near.map_or(String::new(), |near| format!(" (did you mean {near}?)"));
+            events(Event::Warning(format!("no ARG asks for the build argument {name}{hint}")));
         }
     }
 }

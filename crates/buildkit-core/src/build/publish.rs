@@ -45,12 +45,16 @@ impl Build<'_> {
             }
             Ok(ready)
         });
-        let ids: Vec<LayerId> = batch.staged.iter().map(|(_, new)| new.id()).collect();
-        if result.is_ok() {
-            batch.made.iter().zip(ids).for_each(|(made, id)| made.is_now(id));
+        for (made, (staged, new)) in batch.made.iter().zip(batch.staged) {
+            match &result {
+                Ok(_) => {
+                    made.is_now(new.id());
+                    // A copy of what was there already may be mounted.
+                    self.discarded.lock().push(staged);
+                }
+                Err(_) => made.put_back(staged),
+            }
         }
-        // A copy of what was there already may be mounted.
-        self.discarded.lock().extend(batch.staged.into_iter().map(|(staged, _)| staged));
         let ready = result?;
         if let Some(cache) = &self.cache {
             Unfinished::new(&cache.private_directory).note(&batch.anchors);

@@ -1,5 +1,6 @@
 //! When stages are built: each on a thread of its own, so many at once as there are jobs, the first
-//! of the file first. A stage that waits for another one gives its place away meanwhile.
+//! of the file first. A stage that waits for another one gives its place away meanwhile. A spare stage
+//! is built if one under way waits for it.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -26,6 +27,8 @@ struct State {
 
 #[derive(Clone, Debug)]
 enum Progress {
+    /// Nobody needs it.
+    Spare,
     UnderWay,
     Done(Arc<StageResult>),
     Failed,
@@ -42,15 +45,12 @@ pub(super) struct Place<'a> {
 pub(super) struct Stopped;
 
 impl Schedule {
-    /// `stages` stages, `jobs` of them at once.
-    pub fn new(stages: usize, jobs: usize) -> Schedule {
-        let state = State {
-            free: jobs.max(1),
-            waiting: (0..stages).collect(),
-            results: vec![Progress::UnderWay; stages],
-            unfinished: stages,
-            has_failed: false,
-        };
+    /// `stages` stages and behind them `spare` ones, `jobs` of them at once.
+    pub fn new(stages: usize, spare: usize, jobs: usize) -> Schedule {
+        let mut results = vec![Progress::UnderWay; stages];
+        results.resize(stages + spare, Progress::Spare);
+        let state =
+            State { free: jobs.max(1), waiting: (0..stages).collect(), results, unfinished: stages, has_failed: false };
         Schedule { state: Mutex::new(state), changed: Condvar::new() }
     }
 
@@ -67,6 +67,15 @@ impl Schedule {
         // Another place may be free for the next one.
         self.changed.notify_all();
         Place { schedule: self, position }
+    }
+
+    /// Waits until somebody needs a spare stage; says no once nobody will.
+    pub fn is_needed(&self, position: usize) -> bool {
+        let mut state = self.lock();
+        while matches!(state.results.get(position), Some(Progress::Spare)) && state.unfinished > 0 {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        !matches!(state.results.get(position), None | Some(Progress::Spare))
     }
 
     /// Whether a stage has failed.
@@ -109,6 +118,17 @@ impl Schedule {
     }
 }
 
+impl State {
+    /// A spare stage is to be built.
+    fn need(&mut self, position: usize, changed: &Condvar) {
+        if let Some(progress) = self.results.get_mut(position) {
+            *progress = Progress::UnderWay;
+            self.unfinished += 1;
+            changed.notify_all();
+        }
+    }
+}
+
 impl<'a> Place<'a> {
     /// Does something that waits, while the place is another stage's; then waits for one again.
     pub fn while_away<T>(&mut self, wait: impl FnOnce() -> T) -> T {
@@ -132,8 +152,9 @@ impl<'a> Place<'a> {
                 match state.results.get(position) {
                     Some(Progress::Done(result)) => return Ok(result.clone()),
                     Some(Progress::Failed) | None => return Err(Stopped),
-                    Some(Progress::UnderWay) if state.has_failed => return Err(Stopped),
+                    Some(Progress::UnderWay | Progress::Spare) if state.has_failed => return Err(Stopped),
                     Some(Progress::UnderWay) => {}
+                    Some(Progress::Spare) => state.need(position, &schedule.changed),
                 }
                 state = schedule.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
             }

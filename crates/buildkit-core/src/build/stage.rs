@@ -126,7 +126,7 @@ pub(super) fn build_stage<'b>(
     position: usize,
     wreck: &mut Option<Wreck<'b>>,
 ) -> Result<StageResult, BuildError> {
-    let Some(stage) = build.plan.stages.get(position) else { return Err(BuildError::Stopped) };
+    let Some(stage) = build.stage(position) else { return Err(BuildError::Stopped) };
     let mut stage = StageBuild::begin(build, stage, position)?;
     let result = stage.run();
     match result {
@@ -307,7 +307,7 @@ impl<'a, 'b> StageBuild<'a, 'b> {
         self.log(at, Some(parts.clone()), found.is_some());
         if let Some(earlier) = found {
             self.was_cached = true;
-            return self.take(earlier, parts, claim).map_err(|error| at.failed(error));
+            return self.take(earlier, step, parts, claim).map_err(|error| at.failed(error));
         }
         let began = now();
         let staged = self.build.store.stage_layer().map_err(|error| at.failed(error))?;
@@ -353,7 +353,7 @@ impl<'a, 'b> StageBuild<'a, 'b> {
             return;
         }
         let Some(id) = self.step_id() else { return };
-        let text = at.source.slice(at.span).trim().to_owned();
+        let text = step_key::without_credentials(at.source.slice(at.span).trim());
         let mut work = self.build.work(self.position);
         let before = work.files.made.len();
         work.logs.push(StepLog { id, text, parts, before, is_hit });
@@ -380,11 +380,8 @@ impl<'a, 'b> StageBuild<'a, 'b> {
     fn digest(&self, layer: &Arc<MadeLayer>, is_fresh: bool, options: DiffOptions) -> Result<(), StepError> {
         let job = {
             let _still = self.build.hold_still();
-            let lowers = match is_fresh {
-                true => Vec::new(),
-                false => self.build.work(self.position).files.directories(self.build.store)?,
-            };
-            layer.clean(&lowers, options)?
+            let lowers = self.build.work(self.position).files.directories(self.build.store)?;
+            layer.clean(&lowers, is_fresh, options)?
         };
         self.build.digest(job);
         Ok(())
@@ -534,11 +531,18 @@ impl<'a, 'b> StageBuild<'a, 'b> {
     fn take(
         &mut self,
         Earlier { record, copy }: Earlier,
+        step: &Step,
         parts: StepParts,
         claim: Option<Claim>,
     ) -> Result<(), StepError> {
         let author = self.state.config.author.clone();
         let Record { made, created_by, created, .. } = record;
+        // Only what a copy says of itself follows from what it read; the rest may be spelled otherwise.
+        let created_by = match &step.action {
+            Action::Copy(_) => created_by,
+            _ if step.created_by.is_empty() => created_by,
+            _ => step.created_by.clone(),
+        };
         let shown = self.time_of(created);
         let before = self.build.work(self.position).files.made.len();
         match (made, copy) {
@@ -602,7 +606,8 @@ pub(super) fn own_parts(stage: &StageBuild<'_, '_>) -> StepParts {
 }
 
 fn step_id(build: &Build<'_>, stage: &Stage, position: usize, number: usize) -> StepId {
-    let stages = build.plan.stages.len();
+    // A spare stage is one more than was known of.
+    let stages = build.plan.stages.len().max(position + 1);
     StepId { stage: (stages > 1).then_some((position + 1, stages)), number, total: stage.instructions.len() + 1 }
 }
 

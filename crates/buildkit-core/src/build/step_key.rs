@@ -11,7 +11,7 @@ use super::layers::Files;
 use super::options::RunDefaults;
 use crate::cache::key::{Key, Parts};
 use crate::commit::Times;
-use crate::copy::SourceDigest;
+use crate::copy::{Source, SourceDigest, shown_url};
 use crate::plan::PROXY_ARGS;
 use crate::run::Network;
 use crate::stage_state::StageState;
@@ -165,8 +165,10 @@ pub(super) fn command(parts: &mut Parts, step: &RunStep, state: &StageState, def
 
 fn network(step: &RunStep, defaults: &RunDefaults) -> &'static str {
     match (&step.network, &defaults.network) {
-        (Some((RunNetwork::None, _)), _) | (None, Network::None) => "none",
-        (Some((RunNetwork::Host, _)), _) | (None, Network::Host) => "host",
+        (Some((RunNetwork::None, _)), _) => "none",
+        (Some((RunNetwork::Host, _)), _) => "host",
+        (None | Some((RunNetwork::Default, _)), Network::None) => "none",
+        (None | Some((RunNetwork::Default, _)), Network::Host) => "host",
         _ => "default",
     }
 }
@@ -183,11 +185,29 @@ pub(super) fn mount(parts: &mut Parts, mount: &Mount) {
     parts.add(format!("mount at {}", mount.target), format!("{kind} {access} {}", mount.options.join(",")));
 }
 
+/// The text without the user names and passwords of its URLs.
+pub(super) fn without_credentials(text: &str) -> String {
+    let mut pieces = text.split("://");
+    let mut shown = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let authority = piece.split(['/', '?', '#', ' ', '\n']).next().unwrap_or_default();
+        let credentials = authority.rfind('@').map_or(0, |at| at + 1);
+        shown.push_str("://");
+        shown.push_str(piece.get(credentials..).unwrap_or_default());
+    }
+    shown
+}
+
 /// The parts of COPY and ADD but for what the sources are. `chown` has names put into numbers.
 pub(super) fn copy(parts: &mut Parts, step: &CopyStep, chown: Option<&str>) {
     let keyword = if step.is_add { "ADD" } else { "COPY" };
     let sources = step.sources.iter().map(|source| match source {
-        StepSource::Path(path) => path.clone(),
+        // What lets in changes nothing: the file's own digest is a part, too.
+        StepSource::Path(path) => match Source::parse(path) {
+            Source::Url(url) => shown_url(&url),
+            Source::Git(url) => without_credentials(&url),
+            _ => path.clone(),
+        },
         StepSource::Content { name, .. } => format!("<<{name}"),
     });
     parts.add(keyword, format!("{:?} {}", sources.collect::<Vec<_>>(), step.destination));
@@ -206,5 +226,24 @@ pub(super) fn copy(parts: &mut Parts, step: &CopyStep, chown: Option<&str>) {
     flag("--parents", is_set(step.parents));
     for pattern in &step.exclude {
         flag("--exclude", Some(pattern.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pure_urls_lose_their_credentials() {
+        for (text, expected) in [
+            ("https://me:secret@host/x@y", "https://host/x@y"),
+            ("https://me:se@cret@host", "https://host"),
+            ("ADD https://t@a/x http://b/y /z@", "ADD https://a/x http://b/y /z@"),
+            ("https://host?a=b@c", "https://host?a=b@c"),
+            ("git@host:path", "git@host:path"),
+            ("a@b", "a@b"),
+        ] {
+            assert_eq!(without_credentials(text), expected);
+        }
     }
 }

@@ -163,7 +163,7 @@ fn unescape(text: &str) -> Vec<u8> {
 }
 
 /// Without what may be a secret.
-fn shown_url(url: &str) -> String {
+pub(crate) fn shown_url(url: &str) -> String {
     let address = url.split(['?', '#']).next().unwrap_or_default();
     match address.split_once("://") {
         Some((scheme, rest)) => {

@@ -50,6 +50,7 @@ use content_digest::ContentHasher;
 use destination::{Destination, Load};
 pub use error::CopyError;
 use fetch::Waiting;
+pub(crate) use fetch::shown_url;
 use parents::Parents;
 use put::Put;
 pub(crate) use put::is_carried_xattr;

@@ -61,8 +61,8 @@ impl Prepared<'_, '_> {
                 }
                 (Found::Items(..) | Found::Parents(_), None) => {}
                 (Found::Fetched(fetched), _) => digester.add("fetched", fetched.identity.clone()),
-                (Found::Url(url, Some(waiting)), _) => digester.add(url, waiting.digest.to_string()),
-                (Found::Url(url, None), _) => digester.add(url, String::new()),
+                (Found::Url(url, Some(waiting)), _) => digester.add(&fetch::shown_url(url), waiting.digest.to_string()),
+                (Found::Url(url, None), _) => digester.add(&fetch::shown_url(url), String::new()),
                 (Found::Content(name, content), _) => {
                     digester.add(&format!("<<{name}"), blake3::hash(content).to_hex().to_string());
                 }

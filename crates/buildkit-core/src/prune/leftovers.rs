@@ -1,9 +1,10 @@
-//! What killed builds left: their working containers.
+//! What killed builds left: their working containers, and claims of steps.
 
 use store::Store;
 
 use super::disk::bytes_below;
 use super::{Candidate, Kind, PruneError};
+use crate::build::claims;
 use crate::build::record::KilledBuild;
 
 /// Builds that were killed, kept from others that clean up.
@@ -42,10 +43,12 @@ pub(super) fn forget(store: &Store, killed: Vec<KilledBuild>) -> Result<(), Prun
     if killed.is_empty() {
         return Ok(());
     }
+    let private = store.private_directory()?;
+    let claims = claims::directory(&private);
+    claims::remove_left(&claims).map_err(PruneError::io(claims))?;
     let containers = store.containers()?;
     for build in killed {
         if !containers.iter().any(|container| build.made(&container.metadata)) {
-            let private = store.private_directory()?;
             build.forget().map_err(PruneError::io(private.join("builds")))?;
         }
     }
