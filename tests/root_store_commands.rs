@@ -235,6 +235,17 @@ fn root_a_signature_policy_says_where_images_may_come_from() {
     // An image that is in the store was let in before.
     policy(r#"{"default": [{"type": "reject"}]}"#);
     sandbox.gabion(["from", "--signature-policy", "../policy.json", &image]).ok();
+    // A build system can say which registries are used at all.
+    for (sources, reason) in [
+        (r#"{"blockedRegistries": ["r.example.com"]}"#, "r.example.com is denied"),
+        (r#"{"allowedRegistries": ["other.example.com"]}"#, "not in the allowed registries list"),
+        ("nonsense", "invalid BUILD_REGISTRY_SOURCES"),
+    ] {
+        for args in [&["pull", "docker://r.example.com/x"][..], &["push", &image, "docker://r.example.com/x"]] {
+            let outcome = sandbox.gabion(args).env("BUILD_REGISTRY_SOURCES", sources).fails();
+            assert!(outcome.stderr.contains(reason), "{sources}: {outcome}");
+        }
+    }
     // The user's own policy counts without a flag.
     sandbox.write("home/.config/containers/policy.json", r#"{"default": [{"type": "reject"}]}"#);
     assert!(sandbox.gabion(["pull", "-q", &place]).fails().stderr.contains("home/.config/containers/policy.json"));

@@ -104,10 +104,8 @@ fn to_template(value: &serde_json::Value, names: GoNames) -> Value {
                     }
                     (member, _) => to_template(member, below),
                 };
-                if let Value::Map(members) = &mut member {
-                    for absent in always_there(name).iter().filter(|_| below == GoNames::Yes) {
-                        members.entry((*absent).to_owned()).or_insert_with(|| zero(absent));
-                    }
+                if below == GoNames::Yes {
+                    fill_in(&mut member, always_there(name));
                 }
                 if let Some(go_name) = go_name(name).filter(|_| names == GoNames::Yes) {
                     map.insert(go_name.to_owned(), member.clone());
@@ -126,10 +124,28 @@ const EMPTY: &str = "{}";
 const CONFIG: [&str; 9] =
     ["User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels", "StopSignal"];
 
+/// Members of an entry of an image's history.
+const HISTORY: [&str; 4] = ["Author", "Comment", "CreatedBy", "EmptyLayer"];
+
+/// Gives `value`, or each of a list, the members that it does not have.
+fn fill_in(value: &mut Value, absent: &[&str]) {
+    match value {
+        Value::Array(items) if absent == HISTORY => items.iter_mut().for_each(|item| fill_in(item, absent)),
+        Value::Map(members) => {
+            for name in absent {
+                members.entry((*name).to_owned()).or_insert_with(|| zero(name));
+            }
+        }
+        _ => {}
+    }
+}
+
 /// The members that the Go struct of a member has even where they are not in its JSON.
 fn always_there(member: &str) -> &'static [&'static str] {
     match member {
         "OCIv1" | "Docker" => &["History"],
+        "rootfs" => &["DiffIDs"],
+        "history" => &HISTORY,
         "config" | "container_config" => &CONFIG,
         _ => &[],
     }
@@ -139,8 +155,11 @@ fn always_there(member: &str) -> &'static [&'static str] {
 fn zero(member: &str) -> Value {
     match member {
         "Labels" | "Volumes" | "ExposedPorts" | "ImageAnnotations" => Value::Map(HashMap::new()),
-        "Env" | "Entrypoint" | "Cmd" | "OnBuild" | "Shell" | "History" | "Devices" => Value::Array(Vec::new()),
-        "User" | "WorkingDir" | "StopSignal" => Value::from(""),
+        "Env" | "Entrypoint" | "Cmd" | "OnBuild" | "Shell" | "History" | "DiffIDs" | "Devices" => {
+            Value::Array(Vec::new())
+        }
+        "User" | "WorkingDir" | "StopSignal" | "Author" | "Comment" | "CreatedBy" => Value::from(""),
+        "EmptyLayer" => Value::from(false),
         _ => Value::Nil,
     }
 }
@@ -186,11 +205,14 @@ fn to_json(value: &Value) -> serde_json::Value {
             let aliases: Vec<_> = members.keys().filter_map(|name| go_name(name)).collect();
             // Docker's config shows what is not set, as null; the others leave it out.
             let omits = (always_there("config").iter().all(|name| members.contains_key(*name))
-                || members.contains_key("rootfs"))
+                || members.contains_key("rootfs")
+                || members.contains_key("DiffIDs"))
                 && !members.contains_key("AttachStdin");
+            let is_history = HISTORY.iter().all(|name| members.contains_key(*name));
             let is_unset = |name: &str, member: &Value| *member != Value::Nil && *member == zero(name);
             let mut names: Vec<_> = members.iter().filter(|(name, _)| !aliases.contains(&name.as_str())).collect();
             names.retain(|(name, member)| !omits || !is_unset(name, member));
+            names.retain(|(name, _)| !is_history || !HISTORY.contains(&name.as_str()));
             names.sort_by_key(|(name, _)| *name);
             let json = |name: &str, member| match is_unset(name, member) && !matches!(member, Value::String(_)) {
                 true => Json::Null,
@@ -285,7 +307,8 @@ mod tests {
         let value = json!({
             "ID": "abc", "Size": 12, "Names": ["a", "b"], "Flag": true, "Labels": {"z": "1", "k": "v w"}, "Nothing": null,
             "ImageAnnotations": null,
-            "Docker": {"config": {"AttachStdin": false, "Cmd": null, "OnBuild": null}},
+            "Docker": {"config": {"AttachStdin": false, "Cmd": null, "OnBuild": null}, "rootfs": {"type": "layers"},
+                "history": [{"created_by": "x", "empty_layer": true}, {"comment": "y"}]},
             "OCIv1": {"config": {"Env": ["A=1"], "Volumes": {"/v": {}}, "Labels": {"config": "kept"}}, "rootfs": {"diff_ids": ["sha256:00"]}},
         });
         assert_eq!(Template::parse(template).and_then(|t| t.render(&value)).expect(template), expected, "{template}");
@@ -301,12 +324,15 @@ mod tests {
         check(r#"{{index .Labels "k"}} {{index (split "x:y" ":") 1}} {{title .ID}}"#, "v w y Abc");
         check(r#"{{pad .ID 1 2}}|{{truncate .ID 2}}|{{truncate .ID 9}}"#, " abc  |ab|abc");
         check("{{.OCIv1.Config.Env}} {{index .OCIv1.RootFS.DiffIDs 0}}", "[A=1] sha256:00");
+        check("{{range .Docker.History}}{{.CreatedBy}}|{{.Comment}}|{{.EmptyLayer}};{{end}}", "x||true;|y|false;");
+        check("{{json .Docker.History}}", r#"[{"created_by":"x","empty_layer":true},{"comment":"y"}]"#);
         let config = r#"{"Env":["A=1"],"Labels":{"config":"kept"},"Volumes":{"/v":{}}}"#;
         check("{{json .OCIv1.Config}} {{json .OCIv1.Config.Volumes}}", &format!(r#"{config} {{"/v":{{}}}}"#));
         check("{{.OCIv1.Config.Cmd}} {{.OCIv1.Config.Volumes}} {{.OCIv1.Config.ExposedPorts}}", "[] map[/v:{}] map[]");
         check("{{.OCIv1.History}}|{{.OCIv1.Config.User}}|{{.Docker.Config.Cmd}}|{{.ImageAnnotations}}", "[]||[]|map[]");
         check(r#"{{printf "%q" .Docker.Config.Labels}} {{index .ImageAnnotations "none"}}"#, "map[] ");
         check("{{len .OCIv1.Config.Entrypoint}}{{if .OCIv1.Config.Cmd}}no{{end}}", "0");
+        check("{{len .Docker.RootFS.DiffIDs}} {{json .Docker.RootFS}}", r#"0 {"type":"layers"}"#);
     }
 
     #[test]

@@ -68,6 +68,10 @@ impl FromStr for Platform {
             return Err(invalid());
         }
         let (os, architecture, variant) = match parts[..] {
+            // An architecture alone is Linux's.
+            [architecture] if ARCHITECTURES.contains(&architecture.to_ascii_lowercase().as_str()) => {
+                ("linux", architecture, None)
+            }
             [os, architecture] => (os, architecture, None),
             [os, architecture, variant] => (os, architecture, Some(variant)),
             _ => return Err(invalid()),
@@ -84,6 +88,12 @@ impl FromStr for Platform {
         Ok(Platform { os: os.to_ascii_lowercase(), architecture, variant })
     }
 }
+
+/// Architectures that are known without an operating system, with the names that stand for them.
+const ARCHITECTURES: [&str; 17] = [
+    "386", "aarch64", "amd64", "arm", "arm64", "armel", "armhf", "i386", "loong64", "mips64le", "ppc64le", "riscv64",
+    "s390x", "wasm", "x86-64", "x86_64", "mips64",
+];
 
 impl fmt::Display for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -107,6 +117,8 @@ mod tests {
             ("Linux/ARM64", "linux/arm64"),
             ("linux/arm/v7", "linux/arm/v7"),
             ("linux/armel", "linux/arm/v6"),
+            ("arm64", "linux/arm64"),
+            ("x86_64", "linux/amd64"),
         ] {
             assert_eq!(text.parse::<Platform>().map(|p| p.to_string()).as_deref(), Ok(expected));
         }

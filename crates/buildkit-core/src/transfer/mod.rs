@@ -15,7 +15,7 @@ mod workers; // several layers at once
 
 pub use error::TransferError;
 pub use into_sink::{CopyOptions, LayerCompression};
-pub use policy::{Policy, PolicyError};
+pub use policy::{Policy, PolicyError, RegistrySources};
 pub use pull::{PullOptions, PullPolicy, resolve_or_pull};
 pub use push::{PushOptions, Pushed, push};
 pub use remotes::Remotes;

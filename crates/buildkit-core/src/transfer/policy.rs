@@ -43,6 +43,32 @@ enum Requirement {
     Signature(&'static str),
 }
 
+/// The registries that may be read from and written to, as the variable BUILD_REGISTRY_SOURCES of
+/// build systems says.
+#[derive(Clone, Debug, Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RegistrySources {
+    blocked_registries: Vec<String>,
+    allowed_registries: Vec<String>,
+}
+
+impl RegistrySources {
+    /// Whether the registry of `location` may be used.
+    pub fn check(&self, location: &Location) -> Result<(), PolicyError> {
+        let Location::Docker(reference) = location else { return Ok(()) };
+        let host = reference.domain();
+        let lists = |list: &[String]| list.iter().any(|item| item == host);
+        let reason = match () {
+            () if lists(&self.blocked_registries) => "it is in the blocked registries list",
+            () if !self.allowed_registries.is_empty() && !lists(&self.allowed_registries) => {
+                "it is not in the allowed registries list"
+            }
+            () => return Ok(()),
+        };
+        Err(PolicyError::Registry { host: host.to_owned(), reason })
+    }
+}
+
 /// A policy that cannot be used, or that does not let an image in.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
@@ -69,6 +95,14 @@ pub enum PolicyError {
         image: String,
         /// The file.
         path: PathBuf,
+    },
+    /// The registry may not be used.
+    #[error("registry {host} is denied by BUILD_REGISTRY_SOURCES: {reason}")]
+    Registry {
+        /// The registry.
+        host: String,
+        /// Why not.
+        reason: &'static str,
     },
     /// Only what is signed may come from there.
     #[error(

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use registry::registries_conf::{Registries, RegistriesError, RegistriesFiles};
 use registry::{Client, ClientOptions, RegistryError};
 
-use super::policy::{Policy, PolicyError};
+use super::policy::{Policy, PolicyError, RegistrySources};
 use crate::transport::Location;
 
 /// How registries are reached.
@@ -18,13 +18,22 @@ pub struct Remotes {
     registries: OnceLock<Registries>,
     policy_file: Option<PathBuf>,
     policy: OnceLock<Policy>,
+    sources: RegistrySources,
 }
 
 impl Remotes {
     /// Nothing is read or connected yet.
     pub fn new(client_options: ClientOptions, files: RegistriesFiles) -> Remotes {
         let (client, registries, policy) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
-        Remotes { client_options, files, client, registries, policy_file: None, policy }
+        Remotes {
+            client_options,
+            files,
+            client,
+            registries,
+            policy_file: None,
+            policy,
+            sources: RegistrySources::default(),
+        }
     }
 
     /// The same, with the signature policy of a file; without one images may come from anywhere.
@@ -32,8 +41,19 @@ impl Remotes {
         Remotes { policy_file, ..self }
     }
 
-    /// Whether the signature policy lets the image at `location` in.
+    /// The same, with the registries that may be used.
+    pub fn with_sources(self, sources: RegistrySources) -> Remotes {
+        Remotes { sources, ..self }
+    }
+
+    /// Whether an image may be written to `location`.
+    pub fn allow_writing(&self, location: &Location) -> Result<(), PolicyError> {
+        self.sources.check(location)
+    }
+
+    /// Whether the registry of `location` may be used, and the signature policy lets its image in.
     pub fn allow(&self, location: &Location) -> Result<(), PolicyError> {
+        self.sources.check(location)?;
         let Some(path) = &self.policy_file else { return Ok(()) };
         let policy = match self.policy.get() {
             Some(policy) => policy,

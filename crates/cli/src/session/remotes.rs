@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use buildkit_core::transfer::{Policy, Remotes};
+use buildkit_core::transfer::{Policy, RegistrySources, Remotes};
 use registry::auth::{AuthFile, AuthFileKind, Credentials};
 use registry::registries_conf::RegistriesFiles;
 use registry::{ClientOptions, Notice, ProxyOptions, RetryOptions, TlsOptions};
@@ -36,7 +36,14 @@ impl Session {
             ..ClientOptions::default()
         };
         let policy = self.policy_file(args.signature_policy.as_deref())?;
-        Ok(Remotes::new(client, self.registries_files()).with_policy_file(policy))
+        let remotes = Remotes::new(client, self.registries_files()).with_policy_file(policy);
+        Ok(remotes.with_sources(self.registry_sources()?))
+    }
+
+    fn registry_sources(&self) -> Result<RegistrySources, CommandError> {
+        let Some(text) = self.env("BUILD_REGISTRY_SOURCES") else { return Ok(RegistrySources::default()) };
+        serde_json::from_str(&text)
+            .map_err(|error| CommandError::new(format!("invalid BUILD_REGISTRY_SOURCES {text:?}: {error}")))
     }
 
     /// The file with the signature policy, if there is one. One that is `given` is looked at in any case.

@@ -29,10 +29,9 @@ pub(super) struct ImageArgs {
     /// Environment variable of the image; without a value, that of gabion's own environment
     #[arg(long, value_name = "NAME[=VALUE]")]
     env: Vec<String>,
-    /// Label the image with gabion's version
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
-          default_value_t = true, action = clap::ArgAction::Set)]
-    pub identity_label: bool,
+    /// Label the image with gabion's version [default: true, unless times are given]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub identity_label: Option<bool>,
     /// Take over the base image's annotations
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           default_value_t = true, action = clap::ArgAction::Set)]
@@ -79,6 +78,11 @@ pub(super) struct ImageArgs {
 impl ImageArgs {
     pub fn times(&self, session: &Session) -> Result<Times, CommandError> {
         session.times(self.timestamp, self.source_date_epoch, self.rewrite_timestamp)
+    }
+
+    /// The label that names the builder, if the image is to have it.
+    pub fn identity_label(&self, session: &Session, times: Times) -> Option<(String, String)> {
+        self.identity_label.unwrap_or(times == Times::Now).then(|| session.identity_label())
     }
 
     pub fn created_annotation(&self, session: &Session) -> bool {

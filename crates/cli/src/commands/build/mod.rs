@@ -213,6 +213,7 @@ fn options(
             "platform {platform} is not this machine's: only {host} can be built here"
         )));
     }
+    let times = args.image.times(session)?;
     Ok(BuildOptions {
         plan: PlanOptions {
             target: args.target.clone(),
@@ -239,7 +240,7 @@ fn options(
         cache: args.cache.cache_use(),
         explain: args.cache.explain,
         jobs: args.cache.jobs(session),
-        times: args.image.times(session)?,
+        times,
         pull: args.pull.policy(session),
         env: args.image.env(session),
         unset_env: args.image.unsetenv.clone(),
@@ -254,7 +255,7 @@ fn options(
         inherit_annotations: args.image.inherit_annotations,
         created_annotation: args.image.created_annotation(session),
         omit_history: args.image.omit_history,
-        identity_label: args.image.identity_label.then(|| session.identity_label()),
+        identity_label: args.image.identity_label(session, times),
         run: RunDefaults {
             runtime: args.runtime.program(session, &conf),
             runtime_flags: args.runtime.flags(),
