@@ -113,7 +113,7 @@ buildah commit -q --timestamp 9 --squash --rm "$container" result > /dev/null
 buildah inspect --type image --format '{{range .OCIv1.History}}{{.CreatedBy}} | {{.Comment}}; {{end}}' step:3
 echo
 buildah rmi step:1 step:2 step:3 | grep -c untagged
-buildah inspect --type image --format '{{len .OCIv1.RootFS.DiffIDs}} {{range .OCIv1.History}}{{.CreatedBy | upper}} {{end}}' result
+buildah inspect --type image --format '{{len .OCIv1.RootFS.DiffIDs}} {{range .OCIv1.History}}{{.CreatedBy | printf "%q"}} {{end}}' result
 "#;
 
 fn sandbox() -> Sandbox {
