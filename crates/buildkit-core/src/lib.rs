@@ -5,6 +5,7 @@
 //! copy files in, change its config, commit it. A Dockerfile build is a script over them.
 #![forbid(unsafe_code)]
 
+mod attributes; // flags that are lists
 pub mod build; // Dockerfile → image
 pub mod cache; // what earlier builds did
 pub mod change; // edits of a config, written as Dockerfile instructions

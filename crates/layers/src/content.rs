@@ -17,6 +17,12 @@ use crate::tar_write::TarEntry;
 pub struct ContentDigest(String);
 
 impl ContentDigest {
+    /// The digest that these 64 hexadecimal digits are, if they are ones.
+    pub fn parse(text: &str) -> Option<ContentDigest> {
+        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        (text.len() == 64 && text.bytes().all(is_digit)).then(|| ContentDigest(text.to_owned()))
+    }
+
     /// The digest as 64 hexadecimal digits.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -39,6 +39,19 @@ pub(super) struct Unrecorded {
     pub created: Timestamp,
     /// Keeps others from doing the same, until it is recorded.
     pub claim: Option<Claim>,
+    /// Who did it; nothing where this build has.
+    pub origin: Option<Origin>,
+}
+
+/// Where the result of a step comes from that this build has not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// An earlier build's, over the same files.
+    Here,
+    /// An earlier build's, over other files.
+    Copied,
+    /// A build elsewhere.
+    Elsewhere,
 }
 
 /// What an earlier build made of a step.
@@ -46,6 +59,7 @@ pub(super) struct Earlier {
     pub record: Record,
     /// The layer once more, over the files of this build, if it was over others.
     pub copy: Option<MadeLayer>,
+    pub origin: Origin,
 }
 
 impl StepCache {
@@ -60,6 +74,11 @@ impl StepCache {
             }
         };
         Some(StepCache { index: Index::new(&private_directory), private_directory, looks, oldest })
+    }
+
+    /// Whether what was done then counts.
+    pub fn is_recent(&self, created: Timestamp) -> bool {
+        self.oldest.is_none_or(|oldest| created >= oldest)
     }
 
     /// Whether earlier results count.
@@ -81,7 +100,7 @@ impl<'b> Build<'b> {
         let keys = [Some(parts.whole(Some(parent))?), parts.by_content(Some(parent))];
         for key in keys.iter().flatten().map(|parts| parts.key()) {
             if let Some(record) = self.confirmed(cache, &key)? {
-                return Ok(Some(Earlier { record, copy: None }));
+                return Ok(Some(Earlier { record, copy: None, origin: Origin::Here }));
             }
         }
         if !parts.is_independent {
@@ -93,7 +112,7 @@ impl<'b> Build<'b> {
                 && let Some((id, content)) = &record.made
             {
                 let copy = Some(self.copy_of(id, content, files)?);
-                return Ok(Some(Earlier { record, copy }));
+                return Ok(Some(Earlier { record, copy, origin: Origin::Copied }));
             }
         }
         Ok(None)
@@ -109,7 +128,7 @@ impl<'b> Build<'b> {
     /// The record, if it may be used and its layer is still there.
     fn confirmed(&self, cache: &StepCache, key: &Key) -> Result<Option<Record>, StepError> {
         let Some(record) = cache.index.get(key) else { return Ok(None) };
-        if cache.oldest.is_some_and(|oldest| record.created < oldest) {
+        if !cache.is_recent(record.created) {
             return Ok(None);
         }
         match &record.made {
@@ -122,7 +141,7 @@ impl<'b> Build<'b> {
         }
     }
 
-    fn is_stored(&self, id: &LayerId) -> Result<bool, StepError> {
+    pub(super) fn is_stored(&self, id: &LayerId) -> Result<bool, StepError> {
         match self.store.layer_diff_directory(id) {
             Ok(dir) => Ok(dir.is_dir()),
             Err(error) if error.is_not_found() => Ok(false),
@@ -171,7 +190,7 @@ impl<'b> Build<'b> {
     }
 
     fn record_step(&self, cache: &StepCache, files: &Files, done: &Unrecorded, parent: &Key) -> Result<(), StepError> {
-        let Unrecorded { parts, before, made, created_by, created, .. } = done;
+        let Unrecorded { parts, before, made, created_by, created, origin, .. } = done;
         let made = match made {
             Some(made) => match (made.id(), made.digest_if_known()) {
                 (Some(id), Some(digested)) => Some((id, digested.content)),
@@ -179,17 +198,14 @@ impl<'b> Build<'b> {
             },
             None => None,
         };
-        if let Some((id, _)) = &made
+        // What a cache elsewhere says of a layer's content does not replace layers that were made here.
+        if let Some((id, _)) = made.as_ref().filter(|_| *origin != Some(Origin::Elsewhere))
             && let Some(key) = files.key_if_known(before + 1)
         {
             let _ = cache.index.put_layer(&key, id);
         }
-        let mut keys = vec![Some(parts.whole(Some(parent))?), parts.by_content(Some(parent))];
-        if parts.is_independent {
-            keys.extend([Some(parts.whole(None)?), parts.by_content(None)]);
-        }
         let kind = parts.kind();
-        for parts in keys.into_iter().flatten() {
+        for parts in parts.all(parent)? {
             let record = Record { made: made.clone(), created_by: created_by.clone(), created: *created, parts };
             let _ = cache.index.put(&record, &kind);
         }

@@ -69,6 +69,14 @@ pub enum BuildError {
     /// The image was built, but could not be delivered.
     #[error(transparent)]
     Output(#[from] crate::output::OutputError),
+    /// The image was built, but its steps could not be written for builds elsewhere.
+    #[error("the cache is not written to {to}: {source}")]
+    Cache {
+        /// Where.
+        to: String,
+        /// Why not.
+        source: Box<StepError>,
+    },
     /// Somebody wanted the build to end.
     #[error("interrupted")]
     Interrupted,

@@ -21,6 +21,8 @@ mod copy_step; // COPY, ADD
 mod draft; // what an image is to say of itself
 mod error; // one line each, with the place in the file
 mod explain; // why steps were done again
+mod export; // --cache-to
+mod import; // --cache-from
 mod keep; // containers that are to stay
 mod layers; // the files of a stage
 mod options; // what to build, and how
@@ -65,6 +67,8 @@ use draft::Ready;
 pub use error::{BuildError, Place, StepError};
 use explain::StepLog;
 pub use explain::{Explained, ExplainedStep, Explanation, FileChange, Reason};
+use export::DoneStep;
+use import::Imports;
 use layers::{DigestJob, Files, Moves};
 pub use options::{Allowed, BuildOptions, CacheUse, Keep, LayerStyle, RunDefaults, StepOutput};
 use publish::Over;
@@ -95,6 +99,7 @@ pub(crate) struct Build<'b> {
     plan: Plan,
     scope: Arc<Scope>,
     cache: Option<StepCache>,
+    imports: Imports,
     schedule: Schedule,
     /// What each stage has done so far, by its position in the plan; the spare ones come last.
     works: Vec<Shared<Work>>,
@@ -127,6 +132,8 @@ pub(crate) struct Build<'b> {
 struct Work {
     files: Files,
     unrecorded: Vec<Unrecorded>,
+    /// Every step with files, for caches elsewhere.
+    steps: Vec<DoneStep>,
     /// Every step, for the explanation.
     logs: Vec<StepLog>,
 }
@@ -242,8 +249,10 @@ impl<'b> Build<'b> {
         let record =
             BuildRecord::begin(&private).map_err(|error| BuildError::Record { dir: private.clone(), error })?;
         let stop = Stop::new().map_err(|error| BuildError::Record { dir: private.clone(), error })?;
-        let nothing =
-            || Shared(Mutex::new(Work { files: Files::of_base(None), unrecorded: Vec::new(), logs: Vec::new() }));
+        let nothing = || {
+            let files = Files::of_base(None);
+            Shared(Mutex::new(Work { files, unrecorded: Vec::new(), steps: Vec::new(), logs: Vec::new() }))
+        };
         Ok(Build {
             store,
             remotes,
@@ -256,6 +265,7 @@ impl<'b> Build<'b> {
             plan,
             scope,
             cache: StepCache::new(private, options.cache_use()),
+            imports: Imports::new(options, events),
             moves: Moves::default(),
             discarded: Shared::default(),
             digests: Shared::default(),
@@ -273,7 +283,7 @@ impl<'b> Build<'b> {
     /// Makes the image, and removes what is in the way.
     fn make(&self) -> Result<Committed, BuildError> {
         let (results, wrecks) = self.run_stages();
-        let result = self.outcome(results).and_then(|committed| self.deliver(committed));
+        let result = self.outcome(results).and_then(|committed| self.deliver_with_caches(committed));
         if let Err(error) = &result {
             self.leave_finished(error);
         }
@@ -405,7 +415,8 @@ impl<'b> Build<'b> {
         };
         let names_of_new = names.clone();
         let make = |top: Option<LayerId>, layers: &[_]| -> Result<Ready, StepError> {
-            let mut ready = draft.image(&target.state.config, top.clone(), layers, self.options, true)?;
+            let config = self.with_inline_cache(&target.state.config, layers)?;
+            let mut ready = draft.image(&config, top.clone(), layers, self.options, true)?;
             if let Some(earlier) = self.earlier_image(&ready, top.as_ref())? {
                 ready = earlier;
             }

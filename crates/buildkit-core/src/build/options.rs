@@ -10,6 +10,7 @@ use dockerfile::ignore::Ignore;
 use jiff::SignedDuration;
 use oci::{Format, Reference};
 
+use crate::cache::place::{CacheFrom, CacheTo};
 use crate::commit::Times;
 use crate::configure::Edit;
 use crate::context::NamedContext;
@@ -45,6 +46,10 @@ pub struct BuildOptions {
     pub layers: LayerStyle,
     /// What earlier builds did counts for this one, and the other way round: of layers of steps.
     pub cache: CacheUse,
+    /// Caches outside of the store that steps are looked up in.
+    pub cache_from: Vec<CacheFrom>,
+    /// Caches outside of the store that the build's steps go to.
+    pub cache_to: Vec<CacheTo>,
     /// Whether the build tells why steps were done again ([`crate::event::Event::Explanation`]).
     pub explain: bool,
     /// How many stages are built at once.

@@ -20,11 +20,12 @@ use rootfs::Time;
 use store::{StagedLayer, StagedMount};
 
 use super::base::{self, Start};
-use super::cached::{Earlier, Unrecorded};
+use super::cached::{Earlier, Origin, Unrecorded};
 use super::claims::{self, Claim};
 use super::draft::Draft;
 use super::error::{BuildError, StepError};
 use super::explain::StepLog;
+use super::export::DoneStep;
 use super::layers::{Files, MadeLayer};
 use super::options::LayerStyle;
 use super::schedule::Place;
@@ -275,7 +276,7 @@ impl<'a, 'b> StageBuild<'a, 'b> {
     fn is_cached_so_far(&self) -> bool {
         self.build.looked_at().is_some()
             && self.keeper.is_none()
-            && self.build.work(self.position).unrecorded.is_empty()
+            && self.build.work(self.position).unrecorded.iter().all(|step| step.origin.is_some())
     }
 
     /// An entry in the history for a step that changes no file.
@@ -302,6 +303,10 @@ impl<'a, 'b> StageBuild<'a, 'b> {
         let (found, claim) = match found {
             Some(earlier) => (Some(earlier), None),
             None => self.claim(at, &claim_key, &parts)?,
+        };
+        let found = match found {
+            None => self.find_elsewhere(&parts).map_err(|error| at.failed(error))?,
+            found => found,
         };
         self.made_by = claim_key;
         self.log(at, Some(parts.clone()), found.is_some());
@@ -342,9 +347,25 @@ impl<'a, 'b> StageBuild<'a, 'b> {
             self.draft.layer(created_by.clone(), &self.state.config.author, self.time_of(created));
             made = Some(layer);
         }
-        let unrecorded = Unrecorded { parts, before, made, created_by, created, claim };
-        self.build.work(self.position).unrecorded.push(unrecorded);
+        let unrecorded = Unrecorded { parts, before, made, created_by, created, claim, origin: None };
+        self.enter(unrecorded);
         Ok(())
+    }
+
+    /// The step is to be recorded.
+    fn enter(&self, step: Unrecorded) {
+        let Unrecorded { parts, before, made, created_by, created, .. } = &step;
+        let done = || DoneStep {
+            parts: parts.clone(),
+            before: *before,
+            made: made.clone(),
+            created_by: created_by.clone(),
+            created: *created,
+        };
+        self.build.note_step(self.position, done);
+        if step.origin != Some(Origin::Here) {
+            self.build.work(self.position).unrecorded.push(step);
+        }
     }
 
     /// For the explanation.
@@ -502,6 +523,10 @@ impl<'a, 'b> StageBuild<'a, 'b> {
 
     /// Whether an earlier build did the same with the very layers that the step reads.
     pub fn is_known_to_hit(&mut self, parts: &StepParts) -> Result<bool, StepError> {
+        // A cache elsewhere is to have the step under its other keys, too.
+        if !self.build.options.cache_to.is_empty() {
+            return Ok(false);
+        }
         // A layer that would be copied is found again when it is taken.
         let parts = StepParts { is_independent: false, ..parts.clone() };
         Ok(self.find(&parts)?.is_some())
@@ -530,7 +555,7 @@ impl<'a, 'b> StageBuild<'a, 'b> {
     /// Goes on over what an earlier build made.
     fn take(
         &mut self,
-        Earlier { record, copy }: Earlier,
+        Earlier { record, copy, origin }: Earlier,
         step: &Step,
         parts: StepParts,
         claim: Option<Claim>,
@@ -545,21 +570,20 @@ impl<'a, 'b> StageBuild<'a, 'b> {
         };
         let shown = self.time_of(created);
         let before = self.build.work(self.position).files.made.len();
-        match (made, copy) {
-            (None, _) => self.draft.note(created_by, &author, shown),
-            (Some((id, content)), copy) => {
+        let made = match made {
+            None => {
+                self.draft.note(created_by.clone(), &author, shown);
+                None
+            }
+            Some((id, content)) => {
                 (self.build.events)(Event::StepDone { id: id.to_string(), is_cached: true });
-                let is_copy = copy.is_some();
                 let layer = Arc::new(copy.unwrap_or_else(|| MadeLayer::stored(id, content)));
                 self.build.work(self.position).files.made.push(layer.clone());
                 self.draft.layer(created_by.clone(), &author, shown);
-                if is_copy {
-                    let made = Some(layer);
-                    let unrecorded = Unrecorded { parts, before, made, created_by, created, claim };
-                    self.build.work(self.position).unrecorded.push(unrecorded);
-                }
+                Some(layer)
             }
-        }
+        };
+        self.enter(Unrecorded { parts, before, made, created_by, created, claim, origin: Some(origin) });
         Ok(())
     }
 

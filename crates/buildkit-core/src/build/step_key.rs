@@ -78,6 +78,17 @@ impl StepParts {
         self.with(parent, |read| read.digest.clone().map(|digest| format!("content {digest}")).ok_or(())).ok()
     }
 
+    /// All lists of parts that the step is found by over files with the key `parent`, those over any files last.
+    pub fn all(&self, parent: &Key) -> Result<Vec<Parts>, StepError> {
+        let mut all = vec![self.whole(Some(parent))?];
+        all.extend(self.by_content(Some(parent)));
+        if self.is_independent {
+            all.push(self.whole(None)?);
+            all.extend(self.by_content(None));
+        }
+        Ok(all)
+    }
+
     fn with<E>(&self, parent: Option<&Key>, read: impl Fn(&ReadFiles) -> Result<String, E>) -> Result<Parts, E> {
         let mut parts = self.own.clone();
         for (name, files) in &self.read {

@@ -85,6 +85,12 @@ impl Key {
         Key::of(&self.0, value)
     }
 
+    /// The key that these 64 hexadecimal digits are, if they are ones.
+    pub fn parse(text: &str) -> Option<Key> {
+        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        (text.len() == 64 && text.bytes().all(is_digit)).then(|| Key(text.to_owned()))
+    }
+
     /// The key as 64 hexadecimal digits.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,169 +1,91 @@
 //! The text form of outputs: `type=…,dest=…`, or only where the files go.
 
-use oci::media_type::Compression;
 use oci::{Format, Reference};
 
 use super::{Destination, ImageOutput, Output, OutputError};
+use crate::attributes::Attributes;
 use crate::image::store_name;
-use crate::transfer::LayerCompression;
-
-/// The attributes of one output, each taken once.
-struct Attributes<'t> {
-    text: &'t str,
-    pairs: Vec<(String, String)>,
-}
 
 impl Output {
     /// Parses the argument of `--output`: Docker's `type=…,name=value,…`, where a value with commas
     /// stands in double quotes with its name, or Buildah's directory or `-`.
     pub fn parse(text: &str) -> Result<Output, OutputError> {
-        match text {
-            "-" => return Ok(Output::Tar(Destination::Stdout)),
-            "" => return Err(invalid(text, "expected type=TYPE,… or a directory")),
-            directory if !directory.contains('=') => return Ok(Output::Local(directory.into())),
-            _ => {}
-        }
-        let mut attributes = Attributes { text, pairs: fields(text)? };
-        let kind = attributes.take("type").ok_or_else(|| invalid(text, "type= is missing"))?;
-        let output = match kind.as_str() {
-            "local" => match attributes.destination() {
-                Some(Destination::Path(path)) => Output::Local(path),
-                _ => return Err(invalid(text, "dest= with a directory is missing")),
-            },
-            "tar" => Output::Tar(attributes.destination().unwrap_or(Destination::Stdout)),
-            "oci" => {
-                let is_layout = !attributes.flag("tar", true)?;
-                let to = attributes.destination().unwrap_or(Destination::Stdout);
-                if is_layout && to == Destination::Stdout {
-                    return Err(invalid(text, "dest= with a directory is missing"));
-                }
-                Output::Oci { to, is_layout, image: attributes.image(Some(Format::Oci))? }
-            }
-            "docker" => match attributes.destination() {
-                Some(to) => Output::Docker { to, image: attributes.image(None)? },
-                None => Output::Image(ImageOutput { store: true, ..attributes.image(None)? }),
-            },
-            "image" => {
-                let push = attributes.flag("push", false)?;
-                let store = attributes.flag("store", true)?;
-                Output::Image(ImageOutput { push, store, ..attributes.image(None)? })
-            }
-            "registry" => Output::Image(ImageOutput { push: true, ..attributes.image(None)? }),
-            other => {
-                let reason = format!("unknown type {other:?}: expected local, tar, oci, docker, image or registry");
-                return Err(invalid(text, reason));
-            }
-        };
-        attributes.end()?;
-        Ok(output)
+        parse(text).map_err(|reason| OutputError::Text { text: text.to_owned(), reason })
     }
 }
 
-impl Attributes<'_> {
-    fn take(&mut self, name: &str) -> Option<String> {
-        let at = self.pairs.iter().position(|(other, _)| other == name)?;
-        Some(self.pairs.remove(at).1)
+fn parse(text: &str) -> Result<Output, String> {
+    match text {
+        "-" => return Ok(Output::Tar(Destination::Stdout)),
+        "" => return Err("expected type=TYPE,… or a directory".to_owned()),
+        directory if !directory.contains('=') => return Ok(Output::Local(directory.into())),
+        _ => {}
     }
-
-    fn flag(&mut self, name: &str, default: bool) -> Result<bool, OutputError> {
-        match self.take(name).as_deref() {
-            None => Ok(default),
-            Some("true" | "1") => Ok(true),
-            Some("false" | "0") => Ok(false),
-            Some(_) => Err(invalid(self.text, format!("{name}= is true or false"))),
-        }
-    }
-
-    fn destination(&mut self) -> Option<Destination> {
-        let text = self.take("dest").or_else(|| self.take("destination"))?;
-        match text.as_str() {
-            "" => None,
-            "-" => Some(Destination::Stdout),
-            path => Some(Destination::Path(path.into())),
-        }
-    }
-
-    /// Names, format and compression of an image.
-    fn image(&mut self, format: Option<Format>) -> Result<ImageOutput, OutputError> {
-        let mut image = ImageOutput::default();
-        let names = self.take("name").unwrap_or_default();
-        for name in names.split(',').filter(|name| !name.is_empty()) {
-            let name: Reference = store_name(name).map_err(|error| invalid(self.text, error.to_string()))?;
-            image.names.push(name);
-        }
-        image.copy.format = match self.take("oci-mediatypes") {
-            None => format,
-            Some(text) => {
-                self.pairs.push(("oci-mediatypes".to_owned(), text));
-                Some(if self.flag("oci-mediatypes", true)? { Format::Oci } else { Format::Docker })
+    let mut attributes = Attributes::parse(text)?;
+    let kind = attributes.take("type").ok_or("type= is missing")?;
+    let output = match kind.as_str() {
+        "local" => match destination(&mut attributes) {
+            Some(Destination::Path(path)) => Output::Local(path),
+            _ => return Err("dest= with a directory is missing".to_owned()),
+        },
+        "tar" => Output::Tar(destination(&mut attributes).unwrap_or(Destination::Stdout)),
+        "oci" => {
+            let is_layout = attributes.flag("tar")? == Some(false);
+            let to = destination(&mut attributes).unwrap_or(Destination::Stdout);
+            if is_layout && to == Destination::Stdout {
+                return Err("dest= with a directory is missing".to_owned());
             }
-        };
-        let level = self.take("compression-level");
-        let level = level.map(|level| level.parse()).transpose();
-        let level: Option<u32> = level.map_err(|_| invalid(self.text, "compression-level= is a number"))?;
-        let force = self.flag("force-compression", false)?;
-        let format = match self.take("compression").as_deref() {
-            None | Some("gzip") => Compression::Gzip,
-            Some("zstd") => Compression::Zstd,
-            Some("uncompressed") => {
-                image.copy.compression = LayerCompression::Unchanged;
-                return Ok(image);
-            }
-            Some(other) => {
-                let reason = format!("compression {other:?} is not supported: expected gzip, zstd or uncompressed");
-                return Err(invalid(self.text, reason));
-            }
-        };
-        let most = if format == Compression::Gzip { 9 } else { 20 };
-        if level.is_some_and(|level| level > most) {
-            return Err(invalid(self.text, format!("compression-level= is at most {most}")));
+            Output::Oci { to, is_layout, image: image(&mut attributes, Some(Format::Oci))? }
         }
-        image.copy.compression = LayerCompression::Compress { format, level, force };
-        Ok(image)
-    }
+        "docker" => match destination(&mut attributes) {
+            Some(to) => Output::Docker { to, image: image(&mut attributes, None)? },
+            None => Output::Image(ImageOutput { store: true, ..image(&mut attributes, None)? }),
+        },
+        "image" => {
+            let push = attributes.flag("push")?.unwrap_or(false);
+            let store = attributes.flag("store")?.unwrap_or(true);
+            Output::Image(ImageOutput { push, store, ..image(&mut attributes, None)? })
+        }
+        "registry" => Output::Image(ImageOutput { push: true, ..image(&mut attributes, None)? }),
+        other => {
+            return Err(format!("unknown type {other:?}: expected local, tar, oci, docker, image or registry"));
+        }
+    };
+    attributes.end()?;
+    Ok(output)
+}
 
-    fn end(self) -> Result<(), OutputError> {
-        match self.pairs.first() {
-            None => Ok(()),
-            Some((name, _)) => Err(invalid(self.text, format!("{name}= is not supported here"))),
-        }
+fn destination(attributes: &mut Attributes) -> Option<Destination> {
+    let text = attributes.take("dest").or_else(|| attributes.take("destination"))?;
+    match text.as_str() {
+        "" => None,
+        "-" => Some(Destination::Stdout),
+        path => Some(Destination::Path(path.into())),
     }
 }
 
-/// `a=b,c=d`, with whole fields in double quotes where they hold commas.
-fn fields(text: &str) -> Result<Vec<(String, String)>, OutputError> {
-    let mut pairs: Vec<(String, String)> = Vec::new();
-    let mut rest = text;
-    loop {
-        let (field, next) = match rest.strip_prefix('"') {
-            Some(quoted) => {
-                let (field, next) = quoted.split_once('"').ok_or_else(|| invalid(text, "a quote is not closed"))?;
-                (field, next.strip_prefix(',').or(next.is_empty().then_some("")))
-            }
-            None => rest.split_once(',').map_or((rest, Some("")), |(field, next)| (field, Some(next))),
-        };
-        let next = next.ok_or_else(|| invalid(text, "a comma is missing behind a quote"))?;
-        let (name, value) =
-            field.split_once('=').ok_or_else(|| invalid(text, format!("{field:?} is not NAME=VALUE")))?;
-        let name = name.trim().to_lowercase();
-        if pairs.iter().any(|(other, _)| *other == name) {
-            return Err(invalid(text, format!("{name}= is given twice")));
-        }
-        pairs.push((name, value.to_owned()));
-        if next.is_empty() {
-            return Ok(pairs);
-        }
-        rest = next;
+/// Names, format and compression of an image.
+fn image(attributes: &mut Attributes, format: Option<Format>) -> Result<ImageOutput, String> {
+    let mut image = ImageOutput::default();
+    let names = attributes.take("name").unwrap_or_default();
+    for name in names.split(',').filter(|name| !name.is_empty()) {
+        let name: Reference = store_name(name).map_err(|error| error.to_string())?;
+        image.names.push(name);
     }
-}
-
-fn invalid(text: &str, reason: impl Into<String>) -> OutputError {
-    OutputError::Text { text: text.to_owned(), reason: reason.into() }
+    image.copy.format = match attributes.flag("oci-mediatypes")? {
+        None => format,
+        Some(is_oci) => Some(if is_oci { Format::Oci } else { Format::Docker }),
+    };
+    image.copy.compression = attributes.compression()?;
+    Ok(image)
 }
 
 #[cfg(test)]
 mod tests {
+    use oci::media_type::Compression;
+
     use super::*;
+    use crate::transfer::LayerCompression;
 
     #[test]
     fn pure_outputs_are_parsed() {

@@ -15,13 +15,14 @@ use super::metered::Metered;
 use super::opened::OpenedImage;
 use super::workers::{self, Cancel};
 use crate::event::{Event, Events};
-use crate::transport::{BlobStream, TransportError};
+use crate::transport::{BlobStream, Source, SourceLayer, TransportError};
 
-/// A layer of the image that is to be.
-struct Wanted {
-    index: usize,
-    parent: Option<LayerId>,
-    diff_id: DiffId,
+/// A layer that is to be in the store.
+pub(super) struct Wanted<'a> {
+    pub source: &'a dyn Source,
+    pub layer: &'a SourceLayer,
+    pub parent: Option<LayerId>,
+    pub diff_id: DiffId,
 }
 
 /// Stores `image` with `names` and gives its ID.
@@ -46,22 +47,19 @@ fn store_once(
 ) -> Result<ImageId, TransferError> {
     let mut wanted = Vec::new();
     let mut parent: Option<LayerId> = None;
-    for (index, diff_id) in image.config.rootfs.diff_ids.iter().enumerate() {
+    for (layer, diff_id) in image.layers.iter().zip(&image.config.rootfs.diff_ids) {
         let id = LayerId::of(parent.as_ref(), diff_id);
         match store.layer(&id) {
-            Ok(_) => {
-                if let Some(layer) = image.layers.get(index) {
-                    events(Event::BlobExists(layer.digest.clone()));
-                }
-            }
+            Ok(_) => events(Event::BlobExists(layer.digest.clone())),
             Err(error) if error.is_not_found() => {
-                wanted.push(Wanted { index, parent: parent.clone(), diff_id: diff_id.clone() });
+                let (source, diff_id) = (image.source, diff_id.clone());
+                wanted.push(Wanted { source, layer, parent: parent.clone(), diff_id });
             }
             Err(error) => return Err(error.into()),
         }
         parent = Some(id);
     }
-    let staged = workers::for_each(&wanted, |_, wanted, cancel| stage(store, image, wanted, cancel, events))?;
+    let staged = workers::for_each(&wanted, |_, wanted, cancel| stage(store, wanted, cancel, events))?;
     events(Event::CopyingConfig(oci::Digest::of(&image.config_bytes)));
     events(Event::WritingManifest);
     let mut new = NewImage::new(image.config_bytes.clone(), image.manifest.bytes().to_vec(), parent);
@@ -75,23 +73,20 @@ fn store_once(
     Ok(id)
 }
 
-fn stage(
+/// Receives a layer, or copies one that has the same tar.
+pub(super) fn stage(
     store: &Store,
-    image: &OpenedImage<'_>,
-    wanted: &Wanted,
+    wanted: &Wanted<'_>,
     cancel: &Cancel,
     events: Events<'_>,
 ) -> Result<(StagedLayer, NewLayer), TransferError> {
-    let layer = image.layers.get(wanted.index).ok_or_else(|| TransferError::Inconsistent {
-        name: image.name(),
-        reason: "it has fewer layers than diff IDs".into(),
-    })?;
+    let layer = wanted.layer;
     // The same tar may be in the store over another parent.
     for known in store.layers_by_diff_id(&wanted.diff_id)? {
         let copied = store
             .layer_tar(&known.id)
             .map_err(TransferError::from)
-            .and_then(|tar| unpack(store, image, wanted, Box::new(cancel.guard(tar))));
+            .and_then(|tar| unpack(store, wanted, Box::new(cancel.guard(tar))));
         match copied {
             Ok((staged, unpacked)) => {
                 events(Event::BlobExists(layer.digest.clone()));
@@ -101,9 +96,9 @@ fn stage(
         }
     }
     events(Event::CopyingBlob(layer.digest.clone()));
-    let stream = image.source.blob(&layer.digest, layer.size)?;
+    let stream = wanted.source.blob(&layer.digest, layer.size)?;
     let stream = Metered::new(cancel.guard(stream), &layer.digest, layer.size, events);
-    let (staged, unpacked) = unpack(store, image, wanted, Box::new(stream))?;
+    let (staged, unpacked) = unpack(store, wanted, Box::new(stream))?;
     let mut record = unpacked.record;
     if let Some(compression) = unpacked.compression.filter(|compression| *compression != Compression::None) {
         record.compressed_digest = layer.digest.clone();
@@ -128,12 +123,10 @@ struct Unpacked {
 /// Unpacks `stream`, which is verified against its digest when it is read to its end.
 fn unpack(
     store: &Store,
-    image: &OpenedImage<'_>,
-    wanted: &Wanted,
+    wanted: &Wanted<'_>,
     stream: BlobStream<'_>,
 ) -> Result<(StagedLayer, Unpacked), TransferError> {
-    let digest = image.layers.get(wanted.index).map_or_else(|| wanted.diff_id.0.clone(), |layer| layer.digest.clone());
-    let name = image.name();
+    let (digest, name) = (wanted.layer.digest.clone(), wanted.source.name());
     let what = format!("layer {digest} of {name}");
     let failed = |reason: String| TransferError::Layer { name: name.clone(), layer: digest.clone(), reason };
     let mut counted = Counted { inner: stream, count: 0 };

@@ -1,5 +1,6 @@
 //! Images from place to place: pull, push, and the copying below both.
 
+pub(crate) mod cache; // layers of build steps, with a config that tells of them
 mod error; // one line each
 mod gzip; // one member, several cores
 mod into_sink; // layers compressed, manifest rewritten

@@ -14,6 +14,7 @@ pub mod oci_archive; // oci-archive:PATH[:NAME]
 pub mod oci_layout; // oci:PATH[:NAME]
 pub(crate) mod spool; // blobs being written to a directory
 pub mod storage; // containers-storage:NAME
+pub(crate) mod stored_layers; // layers of a store, whatever image they are in
 mod verified; // a stream checked against digest and size
 
 use std::io::{Read, Write};

@@ -40,6 +40,20 @@ impl<'s> StorageSource<'s> {
     }
 }
 
+/// A layer of `store` as the tar that it was unpacked from.
+pub(super) fn source_layer(store: &Store, layer: &Layer, diff_id: &DiffId, media_type: &str) -> SourceLayer {
+    let DiffId(digest) = diff_id.clone();
+    let received = match (&layer.compressed_digest, u64::try_from(layer.compressed_size), layer.compression.known()) {
+        (Some(blob), Ok(size), Some(compression)) if *blob != digest && compression != Compression::None => {
+            Some(ReceivedBlob { digest: blob.clone(), size, compression })
+        }
+        _ => None,
+    };
+    let size = u64::try_from(layer.diff_size).ok();
+    let made = made_blobs::of(store, &digest);
+    SourceLayer { digest, size, media_type: media_type.to_owned(), received, made }
+}
+
 impl Source for StorageSource<'_> {
     fn name(&self) -> String {
         self.image.name().to_owned()
@@ -71,19 +85,7 @@ impl Source for StorageSource<'_> {
             if layer.diff_id.as_ref().is_some_and(|diff_id| diff_id != recorded) {
                 return Err(inconsistent(format!("layer {} is not the one that its config says", layer.id)));
             }
-            let DiffId(digest) = recorded.clone();
-            let received =
-                match (&layer.compressed_digest, u64::try_from(layer.compressed_size), layer.compression.known()) {
-                    (Some(blob), Ok(size), Some(compression))
-                        if *blob != digest && compression != Compression::None =>
-                    {
-                        Some(ReceivedBlob { digest: blob.clone(), size, compression })
-                    }
-                    _ => None,
-                };
-            let size = u64::try_from(layer.diff_size).ok();
-            let made = made_blobs::of(self.store, &digest);
-            layers.push(SourceLayer { digest, size, media_type: media_type.to_owned(), received, made });
+            layers.push(source_layer(self.store, layer, recorded, media_type));
         }
         Ok(layers)
     }

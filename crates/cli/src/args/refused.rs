@@ -147,18 +147,6 @@ pub const REFUSED: &[Refused] = &[
     },
     Refused {
         commands: &["build"],
-        flag: "cache-from",
-        takes: VALUE,
-        reason: "a cache outside of the store is not supported yet",
-    },
-    Refused {
-        commands: &["build"],
-        flag: "cache-to",
-        takes: VALUE,
-        reason: "a cache outside of the store is not supported yet",
-    },
-    Refused {
-        commands: &["build"],
         flag: "compat-volumes",
         takes: Takes::Switch,
         reason: "what a step writes to a volume always stays, as with BuildKit",

@@ -1,6 +1,7 @@
 //! What earlier builds did, and how many stages are built at once.
 
 use buildkit_core::build::CacheUse;
+use buildkit_core::cache::place::{CacheFrom, CacheTo};
 use clap::Args;
 use jiff::SignedDuration;
 
@@ -9,6 +10,15 @@ use crate::session::Session;
 /// Use of earlier builds' results.
 #[derive(Args)]
 pub(super) struct CacheArgs {
+    /// Look steps up that builds elsewhere did: type=registry,ref=NAME; type=local,src=DIR; or a repository that
+    /// --cache-to wrote to (may be repeated)
+    #[arg(long, value_name = "CACHE", value_parser = CacheFrom::parse)]
+    pub cache_from: Vec<CacheFrom>,
+    /// Write the build's steps for builds elsewhere: type=registry,ref=NAME; type=local,dest=DIR; type=inline, in the
+    /// image itself; or a repository. With mode=max those of all stages, ignore-error=false for failing with it
+    /// (may be repeated)
+    #[arg(long, value_name = "CACHE", value_parser = CacheTo::parse)]
+    pub cache_to: Vec<CacheTo>,
     /// How old results of earlier builds may be, such as 24h; 0 for none
     #[arg(long, value_name = "DURATION", value_parser = crate::args::parse_duration)]
     cache_ttl: Option<std::time::Duration>,

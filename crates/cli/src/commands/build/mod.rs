@@ -238,6 +238,8 @@ fn options(
             _ => LayerStyle::PerStage,
         },
         cache: args.cache.cache_use(),
+        cache_from: args.cache.cache_from.clone(),
+        cache_to: args.cache.cache_to.clone(),
         explain: args.cache.explain,
         jobs: args.cache.jobs(session),
         times,
