@@ -17,13 +17,14 @@ use oci::Format;
 
 use crate::commands::Command;
 use crate::complete::with_completers;
+use crate::examples::with_examples;
 use crate::session::BUILDAH_VERSION;
 use boolean::with_values_of_switches;
 use refused::with_refused;
 
 /// The command line: all commands, what completes their arguments, and the flags that are refused.
 pub fn command(called_as_buildah: bool) -> clap::Command {
-    let command = with_completers(with_refused(Cli::command())).args_override_self(true);
+    let command = with_completers(with_refused(with_examples(Cli::command()))).args_override_self(true);
     let command = with_variables_that_are_set(command);
     match called_as_buildah {
         false => command,

@@ -6,6 +6,7 @@ mod args; // what precedes the subcommand
 mod command_error; // one line, an optional hint, an exit code
 mod commands; // a file per subcommand
 mod complete; // what shells may complete arguments with
+mod examples; // an example for each command
 mod explanation; // why steps were done again
 mod ignore_file; // what stays out of copies and builds
 mod output; // what several commands print alike

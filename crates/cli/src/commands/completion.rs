@@ -9,6 +9,7 @@ use clap_complete::Shell;
 
 use crate::args::Cli;
 use crate::command_error::CommandError;
+use crate::examples::with_examples;
 
 /// Print a script that makes a shell complete gabion's commands, flags, and names of containers, images and stages
 #[derive(clap::Args)]
@@ -33,7 +34,7 @@ pub struct ManPagesArgs {
 pub fn write_man_pages(args: &ManPagesArgs) -> Result<ExitCode, CommandError> {
     let write = || {
         std::fs::create_dir_all(&args.directory)?;
-        clap_mangen::generate_to(Cli::command(), &args.directory)
+        clap_mangen::generate_to(with_examples(Cli::command()), &args.directory)
     };
     write()
         .map_err(|error| CommandError::new(format!("writing man pages to {}: {error}", args.directory.display())))?;
