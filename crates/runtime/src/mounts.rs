@@ -5,13 +5,15 @@
 //! place. The clones are attached below the bundle, in a mount namespace that only the runtime
 //! sees, and are gone with it.
 
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Mount as SpecMount, MountBuilder};
 use rootfs::{Owner, Root};
-use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
 
@@ -43,6 +45,8 @@ pub enum MountKind {
         recursive: bool,
         /// Whether writes go to a scratch directory that is dropped with the process.
         discard_writes: bool,
+        /// Paths below a directory that the process does not see.
+        hidden: Vec<PathBuf>,
         /// Further mount options by their names in mount(8): `nosuid`, `nodev`, `noexec`…
         options: Vec<String>,
     },
@@ -154,9 +158,11 @@ pub enum MountError {
 pub(crate) struct Attachment {
     tree: OwnedFd,
     target: PathBuf,
-    /// Scratch directory when writes are dropped: the tree is attached below it, and an overlay at
-    /// the target.
+    /// Scratch directory when writes are dropped or paths are hidden: the tree is attached below it,
+    /// and an overlay at the target.
     scratch: Option<PathBuf>,
+    discard_writes: bool,
+    hidden: Vec<PathBuf>,
 }
 
 /// Where what a run needs is written.
@@ -215,8 +221,9 @@ impl Prepared {
         let mut builder = MountBuilder::default();
         let mut words: Vec<String> = Vec::new();
         let (kind, more) = match mount.kind {
-            MountKind::Bind { source, propagation, recursive, discard_writes, options } => {
-                let (source, kind) = self.bind(source, recursive, discard_writes && !mount.read_only, places.bundle)?;
+            MountKind::Bind { source, propagation, recursive, discard_writes, hidden, options } => {
+                let discard_writes = discard_writes && !mount.read_only;
+                let (source, kind) = self.bind(source, recursive, discard_writes, hidden, places.bundle)?;
                 builder = builder.typ("bind").source(source);
                 words.push(if recursive { "rbind" } else { "bind" }.into());
                 words.push(propagation.name().into());
@@ -271,6 +278,7 @@ impl Prepared {
         source: BindSource,
         recursive: bool,
         discard_writes: bool,
+        hidden: Vec<PathBuf>,
         bundle: &Path,
     ) -> Result<(PathBuf, StubKind), MountError> {
         let (fd, name) = match source {
@@ -311,13 +319,13 @@ impl Prepared {
             }
             StubKind::File => drop(File::create_new(&place).map_err(scratch_error)?),
         }
-        let scratch = discard_writes.then(|| bundle.join(format!("scratch-{number}")));
+        let scratch = (discard_writes || !hidden.is_empty()).then(|| bundle.join(format!("scratch-{number}")));
         if let Some(scratch) = &scratch {
-            for dir in ["", "lower", "upper", "work"] {
+            for dir in ["", "lower", "hidden", "upper", "work"] {
                 std::fs::create_dir(scratch.join(dir)).map_err(scratch_error)?;
             }
         }
-        self.attachments.push(Attachment { tree, target: place.clone(), scratch });
+        self.attachments.push(Attachment { tree, target: place.clone(), scratch, discard_writes, hidden });
         Ok((place, kind))
     }
 }
@@ -347,44 +355,87 @@ impl Attachment {
         rustix::mount::move_mount(self.tree.as_fd(), "", CWD, &place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
             .map_err(|errno| MountError::Mount(place, errno))?;
         let Some(scratch) = &self.scratch else { return Ok(()) };
-        if overlay(scratch, &self.target).is_ok() {
+        self.overlay(scratch).map_err(|errno| MountError::Mount(self.target.clone(), errno))
+    }
+
+    /// Mounts what the process sees of the tree, which is attached below `scratch` by now.
+    fn overlay(&self, scratch: &Path) -> Result<(), Errno> {
+        let (lower, hidden) = (scratch.join("lower"), scratch.join("hidden"));
+        let mut lowers = vec![lower.as_path()];
+        if !self.hidden.is_empty() {
+            tmpfs(&hidden)?;
+            hide(&self.hidden, &lower, &hidden)?;
+            lowers.insert(0, &hidden);
+        }
+        if !self.discard_writes {
+            return overlay_of(&lowers, None, &self.target);
+        }
+        let (upper, work) = (scratch.join("upper"), scratch.join("work"));
+        if overlay_of(&lowers, Some((&upper, &work)), &self.target).is_ok() {
             return Ok(());
         }
         // The bundle's file system cannot be an upper layer (an overlay itself): memory can.
-        tmpfs(&scratch.join("upper"))
-            .and_then(|()| {
-                for dir in ["upper/upper", "upper/work"] {
-                    rustix::fs::mkdir(scratch.join(dir), Mode::RWXU)?;
-                }
-                overlay_of(
-                    &scratch.join("lower"),
-                    &scratch.join("upper/upper"),
-                    &scratch.join("upper/work"),
-                    &self.target,
-                )
-            })
-            .map_err(|errno| MountError::Mount(self.target.clone(), errno))
+        tmpfs(&upper)?;
+        let (upper, work) = (upper.join("upper"), upper.join("work"));
+        for dir in [&upper, &work] {
+            rustix::fs::mkdir(dir, Mode::RWXU)?;
+        }
+        overlay_of(&lowers, Some((&upper, &work)), &self.target)
     }
 }
 
-fn overlay(scratch: &Path, target: &Path) -> Result<(), Errno> {
-    overlay_of(&scratch.join("lower"), &scratch.join("upper"), &scratch.join("work"), target)
+/// Makes a layer in the directory `into` that hides `paths` of the tree at `lower`. Its directories
+/// look like those that they cover.
+fn hide(paths: &[PathBuf], lower: &Path, into: &Path) -> Result<(), Errno> {
+    let mut made: Vec<&Path> = Vec::new();
+    let mut known = BTreeSet::new();
+    for path in paths {
+        let mut missing: Vec<&Path> = path.ancestors().skip(1).take_while(|dir| !known.contains(dir)).collect();
+        for dir in missing.drain(..).rev() {
+            if !dir.as_os_str().is_empty() {
+                rustix::fs::mkdir(into.join(dir), Mode::RWXU)?;
+            }
+            known.insert(dir);
+            made.push(dir);
+        }
+        rustix::fs::mknodat(CWD, into.join(path), FileType::CharacterDevice, Mode::empty(), 0)?;
+    }
+    // Innermost first: what is made in a directory changes its time.
+    made.iter().rev().try_for_each(|dir| look_like(&lower.join(dir), &into.join(dir)))
 }
 
-/// The directory keeps the lower one's owner and mode, which an empty upper directory would hide.
-fn overlay_of(lower: &Path, upper: &Path, work: &Path, target: &Path) -> Result<(), Errno> {
-    let stat = rustix::fs::stat(lower)?;
-    rustix::fs::chown(
-        upper,
-        Some(rustix::process::Uid::from_raw(stat.st_uid)),
-        Some(rustix::process::Gid::from_raw(stat.st_gid)),
-    )?;
-    rustix::fs::chmod(upper, Mode::from_raw_mode(stat.st_mode))?;
+/// Gives the directory `to` the owner, the mode and the times of `from`.
+fn look_like(from: &Path, to: &Path) -> Result<(), Errno> {
+    let stat = rustix::fs::lstat(from)?;
+    let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+    rustix::fs::chown(to, Some(uid), Some(gid))?;
+    rustix::fs::chmod(to, Mode::from_raw_mode(stat.st_mode))?;
+    let time = |seconds: i64, nanoseconds: u64| Timespec {
+        tv_sec: seconds,
+        tv_nsec: i64::try_from(nanoseconds).unwrap_or_default(),
+    };
+    let times = Timestamps {
+        last_access: time(stat.st_atime, stat.st_atime_nsec),
+        last_modification: time(stat.st_mtime, stat.st_mtime_nsec),
+    };
+    rustix::fs::utimensat(CWD, to, &times, AtFlags::SYMLINK_NOFOLLOW)
+}
+
+/// Mounts an overlay over `lowers`, the uppermost first, with a directory for writes and one for the
+/// kernel's work if it is to be written to. Its top keeps the uppermost one's owner and mode, which an
+/// empty upper directory would hide.
+fn overlay_of(lowers: &[&Path], writes: Option<(&Path, &Path)>, target: &Path) -> Result<(), Errno> {
     let fs = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    let escaped = escape(lower);
-    rustix::mount::fsconfig_set_string(fs.as_fd(), "lowerdir", escaped.as_path())?;
-    rustix::mount::fsconfig_set_string(fs.as_fd(), "upperdir", upper)?;
-    rustix::mount::fsconfig_set_string(fs.as_fd(), "workdir", work)?;
+    let escaped: Vec<PathBuf> = lowers.iter().map(|lower| escape(lower)).collect();
+    let joined = escaped.iter().map(|path| path.as_os_str()).collect::<Vec<_>>().join(OsStr::new(":"));
+    rustix::mount::fsconfig_set_string(fs.as_fd(), "lowerdir", Path::new(&joined))?;
+    if let Some((upper, work)) = writes {
+        if let Some(top) = lowers.first() {
+            look_like(top, upper)?;
+        }
+        rustix::mount::fsconfig_set_string(fs.as_fd(), "upperdir", upper)?;
+        rustix::mount::fsconfig_set_string(fs.as_fd(), "workdir", work)?;
+    }
     rustix::mount::fsconfig_create(fs.as_fd())?;
     attach_new(fs, target)
 }

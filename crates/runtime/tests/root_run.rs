@@ -234,6 +234,7 @@ fn root_mounts_of_each_kind() {
             propagation: Default::default(),
             recursive: true,
             discard_writes,
+            hidden: Vec::new(),
             options: vec!["nosuid".into(), "nodev".into()],
         };
         let path = || BindSource::Path(data.clone());
@@ -421,6 +422,7 @@ fn root_refused_options() {
             propagation: Default::default(),
             recursive: false,
             discard_writes: false,
+            hidden: Vec::new(),
             options: vec![],
         },
         read_only: false,

@@ -18,7 +18,7 @@ fn volume(path: &Path) -> MountKind {
 
 fn bind(path: &Path, discard_writes: bool) -> MountKind {
     let (source, propagation) = (BindSource::Path(path.to_owned()), Default::default());
-    MountKind::Bind { source, propagation, recursive: true, discard_writes, options: Vec::new() }
+    MountKind::Bind { source, propagation, recursive: true, discard_writes, hidden: Vec::new(), options: Vec::new() }
 }
 
 fn fifo(path: &Path) {

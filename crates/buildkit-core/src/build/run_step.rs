@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use dockerfile::instruction::{Mount, MountKind, Network as RunNetwork, Security};
 use dockerfile::{Diagnostic, Span, Word};
@@ -15,6 +15,7 @@ use super::origin::{Found, Opened, resolve};
 use super::stage::{At, Executed, StageBuild, own_parts};
 use super::step_key::{self, StepParts};
 use super::step_output::with_lines;
+use crate::context::left_out;
 use crate::copy::digest_tree;
 use crate::run::{
     self, Confinement, Content, DeviceRequest, Exit, MountRequest, MountRequestKind, MountSource, Network, RunOptions,
@@ -255,13 +256,7 @@ fn mount_parts(
         MountKind::Cache { source, .. } if from.is_some() => source,
         _ => return Ok(()),
     };
-    let found = match from {
-        Some(word) => resolve(stage, at, word)?,
-        None => {
-            let options = stage.build.options;
-            Found::Directory(options.context_dir.clone(), options.ignore.clone())
-        }
-    };
+    let found = shown(stage, at, from)?;
     let name = format!("files mounted at {}", mount.target);
     match (found.read_files(), &found) {
         (Some(read), _) => parts.read.push((name, read)),
@@ -276,6 +271,22 @@ fn mount_parts(
     Ok(())
 }
 
+/// What `from=` leads to: the build context if there is none.
+fn shown(stage: &mut StageBuild<'_, '_>, at: At<'_>, from: Option<&Word>) -> Result<Found, BuildError> {
+    let options = stage.build.options;
+    match from {
+        Some(word) => resolve(stage, at, word),
+        None => Ok(Found::Directory(options.context_dir.clone(), options.ignore.clone())),
+    }
+}
+
+/// What the ignore file leaves out of what a mount shows.
+fn hidden(found: &Found, source: &str) -> Result<Vec<PathBuf>, StepError> {
+    let Found::Directory(dir, ignore) = found else { return Ok(Vec::new()) };
+    let hidden = left_out(&Root::open(dir)?, source, ignore)?;
+    hidden.ok_or_else(|| StepError::Value(format!("mount source {source:?}: the ignore file leaves it out")))
+}
+
 fn mount_request(
     stage: &mut StageBuild<'_, '_>,
     at: At<'_>,
@@ -283,21 +294,17 @@ fn mount_request(
     from: Option<&Word>,
     opened: &mut Vec<Opened>,
 ) -> Result<MountRequest, BuildError> {
-    let tree = match from {
-        Some(word) => {
-            let files = resolve(stage, at, word)?.open(stage.build).map_err(|error| at.failed(error))?;
-            let dir = files.dir.clone();
-            opened.push(files);
-            MountSource::Tree(dir)
-        }
-        None => MountSource::Tree(stage.build.options.context_dir.clone()),
-    };
+    let found = shown(stage, at, from)?;
+    let files = found.open(stage.build).map_err(|error| at.failed(error))?;
+    let tree = MountSource::Tree(files.dir.clone());
+    opened.push(files);
     let kind = match &mount.kind {
         MountKind::Bind { source, recursive, propagation } => MountRequestKind::Bind {
             from: tree,
             source: source.clone(),
             recursive: *recursive,
             propagation: propagation.as_deref().and_then(runtime::Propagation::parse).unwrap_or_default(),
+            hidden: hidden(&found, source).map_err(|error| at.failed(error))?,
         },
         MountKind::Cache { id, sharing, source, mode, uid, gid } => MountRequestKind::Cache {
             id: Some(id.clone()),

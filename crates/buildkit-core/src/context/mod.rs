@@ -11,6 +11,7 @@
 //! devices in it, and its size is bounded. The private directory goes with the [`Context`]; after a
 //! kill, with the next command.
 
+mod left_out; // what mounts of it do not show
 mod named; // --build-context
 mod unpack; // a stream becomes a directory
 
@@ -21,6 +22,7 @@ use store::{Store, TemporaryDirectory};
 
 use crate::git::{self, GitError, GitOptions, GitSource};
 use crate::transfer::Remotes;
+pub(crate) use left_out::left_out;
 pub use named::{NamedContext, NamedSource, context_name};
 
 /// A stream that is the Dockerfile itself is no longer than this many bytes.

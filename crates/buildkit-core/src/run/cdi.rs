@@ -225,6 +225,7 @@ fn mount_of(mount: &CdiMount) -> Result<Mount, String> {
         propagation,
         recursive: has("rbind"),
         discard_writes: false,
+        hidden: Vec::new(),
         options: mount.options.iter().filter(is_further).cloned().collect(),
     };
     Ok(Mount { target: mount.container_path.clone(), kind, read_only: has("ro") })

@@ -32,6 +32,8 @@ pub enum MountRequestKind {
         recursive: bool,
         /// How later mounts inside it spread.
         propagation: Propagation,
+        /// Paths below it that the step does not see.
+        hidden: Vec<PathBuf>,
     },
     /// A file or directory of the host. What the step writes to it stays.
     Volume {
@@ -180,7 +182,8 @@ fn parse_fields(text: &str, context_dir: Option<&Path>) -> Result<MountRequest, 
                 return Err("no source is given (source=path)".into());
             }
             let propagation = fields.propagation.unwrap_or_default();
-            let kind = MountRequestKind::Bind { from, source, recursive: !fields.non_recursive, propagation };
+            let (recursive, hidden) = (!fields.non_recursive, Vec::new());
+            let kind = MountRequestKind::Bind { from, source, recursive, propagation, hidden };
             Ok(MountRequest { target, kind, read_only: read_only(true), options: fields.options })
         }
         "cache" => {
@@ -381,6 +384,7 @@ mod tests {
             source: "/a".into(),
             recursive: true,
             propagation: Propagation::RecursiveSlave,
+            hidden: Vec::new(),
         };
         assert_eq!(
             request,

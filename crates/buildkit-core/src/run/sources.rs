@@ -89,6 +89,7 @@ impl<'s> Held<'s> {
             propagation,
             recursive,
             discard_writes,
+            hidden: Vec::new(),
             options,
         };
         let kind = match &request.kind {
@@ -99,10 +100,14 @@ impl<'s> Held<'s> {
                 let owner = Owner { uid: *uid, gid: *gid };
                 MountKind::File { content: content.clone(), mode: *mode, owner, options }
             }
-            MountRequestKind::Bind { from, source, recursive, propagation } => {
-                let source = self.open(from, source)?;
-                bind(source, *propagation, *recursive, !request.read_only, options)
-            }
+            MountRequestKind::Bind { from, source, recursive, propagation, hidden } => MountKind::Bind {
+                source: self.open(from, source)?,
+                propagation: *propagation,
+                recursive: *recursive,
+                discard_writes: !request.read_only,
+                hidden: hidden.clone(),
+                options,
+            },
             MountRequestKind::Volume { host_path, discard_writes, give_to_user, propagation, recursive } => {
                 if !host_path.is_absolute() {
                     return Err(SourceError::Relative(host_path.clone()));
