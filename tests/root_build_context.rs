@@ -444,7 +444,11 @@ fn root_stages_by_name_number_and_order() {
     let outcome = build(after, &["--progress=plain"]).run();
     assert!(outcome.status.success(), "{outcome}");
     assert_eq!(new_files(&sandbox), ["/3 \"3\\n\""]);
-    refused(&sandbox, build("FROM --platform=linux/s390x localhost/base", &[]), "linux/s390x is not this machine's");
+    refused(
+        &sandbox,
+        build("FROM --platform=plan9/386 localhost/base", &[]),
+        "platform plan9/386: only images for linux",
+    );
     let digest = sandbox.skopeo(["inspect", "--format", "{{.Digest}}", &sandbox.storage("localhost/base")]).ok();
     built(&sandbox, build(&format!("FROM localhost/base@{digest}\nRUN echo d > /d"), &[]));
     assert_eq!(new_files(&sandbox), ["/d \"d\\n\""]);
@@ -487,4 +491,68 @@ fn root_killed_builds_leave_their_contexts_to_the_next_command() {
     child.wait().expect("wait");
     sandbox.gabion(["images"]).ok();
     assert_eq!(fs::read_dir(&private).expect("read").count(), 0);
+}
+
+/// An OCI layout whose tag `multi` is an index of two images, for amd64 and s390x. Each has a file
+/// `which` with its platform.
+fn layout_of_two_platforms(sandbox: &Sandbox) -> PathBuf {
+    let layout = sandbox.path("two-platforms");
+    sandbox.write("parts/Dockerfile", "FROM scratch\nARG TARGETPLATFORM\nCOPY <<which /\n$TARGETPLATFORM\nwhich\n");
+    let manifests: Vec<Value> = ["amd64", "s390x"]
+        .iter()
+        .map(|architecture| {
+            let platform = format!("--platform=linux/{architecture}");
+            sandbox.gabion(["build", "-q", &platform, "-t", architecture]).arg(sandbox.path("parts")).ok();
+            let to = format!("oci:{}:{architecture}", layout.display());
+            sandbox.gabion(["push", "-q", &format!("localhost/{architecture}"), &to]).ok();
+            let index: Value =
+                serde_json::from_slice(&fs::read(layout.join("index.json")).expect("read")).expect("JSON");
+            let entry = index["manifests"].as_array().and_then(|entries| entries.last()).expect("an entry").clone();
+            json!({
+                "mediaType": entry["mediaType"], "digest": entry["digest"], "size": entry["size"],
+                "platform": {"os": "linux", "architecture": architecture},
+            })
+        })
+        .collect();
+    let media_type = "application/vnd.oci.image.index.v1+json";
+    let index = json!({"schemaVersion": 2, "mediaType": media_type, "manifests": manifests}).to_string();
+    let sum = sandbox.any("sha256sum").stdin(index.clone()).ok();
+    let hex = sum.split(' ').next().expect("a digest");
+    fs::write(layout.join("blobs/sha256").join(hex), &index).expect("write");
+    let entry = json!({
+        "mediaType": media_type, "digest": format!("sha256:{hex}"), "size": index.len(),
+        "annotations": {"org.opencontainers.image.ref.name": "multi"},
+    });
+    fs::write(layout.join("index.json"), json!({"schemaVersion": 2, "manifests": [entry]}).to_string()).expect("write");
+    for architecture in ["amd64", "s390x"] {
+        sandbox.gabion(["rmi", &format!("localhost/{architecture}")]).ok();
+    }
+    layout
+}
+
+#[test]
+fn root_platforms_are_chosen_from_an_index() {
+    let sandbox = sandbox();
+    let layout = layout_of_two_platforms(&sandbox);
+    let context = format!("--build-context=multi=oci-layout://{}:multi", layout.display());
+    let build = |dockerfile: &str, args: &[&str]| {
+        sandbox.write("context/Dockerfile", dockerfile);
+        let outcome = gabion(&sandbox, args).args([&context, "context"]).run();
+        assert!(outcome.status.success(), "{outcome}");
+        let image = image(&sandbox, "localhost/built");
+        let which = flatten::lines(&image.files()).values().cloned().collect::<Vec<_>>().join(" ");
+        (image.config["architecture"].as_str().expect("an architecture").to_owned(), which)
+    };
+    let file = |name: &str, content: &str| format!("- 644 0:0 /{name} \"{content}\\n\"");
+    let both = "FROM --platform=linux/s390x multi AS other\nENV OF=$TARGETARCH\nFROM multi\n\
+        COPY --from=other /which /other\nCOPY --from=multi /which /own";
+    assert_eq!(build("FROM multi\nENV A=1", &[]), ("amd64".to_owned(), file("which", "linux/amd64")));
+    let other = ("s390x".to_owned(), file("which", "linux/s390x"));
+    assert_eq!(build("FROM multi\nENV A=1", &["--platform=linux/s390x"]), other);
+    assert_eq!(build("FROM --platform=linux/s390x multi\nENV A=1", &[]), other);
+    assert_eq!(build("FROM --platform=$TARGETPLATFORM multi\nENV A=1", &["--arch=s390x"]), other);
+    let files = [file("other", "linux/s390x"), file("own", "linux/amd64"), file("which", "linux/amd64")].join(" ");
+    assert_eq!(build(both, &[]), ("amd64".to_owned(), files));
+    sandbox.write("context/Dockerfile", "FROM multi");
+    refused(&sandbox, gabion(&sandbox, &["--platform=linux/riscv64", &context, "context"]), "linux/riscv64");
 }

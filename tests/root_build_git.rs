@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used, reason = "tests")]
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::os::unix::process::CommandExt;
@@ -214,4 +215,128 @@ fn root_git_is_named_when_it_is_missing() {
     let container = sandbox.gabion(["from", "scratch"]).ok();
     let outcome = sandbox.gabion(["add", &container, "git://127.0.0.1:1/x", "/"]).env("PATH", "/nowhere").run();
     outcome.says(125, &["git program is missing", "package git"]);
+}
+
+/// Serves the repositories below `root` over HTTP by git's own program, to who has this header.
+fn serve_http(root: PathBuf, authorization: &'static str) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            // Who breaks off has seen enough.
+            let _ = answer(&mut stream.expect("a connection"), &root, authorization);
+        }
+    });
+    port
+}
+
+fn answer(stream: &mut TcpStream, root: &Path, authorization: &str) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut head = Vec::new();
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line)? == 0 || line == "\r\n" {
+            break;
+        }
+        head.push(line.trim_end().to_owned());
+    }
+    let header = |name: &str| {
+        let found = head
+            .iter()
+            .skip(1)
+            .filter_map(|line| line.split_once(": "))
+            .find(|(key, _)| key.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.to_owned())
+    };
+    if header("Authorization").unwrap_or_default() != authorization {
+        return stream.write_all(
+            b"HTTP/1.1 401 No\r\nWWW-Authenticate: Basic\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        );
+    }
+    let mut body = vec![0; header("Content-Length").and_then(|length| length.parse().ok()).unwrap_or(0)];
+    reader.read_exact(&mut body)?;
+    let mut words = head.first().map_or("", String::as_str).split(' ');
+    let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let mut program = Tool::new("git")
+        .arg("http-backend")
+        .env("GIT_PROJECT_ROOT", root)
+        .env("GIT_HTTP_EXPORT_ALL", "1")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_COUNT", "1")
+        .env("GIT_CONFIG_KEY_0", "safe.directory")
+        .env("GIT_CONFIG_VALUE_0", "*")
+        .env("REQUEST_METHOD", method)
+        .env("PATH_INFO", path)
+        .env("QUERY_STRING", query)
+        .env("CONTENT_LENGTH", body.len().to_string());
+    for (variable, name) in [
+        ("CONTENT_TYPE", "Content-Type"),
+        ("HTTP_CONTENT_ENCODING", "Content-Encoding"),
+        ("GIT_PROTOCOL", "Git-Protocol"),
+    ] {
+        program = program.env(variable, header(name).unwrap_or_default());
+    }
+    let output = program.stdin(body).spawn().wait_with_output()?.stdout;
+    let end = output.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap_or(0);
+    let (head, body) = output.split_at(end);
+    let status = String::from_utf8_lossy(head).lines().find_map(|line| Some(line.strip_prefix("Status: ")?.to_owned()));
+    let status = status.unwrap_or_else(|| "200 OK".to_owned());
+    stream.write_all(format!("HTTP/1.1 {status}\r\nConnection: close\r\n").as_bytes())?;
+    stream.write_all(head)?;
+    stream.write_all(body)
+}
+
+#[test]
+fn root_git_over_http_takes_credentials() {
+    let server = Server::start();
+    // base64 of x-access-token:t0ken
+    let port = serve_http(server.sandbox.path("repos"), "Basic eC1hY2Nlc3MtdG9rZW46dDBrZW4=");
+    server.sandbox.write("token", "t0ken\n");
+    server.sandbox.write("header", "Basic eC1hY2Nlc3MtdG9rZW46dDBrZW4=");
+    server.sandbox.write("wrong", "other");
+    server
+        .sandbox
+        .write("http/Dockerfile", format!("FROM localhost/base\nADD http://127.0.0.1:{port}/app.git#v1 /x\n"));
+    let build = |id: &str, file: &str| {
+        let secret = format!("--secret=id={id},src={}", server.sandbox.path(file).display());
+        let args = ["build", "-q", "--no-cache", "--network=none", "-t", "built", &secret];
+        server.sandbox.gabion(args).arg(server.sandbox.path("http")).run()
+    };
+    let of_host = format!("GIT_AUTH_TOKEN.127.0.0.1:{port}");
+    for (id, file) in [("GIT_AUTH_TOKEN", "token"), (&of_host, "token"), ("GIT_AUTH_HEADER", "header")] {
+        let outcome = build(id, file);
+        assert!(outcome.status.success(), "{id}: {outcome}");
+    }
+    let container = server.sandbox.gabion(["from", "built"]).ok();
+    let root = PathBuf::from(server.sandbox.gabion(["mount", &container]).ok());
+    assert_eq!(read(root.join("x/f")), "first");
+    for (id, file) in [("GIT_AUTH_TOKEN", "wrong"), ("GIT_AUTH_TOKEN.127.0.0.1:1", "token"), ("other", "token")] {
+        let outcome = build(id, file);
+        outcome.says(125, &["Dockerfile:2:1", &format!("127.0.0.1:{port}/app.git")]);
+        assert!(!outcome.stderr.contains("t0ken"), "{outcome}");
+    }
+}
+
+#[test]
+fn root_git_dies_with_a_killed_gabion() {
+    let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_gabion"));
+    for name in ["up", "never"] {
+        sandbox.any("mkfifo").arg(sandbox.path(name)).ok();
+    }
+    let script = format!("#!/bin/sh\necho $$ > {0}/up\nexec cat {0}/never\n", sandbox.dir().display());
+    sandbox.write("bin/git", script);
+    sandbox.any("chmod").arg("755").arg(sandbox.path("bin/git")).ok();
+    let path = format!("{}:{}", sandbox.path("bin").display(), std::env::var("PATH").expect("PATH"));
+    let container = sandbox.gabion(["from", "scratch"]).ok();
+    let mut gabion = sandbox.gabion(["add", &container, "git://127.0.0.1:1/x", "/"]).env("PATH", path).spawn();
+    let pid: i32 = read(sandbox.path("up")).trim().parse().expect("a process ID");
+    let process = rustix::process::pidfd_open(Pid::from_raw(pid).expect("not 0"), rustix::process::PidfdFlags::empty());
+    let process = process.expect("git runs");
+    gabion.kill().expect("kill gabion");
+    gabion.wait().expect("gabion's end");
+    // Its descriptor tells of its end; that comes at once, or never.
+    let mut ends = [rustix::event::PollFd::new(&process, rustix::event::PollFlags::IN)];
+    let patience = rustix::event::Timespec { tv_sec: 20, tv_nsec: 0 };
+    assert_eq!(rustix::event::poll(&mut ends, Some(&patience)).expect("poll"), 1, "git outlives gabion");
 }

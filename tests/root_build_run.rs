@@ -232,3 +232,53 @@ fn root_scripts_run_for_any_user_and_stay_nowhere() {
             .all(|path| !path.ends_with("END"))
     );
 }
+
+#[test]
+fn root_programs_of_another_machine_are_told() {
+    let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_gabion"));
+    // The beginning of a program for s390x, whose numbers begin with the high byte.
+    let mut program = b"\x7fELF\x02\x02\x01".to_vec();
+    program.resize(16, 0);
+    program.extend([0, 2, 0, 22, 0, 0, 0, 1]);
+    program.resize(512, 0);
+    sandbox.write("context/program", program);
+    sandbox.write(
+        "context/Dockerfile",
+        "FROM --platform=linux/s390x scratch\nCOPY --chmod=755 program /bin/sh\nRUN true\n",
+    );
+    let outcome = sandbox.gabion(["build", "--network=none"]).arg(sandbox.path("context")).run();
+    let told = ["Dockerfile:3:1", "/bin/sh is a program for s390x", "does not run", "apt install qemu-user-static"];
+    outcome.says(126, &told);
+}
+
+#[test]
+fn root_a_locked_cache_has_one_user_at_a_time() {
+    let sandbox = sandbox();
+    let shared = sandbox.path("shared");
+    fs::create_dir(&shared).expect("mkdir");
+    for name in ["first", "go", "second"] {
+        fifo(&shared.join(name));
+    }
+    let volume = format!("{}:/v", shared.display());
+    let build = |name: &str, steps: &str| {
+        sandbox.write(format!("{name}/Dockerfile"), format!("FROM localhost/base\n{steps}\n"));
+        let args = ["build", "-q", "--network=none", "--volume", &volume, "-t", name];
+        sandbox.gabion(args).arg(sandbox.path(name)).ok()
+    };
+    let mount = "RUN --mount=type=cache,id=l,sharing=locked,target=/c";
+    std::thread::scope(|scope| {
+        // It holds the cache until the other one is about to ask for it, and for a while after.
+        scope.spawn(|| {
+            let work = "for i in 1 2 3 4 5 6 7 8 9; do stat / > /dev/null; done; echo end 1 >> /c/log";
+            build("one", &format!("{mount} echo begin 1 >> /c/log; echo > /v/first; cat /v/go; {work}"));
+        });
+        fs::read(shared.join("first")).expect("the first one has the cache");
+        scope.spawn(|| {
+            build("two", &format!("RUN echo > /v/second\n{mount} echo begin 2 >> /c/log; echo end 2 >> /c/log"))
+        });
+        fs::read(shared.join("second")).expect("the second one goes on to it");
+        fs::write(shared.join("go"), "").expect("the first one ends");
+    });
+    build("three", &format!("{mount} cp /c/log /v/log"));
+    assert_eq!(fs::read_to_string(shared.join("log")).expect("log"), "begin 1\nend 1\nbegin 2\nend 2\n");
+}

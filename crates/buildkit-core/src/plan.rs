@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dockerfile::instruction::{Copy, From, Kind, Run};
+use dockerfile::instruction::{Arg, Copy, From, Kind, Run};
 use dockerfile::words::Expander;
 use dockerfile::{Diagnostic, Dockerfile, Instruction, Span, Word};
 use oci::Platform;
@@ -99,6 +99,8 @@ pub struct Stage {
     pub name: Option<String>,
     /// What it begins with.
     pub base: Base,
+    /// The platform that it is for.
+    pub platform: Platform,
     /// Its FROM.
     pub from: Instruction,
     /// The instructions behind FROM.
@@ -169,31 +171,44 @@ pub(crate) fn outline(file: &Dockerfile, options: &PlanOptions) -> Outline {
     let mut stages: Vec<Stage> = Vec::new();
     let mut names = StageNames { contexts: options.contexts.clone(), ..StageNames::default() };
     let mut is_replaced = false;
+    let mut variables = Variables { global: &global, given: &options.build_args, own: BTreeMap::new(), escape };
     for instruction in &file.instructions {
-        match &instruction.kind {
+        if matches!(instruction.kind, Kind::From(_)) {
+            variables.own.clear();
+        }
+        let expanded = with_origins_expanded(instruction, &variables).unwrap_or_else(|error| {
+            errors.push(error);
+            instruction.clone()
+        });
+        match &expanded.kind {
             Kind::From(from) => {
-                let own_context = from.name.as_ref().and_then(|name| names.context(&name.text));
+                let name = from.name.as_ref().and_then(|word| {
+                    let name = stage_name(word, &variables);
+                    name.map_err(|error| errors.push(error)).ok()
+                });
+                let own_context = name.as_ref().and_then(|name| names.context(name));
                 is_replaced = own_context.is_some();
                 let given = options.from.as_deref().filter(|_| stages.is_empty());
                 let found = match (own_context, given) {
                     (Some(name), _) => Ok(Base::Context(name)),
                     (None, Some(given)) => Ok(named_base(given, &names)),
-                    (None, None) => base(from, &names, &global, escape, options),
+                    (None, None) => base(from, &names, &global, escape),
                 };
-                let base = match found {
-                    Ok(base) => base,
-                    Err(error) => {
-                        errors.push(error);
-                        Base::Scratch
-                    }
-                };
-                let name = from.name.as_ref().map(|name| name.text.clone());
+                let base = found.unwrap_or_else(|error| {
+                    errors.push(error);
+                    Base::Scratch
+                });
+                let platform = platform(from, &base, &stages, &global, escape, options).unwrap_or_else(|error| {
+                    errors.push(error);
+                    options.platform.clone()
+                });
                 names.push(name.as_deref());
                 stages.push(Stage {
                     index: stages.len(),
                     name,
                     base,
-                    from: instruction.clone(),
+                    platform,
+                    from: expanded,
                     instructions: Vec::new(),
                     is_base: false,
                     last_reader: None,
@@ -201,9 +216,12 @@ pub(crate) fn outline(file: &Dockerfile, options: &PlanOptions) -> Outline {
             }
             // A context in place of a stage is all of it.
             _ if is_replaced => {}
-            _ => {
+            kind => {
+                if let Kind::Arg(args) = kind {
+                    variables.declare(args);
+                }
                 if let Some(stage) = stages.last_mut() {
-                    stage.instructions.push(instruction.clone());
+                    stage.instructions.push(expanded);
                 }
             }
         }
@@ -211,7 +229,8 @@ pub(crate) fn outline(file: &Dockerfile, options: &PlanOptions) -> Outline {
     let mut readers: Vec<(usize, usize)> = Vec::new();
     for stage in &stages {
         for instruction in std::iter::once(&stage.from).chain(&stage.instructions) {
-            for from in origins(instruction) {
+            // Variables that are left belong to a stage that begins with this one.
+            for from in origins(instruction).into_iter().filter(|word| !word.text.contains('$')) {
                 match origin(from, stage.index, &names) {
                     Ok(Origin::Stage(read)) => readers.push((stage.index, read)),
                     Ok(Origin::Image(name) | Origin::Context(name)) if matches!(instruction.kind, Kind::From(_)) => {
@@ -386,23 +405,94 @@ fn expand(word: &Word, args: &BTreeMap<String, String>, escape: char) -> Result<
     Expander::new(&lookup, escape).expand(&word.text).map_err(|error| error.at_word(word))
 }
 
-fn base(
+/// What is put in for variables in `--from`, `from=` and names of stages: as with Buildah, ARGs of
+/// the stage so far, and those before the first FROM.
+struct Variables<'a> {
+    global: &'a BTreeMap<String, String>,
+    given: &'a BTreeMap<String, String>,
+    own: BTreeMap<String, String>,
+    escape: char,
+}
+
+impl Variables<'_> {
+    fn declare(&mut self, args: &[Arg]) {
+        for arg in args {
+            let given = self.given.get(&arg.name.text).cloned();
+            // What is wrong with a default is told when the instruction's turn comes.
+            let value = given.or_else(|| arg.default.as_ref().and_then(|word| self.expand(word).ok()));
+            if let Some(value) = value.or_else(|| self.global.get(&arg.name.text).cloned()) {
+                self.own.insert(arg.name.text.clone(), value);
+            }
+        }
+    }
+
+    fn expand(&self, word: &Word) -> Result<String, Diagnostic> {
+        let lookup = |name: &str| self.own.get(name).or_else(|| self.global.get(name)).cloned();
+        Expander::new(&lookup, self.escape).expand(&word.text).map_err(|error| error.at_word(word))
+    }
+
+    /// Puts variables into the name of a stage or an image.
+    fn put_into(&self, word: &mut Word) -> Result<(), Diagnostic> {
+        if word.text.contains('$') {
+            let text = self.expand(word)?;
+            if text.is_empty() {
+                let message = format!("the stage or image {} is empty once variables are put in", word.text);
+                return Err(Diagnostic::error(message, word.span).hint("declare the variable by ARG in this stage"));
+            }
+            word.text = text;
+        }
+        Ok(())
+    }
+}
+
+/// The instruction with variables put into the names of the stages and images that it reads.
+fn with_origins_expanded(instruction: &Instruction, variables: &Variables<'_>) -> Result<Instruction, Diagnostic> {
+    let mut instruction = instruction.clone();
+    match &mut instruction.kind {
+        Kind::From(from) => from.after.iter_mut().try_for_each(|word| variables.put_into(word))?,
+        Kind::Copy(Copy { from: Some(from), .. }) => variables.put_into(from)?,
+        Kind::Run(Run { mounts, .. }) => {
+            let mut words = mounts.iter_mut().filter_map(|mount| mount.from.as_mut());
+            words.try_for_each(|word| variables.put_into(word))?;
+        }
+        _ => {}
+    }
+    Ok(instruction)
+}
+
+fn stage_name(word: &Word, variables: &Variables<'_>) -> Result<String, Diagnostic> {
+    if !word.text.contains('$') {
+        return Ok(word.text.clone());
+    }
+    Word::new(variables.expand(word)?, word.span).stage_name().map(|name| name.text)
+}
+
+/// The platform that a stage is for: that of the stage it begins with, or that it asks for, or else
+/// that of the build.
+fn platform(
     from: &From,
-    names: &StageNames,
+    base: &Base,
+    stages: &[Stage],
     global: &BTreeMap<String, String>,
     escape: char,
     options: &PlanOptions,
-) -> Result<Base, Diagnostic> {
+) -> Result<Platform, Diagnostic> {
+    let mut platform = options.platform.clone();
     if let Some(word) = &from.platform {
         let text = expand(word, global, escape)?;
-        let platform: Platform = text.parse().map_err(|error| Diagnostic::error(format!("{error}"), word.span))?;
-        if !options.build_platform.satisfies(&platform) {
-            let message = format!("platform {platform} is not this machine's, {}", options.build_platform);
-            return Err(
-                Diagnostic::error(message, word.span).hint("only images of this machine's platform can be built")
-            );
+        platform = text.parse().map_err(|error| Diagnostic::error(format!("{error}"), word.span))?;
+        if platform.os != "linux" {
+            let message = format!("platform {platform}: only images for linux can be built");
+            return Err(Diagnostic::error(message, word.span));
         }
     }
+    Ok(match base {
+        Base::Stage(index) => stages.get(*index).map_or(platform, |stage| stage.platform.clone()),
+        _ => platform,
+    })
+}
+
+fn base(from: &From, names: &StageNames, global: &BTreeMap<String, String>, escape: char) -> Result<Base, Diagnostic> {
     let name = expand(&from.base, global, escape)?;
     if name.is_empty() {
         let error = Diagnostic::error(
@@ -531,6 +621,11 @@ mod tests {
             ("ARG V=1\nFROM a:${V}", "0:a:1+0"),
             ("ARG V=1\nARG W=x$V\nFROM a:${W}-$TARGETARCH", "0:a:x1-amd64+0"),
             ("FROM --platform=$BUILDPLATFORM a", "0:a+0"),
+            ("ARG V=1\nFROM a AS x$V\nFROM b\nCOPY --from=x$V c d", "0:a+0<1 1:b+1"),
+            ("ARG V=1\nFROM a AS X/$V\nFROM b\nARG V=2\nCOPY --from=${V}:3 c d", "1:b+2"),
+            ("FROM a AS b\nFROM c\nARG B=b\nARG D=$B\nRUN --mount=from=$D,target=/x y", "0:a+0<1 1:c+3"),
+            ("FROM a AS b\nARG B=x\nFROM --after=${B:-b} c", "0:a+1<1 1:c+0"),
+            ("FROM a\nONBUILD COPY --from=$B c d", "0:a+1"),
         ] {
             assert_eq!(make(text, &options()).as_deref(), Ok(expected), "{text}");
         }
@@ -554,6 +649,16 @@ mod tests {
         ] {
             assert_eq!(make(text, &options).as_deref(), Ok(expected), "{text}");
         }
+    }
+
+    #[test]
+    fn pure_stages_have_platforms() {
+        let text = "FROM a AS own\nFROM --platform=linux/arm/v7 b AS arm\nFROM --platform=linux/s390x arm\n\
+            FROM --platform=$BUILDPLATFORM scratch AS tools\nFROM own\nCOPY --from=tools x y\nCOPY --from=2 x y";
+        let options = PlanOptions { platform: "linux/arm64".parse().expect("valid"), ..options() };
+        let plan = plan(&dockerfile::parse(&Source::new("f", text.as_bytes())), &options).expect("a plan");
+        let platforms: Vec<String> = plan.stages.iter().map(|stage| stage.platform.to_string()).collect();
+        assert_eq!(platforms, ["linux/arm64", "linux/arm/v7", "linux/arm/v7", "linux/amd64", "linux/arm64"]);
     }
 
     #[test]
@@ -588,7 +693,15 @@ mod tests {
             ("FROM --after=b a\nFROM c AS b", "f:1:14: stage b comes later in the file"),
             ("FROM $x", "f:1:6: the base $x is empty once variables are put in"),
             ("FROM ${x", "f:1:6: missing } of a ${…}"),
-            ("FROM --platform=windows/amd64 a", "f:1:17: platform windows/amd64 is not this machine's, linux/amd64"),
+            ("FROM --platform=windows/amd64 a", "f:1:17: platform windows/amd64: only images for linux can be built"),
+            (
+                "FROM a AS b\nARG B=b\nFROM c\nCOPY --from=$B d e",
+                "f:4:13: the stage or image $B is empty once variables are put in",
+            ),
+            (
+                "ARG V=:\nFROM a AS b$V",
+                "f:2:11: invalid stage name \"b:\": it begins with a letter and has letters, digits, -, _, . and / only",
+            ),
             (
                 "FROM --platform=x a",
                 "f:1:17: invalid platform \"x\": expected os/arch or os/arch/variant, such as linux/amd64",

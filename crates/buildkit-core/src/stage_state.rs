@@ -293,7 +293,7 @@ impl StageState {
             if resolved.target == "/" {
                 return Err(Diagnostic::error("a mount can't be at /", mount.span));
             }
-            mounts.push((resolved, mount.from.clone(), mount.span));
+            mounts.push((resolved, mount.from.as_ref().map(|word| self.origin(word)).transpose()?, mount.span));
         }
         Ok(RunStep {
             args,
@@ -305,6 +305,17 @@ impl StageState {
             security: run.security.as_ref().map(|(security, word)| (*security, word.span)),
             devices: run.devices.iter().map(device).collect(),
         })
+    }
+
+    /// The name of a stage or an image. In a file the plan has put the variables in; in a trigger there
+    /// may be some.
+    fn origin(&self, word: &Word) -> Result<Word> {
+        if !word.text.contains('$') {
+            return Ok(word.clone());
+        }
+        let lookup = |name: &str| self.lookup(name).or_else(|| self.scope.global_args.get(name).cloned());
+        let expanded = Expander::new(&lookup, self.scope.escape).expand(&word.text);
+        Ok(Word::new(expanded.map_err(|error| error.at_word(word))?, word.span))
     }
 
     /// ARGs as environment variables: those in scope, and proxies that were given without ARG.
@@ -374,7 +385,7 @@ impl StageState {
             is_add,
             sources,
             destination: path,
-            from: copy.from.clone(),
+            from: copy.from.as_ref().map(|word| self.origin(word)).transpose()?,
             chown: with_span(&copy.chown)?.filter(not_blank).map(|(text, _)| text),
             chmod: with_span(&copy.chmod)?.filter(not_blank),
             checksum: with_span(&copy.checksum)?.filter(not_blank).map(checksum).transpose()?,

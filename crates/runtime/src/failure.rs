@@ -28,6 +28,12 @@ pub enum RunError {
     /// The command is there and cannot be executed.
     #[error("command not executable in the container: {0}")]
     CommandNotExecutable(String),
+    /// The command is a program for another kind of machine.
+    #[error(
+        "{0} is a program for {1}, which the kernel does not run: it needs an emulator (Debian and Ubuntu: apt install \
+         qemu-user-static binfmt-support)"
+    )]
+    CommandForeign(String, &'static str),
     /// The command is a script whose interpreter is not in the root file system.
     #[error("command not found in the container: {1}, which {0} is a script for")]
     InterpreterNotFound(String, String),
@@ -96,7 +102,7 @@ impl RunError {
     pub fn command_exit_code(&self) -> Option<u8> {
         match self {
             RunError::CommandNotFound(_) | RunError::InterpreterNotFound(..) => Some(127),
-            RunError::CommandNotExecutable(_) => Some(126),
+            RunError::CommandNotExecutable(_) | RunError::CommandForeign(..) => Some(126),
             _ => None,
         }
     }

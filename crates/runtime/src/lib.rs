@@ -59,4 +59,5 @@ pub use seccomp::{Seccomp, SeccompError};
 pub use security::{Capabilities, LimitError, Rlimit, UnknownCapability};
 pub use stop::Stop;
 pub use stubs::StubError;
+pub use sys::die_with_thread;
 pub use users::{User, UserError, resolve_user};

@@ -63,6 +63,38 @@ fn candidate(root: &Root, path: &Path) -> Lookup {
     }
 }
 
+/// The kind of machine that the command, or the interpreter of the script that it is, is a program
+/// for, if this machine is another one.
+pub(crate) fn foreign_machine(root: &Root, process: &ProcessSpec) -> Option<&'static str> {
+    let command = process.args.first()?;
+    let path = process.variable("PATH").unwrap_or_default();
+    let dirs: Vec<&str> = if command.contains('/') { vec![""] } else { path.split(':').collect() };
+    let mut paths = dirs.into_iter().map(|dir| Path::new(&process.working_dir).join(dir).join(command));
+    let program = paths.find(|path| executable(root, path) == Lookup::Possible)?;
+    let program = interpreter(root, &program).map_or(program, PathBuf::from);
+    machine(root, &program).filter(|machine| *machine != oci::Platform::host().architecture)
+}
+
+/// What an ELF file says that it runs on, in the words of platforms.
+fn machine(root: &Root, path: &Path) -> Option<&'static str> {
+    use std::io::Read as _;
+    const MACHINES: [(u16, &str); 8] = [
+        (3, "386"),
+        (21, "ppc64le"),
+        (22, "s390x"),
+        (40, "arm"),
+        (62, "amd64"),
+        (183, "arm64"),
+        (243, "riscv64"),
+        (258, "loong64"),
+    ];
+    let mut header = [0; 20];
+    root.open_file_following(path).ok()?.read_exact(&mut header).ok()?;
+    let [0x7f, b'E', b'L', b'F', _, order, .., low, high] = header else { return None };
+    let number = if order == 2 { u16::from_be_bytes([low, high]) } else { u16::from_le_bytes([low, high]) };
+    Some(MACHINES.iter().find(|(known, _)| *known == number).map_or("another kind of machine", |(_, name)| name))
+}
+
 /// The interpreter that a script names in its first line.
 fn interpreter(root: &Root, path: &Path) -> Option<String> {
     use std::io::Read as _;
@@ -102,6 +134,49 @@ fn executable(root: &Root, path: &Path) -> Lookup {
 mod tests {
     use super::*;
     use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    #[test]
+    fn tree_programs_of_other_machines_are_known() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let elf = |machine: [u8; 2], order: u8| {
+            let mut bytes = b"\x7fELF\x02".to_vec();
+            bytes.push(order);
+            bytes.resize(18, 0);
+            bytes.extend(machine);
+            bytes
+        };
+        let own = std::fs::read("/proc/self/exe").expect("this program");
+        let files: [(&str, &[u8]); 6] = [
+            ("z", &elf([22, 0], 1)),
+            ("big", &elf([0, 22], 2)),
+            ("odd", &elf([9, 9], 1)),
+            ("own", own.get(..64).expect("a header")),
+            ("script", b"#!/z\n"),
+            ("text", b"echo\n"),
+        ];
+        for (name, content) in files {
+            std::fs::write(dir.path().join(name), content).expect("write");
+            std::fs::set_permissions(dir.path().join(name), std::fs::Permissions::from_mode(0o755)).expect("chmod");
+        }
+        let root = Root::open(dir.path()).expect("root");
+        let machine = |command: &str| {
+            let env = vec!["PATH=/none:/".to_owned()];
+            let process =
+                ProcessSpec { args: vec![command.into()], env, working_dir: "/".into(), ..ProcessSpec::default() };
+            foreign_machine(&root, &process)
+        };
+        for (command, expected) in [
+            ("z", Some("s390x")),
+            ("/big", Some("s390x")),
+            ("odd", Some("another kind of machine")),
+            ("script", Some("s390x")),
+            ("own", None),
+            ("text", None),
+            ("missing", None),
+        ] {
+            assert_eq!(machine(command), expected, "{command}");
+        }
+    }
 
     #[test]
     fn tree_commands_are_looked_up_inside_the_root() {

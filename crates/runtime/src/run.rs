@@ -392,11 +392,18 @@ pub fn run(mut options: RunOptions) -> Result<Outcome, RunError> {
     let left_stubs = stubs.remove();
     let status = status.ok_or_else(|| RunError::Wait(std::io::Error::other("its exit status is lost")))?;
     let exit = exit_of(status);
-    if exit != Exit::Code(0)
-        && interrupted_by.is_none()
-        && let Some(error) = crate::failure::from_log(&bundle.path().join(LOG_NAME), &options.process)
-    {
-        return Err(error);
+    if exit != Exit::Code(0) && interrupted_by.is_none() {
+        let told = crate::failure::from_log(&bundle.path().join(LOG_NAME), &options.process);
+        // runc says it where the command's output goes.
+        let is_format = |line: &String| line.starts_with("exec ") && line.ends_with(": exec format error");
+        let may_be_foreign = matches!(told, Some(RunError::CommandNotExecutable(_)))
+            || told.is_none() && output_end.last().is_some_and(is_format);
+        if may_be_foreign && let Some(machine) = program::foreign_machine(&root, &options.process) {
+            return Err(RunError::CommandForeign(options.process.args.swap_remove(0), machine));
+        }
+        if let Some(error) = told {
+            return Err(error);
+        }
     }
     Ok(Outcome { exit, interrupted_by, left_stubs, output_end })
 }

@@ -40,6 +40,21 @@ pub fn prepare_child(command: &mut Command, alive: OwnedFd, lifeline: BorrowedFd
     unsafe { command.pre_exec(prepare) };
 }
 
+/// Has what `command` starts killed when the thread that starts it ends, whatever ends it.
+pub fn die_with_thread(command: &mut Command) {
+    let parent = rustix::process::getpid();
+    let prepare = move || {
+        rustix::process::set_parent_process_death_signal(Some(DeathSignal::KILL))?;
+        // The caller may have died before the line above.
+        if rustix::process::getppid() != Some(parent) {
+            return Err(rustix::io::Errno::SRCH.into());
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec only system calls are made: no allocation, no lock.
+    unsafe { command.pre_exec(prepare) };
+}
+
 /// Descriptors that the handler writes signal numbers to; -1 is a free place.
 static LISTENERS: [AtomicI32; 16] = [const { AtomicI32::new(-1) }; 16];
 

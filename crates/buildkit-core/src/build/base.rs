@@ -25,16 +25,16 @@ pub(super) struct Start {
 pub(super) fn start(build: &Build<'_>, stage: &Stage) -> Result<Start, StepError> {
     let image = match &stage.base {
         Base::Scratch => None,
-        Base::Image(name) => Some(build.image(name)?),
+        Base::Image(name) => Some(build.image(name, &stage.platform)?),
         Base::Context(name) => match origin::context(build, name)? {
             NamedContext::Directory { .. } => None,
-            NamedContext::Image(image) => Some(build.borrowed_image(image)?),
+            NamedContext::Image(image) => Some(build.borrowed_image(image, &stage.platform)?),
         },
         Base::Stage(index) => return on_stage(build, *index),
     };
     let config = match &image {
         Some(image) => image.config().clone(),
-        None => oci::ImageConfig::new(&build.options.plan.platform),
+        None => oci::ImageConfig::new(&stage.platform),
     };
     let mut state = StageState::new(build.scope.clone(), config);
     let mut draft = image.as_ref().map(Draft::on_image).unwrap_or_default();

@@ -45,7 +45,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLockReadGuard};
 use std::time::Duration;
 
 use dockerfile::{Diagnostic, Source};
-use oci::{ContainerId, ImageId, LayerId};
+use oci::{ContainerId, ImageId, LayerId, Platform};
 use store::{StagedLayer, Store};
 
 use crate::cache::file_digests::FileDigests;
@@ -111,8 +111,8 @@ pub(crate) struct Build<'b> {
     digests: Shared<Option<Sender<DigestJob>>>,
     /// What is remembered of the files of each context.
     contexts: Shared<HashMap<PathBuf, Arc<FileDigests>>>,
-    /// Images that stages begin with or read, by the name in the file.
-    images: Shared<HashMap<String, Arc<Shared<Option<Image>>>>>,
+    /// Images that stages begin with or read, by the name in the file and the platform.
+    images: Shared<HashMap<(String, Platform), Arc<Shared<Option<Image>>>>>,
     /// Every container that was made; those left at the end are removed.
     containers: Shared<Vec<ContainerId>>,
     /// Those of stages that are done, by position.
@@ -636,19 +636,19 @@ impl<'b> Build<'b> {
     }
 
     /// The image `name`, found or pulled once for the whole build.
-    fn image(&self, name: &str) -> Result<Image, TransferError> {
-        self.image_once(name, || {
-            let options = PullOptions { policy: self.options.pull, platform: self.options.plan.platform.clone() };
+    fn image(&self, name: &str, platform: &Platform) -> Result<Image, TransferError> {
+        self.image_once(name, platform, || {
+            let options = PullOptions { policy: self.options.pull, platform: platform.clone() };
             resolve_or_pull(self.store, self.remotes, name, &options, self.events)
         })
     }
 
     /// The image of a named context. One that is no registry's has no name in the store, and goes when
     /// the build ends, unless it was there before.
-    fn borrowed_image(&self, name: &str) -> Result<Image, TransferError> {
-        self.image_once(name, || {
+    fn borrowed_image(&self, name: &str, platform: &Platform) -> Result<Image, TransferError> {
+        self.image_once(name, platform, || {
             let before: HashSet<ImageId> = self.store.images()?.into_iter().map(|image| image.id).collect();
-            let options = PullOptions { policy: self.options.pull, platform: self.options.plan.platform.clone() };
+            let options = PullOptions { policy: self.options.pull, platform: platform.clone() };
             let image = resolve_or_pull_nameless(self.store, self.remotes, name, &options, self.events)?;
             if image.record().names.is_empty() && !before.contains(image.id()) {
                 self.borrowed.lock().push(image.id().clone());
@@ -660,9 +660,10 @@ impl<'b> Build<'b> {
     fn image_once(
         &self,
         name: &str,
+        platform: &Platform,
         find: impl FnOnce() -> Result<Image, TransferError>,
     ) -> Result<Image, TransferError> {
-        let entry = self.images.lock().entry(name.to_owned()).or_default().clone();
+        let entry = self.images.lock().entry((name.to_owned(), platform.clone())).or_default().clone();
         let mut image = entry.lock();
         match &*image {
             Some(image) => Ok(image.clone()),

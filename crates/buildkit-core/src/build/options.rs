@@ -182,6 +182,8 @@ pub struct RunDefaults {
     pub output: StepOutput,
     /// What RUN may ask for.
     pub allowed: Allowed,
+    /// Whether RUN makes the directories of the image's volumes.
+    pub make_volumes: bool,
 }
 
 /// What a Dockerfile may ask for on the user's word only.
@@ -212,6 +214,7 @@ impl Default for RunDefaults {
             host_env: Vec::new(),
             output: StepOutput::default(),
             allowed: Allowed::default(),
+            make_volumes: false,
         }
     }
 }

@@ -43,7 +43,8 @@ pub(super) fn resolve(stage: &mut StageBuild<'_, '_>, at: At<'_>, word: &Word) -
         Origin::Context(name) => match context(build, &name).map_err(failed)? {
             NamedContext::Directory { dir, ignore } => Ok(Found::Directory(dir.clone(), ignore.clone())),
             NamedContext::Image(image) => {
-                let image = build.borrowed_image(image).map_err(|error| failed(error.into()))?;
+                let image =
+                    build.borrowed_image(image, &build.options.plan.platform).map_err(|error| failed(error.into()))?;
                 Ok(Found::Image(Files::of_base(image.top_layer().cloned())))
             }
         },
@@ -57,7 +58,7 @@ pub(super) fn context<'b>(build: &Build<'b>, name: &str) -> Result<&'b NamedCont
 }
 
 fn image(build: &Build<'_>, name: &str) -> Result<Files, StepError> {
-    match build.image(name) {
+    match build.image(name, &build.options.plan.platform) {
         Ok(image) => Ok(Files::of_base(image.top_layer().cloned())),
         Err(error) => {
             if let Some(near) = dockerfile::diagnostic::nearest(name, build.plan.names.iter()) {

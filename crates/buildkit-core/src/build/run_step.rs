@@ -136,6 +136,7 @@ fn execute(
     options.confinement = granted.confinement;
     options.devices = granted.devices;
     options.keep_output_end = true;
+    options.make_volumes = defaults.make_volumes;
     options.runtime.clone_from(&defaults.runtime);
     options.runtime_flags.clone_from(&defaults.runtime_flags);
     options.search_path.clone_from(&defaults.search_path);
@@ -280,6 +281,20 @@ fn shown(stage: &mut StageBuild<'_, '_>, at: At<'_>, from: Option<&Word>) -> Res
     }
 }
 
+/// Tells what a new cache begins with.
+fn content(stage: &StageBuild<'_, '_>, found: &Found, source: &str) -> Result<String, StepError> {
+    match (found.read_files(), found) {
+        (None, Found::Directory(dir, ignore)) => {
+            let known = stage.build.file_digests(dir);
+            Ok(digest_tree(&Root::open(dir)?, source, ignore, known.as_deref())?.digest)
+        }
+        (read, _) => Ok(read
+            .map(|read| read.files.key(read.files.made.len()))
+            .transpose()?
+            .map_or_else(String::new, |key| key.as_str().to_owned())),
+    }
+}
+
 /// What the ignore file leaves out of what a mount shows.
 fn hidden(found: &Found, source: &str) -> Result<Vec<PathBuf>, StepError> {
     let Found::Directory(dir, ignore) = found else { return Ok(Vec::new()) };
@@ -309,11 +324,16 @@ fn mount_request(
         MountKind::Cache { id, sharing, source, mode, uid, gid } => MountRequestKind::Cache {
             id: Some(id.clone()),
             from: from.map_or(MountSource::Host, |_| tree),
+            content: from.map(|_| content(stage, &found, source).map_err(|error| at.failed(error))).transpose()?,
             source: source.clone(),
+            hidden: match from {
+                Some(_) => hidden(&found, source).map_err(|error| at.failed(error))?,
+                None => Vec::new(),
+            },
             sharing: *sharing,
-            mode: mode.unwrap_or(0o755),
-            uid: uid.unwrap_or(0),
-            gid: gid.unwrap_or(0),
+            mode: *mode,
+            uid: *uid,
+            gid: *gid,
         },
         MountKind::Tmpfs { size, mode, copy_up } => {
             MountRequestKind::Tmpfs { size: *size, mode: *mode, copy_up: *copy_up }

@@ -427,7 +427,7 @@ impl<'a, 'b> StageBuild<'a, 'b> {
             name: None,
             suffix: None,
             format: build.options.format,
-            platform: build.options.plan.platform.clone(),
+            platform: self.stage.platform.clone(),
         };
         let (below, _) = build.work(self.position).files.stored();
         let keeper =
@@ -626,7 +626,7 @@ impl<'a, 'b> StageBuild<'a, 'b> {
 /// A step's key to begin with.
 pub(super) fn own_parts(stage: &StageBuild<'_, '_>) -> StepParts {
     let options = stage.build.options;
-    StepParts { own: step_key::begin(options.times, &options.plan.platform.to_string()), ..StepParts::default() }
+    StepParts { own: step_key::begin(options.times, &stage.stage.platform.to_string()), ..StepParts::default() }
 }
 
 fn step_id(build: &Build<'_>, stage: &Stage, position: usize, number: usize) -> StepId {

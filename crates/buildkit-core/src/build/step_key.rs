@@ -141,7 +141,7 @@ pub(super) fn command(parts: &mut Parts, step: &RunStep, state: &StageState, def
     parts.add("USER", config.user.clone());
     parts.add("WORKDIR", state.workdir());
     for volume in config.volumes.keys() {
-        parts.add(format!("VOLUME {volume}"), "");
+        parts.add(format!("VOLUME {volume}"), if defaults.make_volumes { "made" } else { "" });
     }
     parts.add("network", network(step, defaults));
     if let Some((Security::Insecure, _)) = step.security {

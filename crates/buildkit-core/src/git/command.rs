@@ -46,7 +46,9 @@ impl Git<'_> {
     /// Runs git; gives what it printed.
     pub fn run(&self, doing: &'static str, args: &[&str]) -> Result<String, GitError> {
         let failed = |reason: String| GitError::Failed { doing, remote: self.source.shown(), reason };
-        let child = self.command(args).spawn().map_err(|error| match error.kind() {
+        let mut command = self.command(args);
+        runtime::die_with_thread(&mut command);
+        let child = command.spawn().map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => GitError::Missing { remote: self.source.shown() },
             _ => failed(error.to_string()),
         })?;

@@ -69,6 +69,8 @@ pub struct RunOptions {
     pub stdio: Stdio,
     /// Whether the end of the output is kept for [`Outcome::output_end`].
     pub keep_output_end: bool,
+    /// Whether directories that the image declares as volumes are made, to stay.
+    pub make_volumes: bool,
     /// Whether signals sent to this process are passed on to the step.
     pub forward_signals: bool,
     /// Ends the step when it is set.
@@ -96,6 +98,7 @@ impl RunOptions {
             search_path: None,
             stdio: Stdio::Inherit,
             keep_output_end: false,
+            make_volumes: true,
             forward_signals: true,
             stop: None,
         }
@@ -211,8 +214,7 @@ pub fn run_in(target: RunTarget<'_>, options: RunOptions) -> Result<Outcome, Run
         None if !config.hostname.is_empty() => config.hostname.clone(),
         None => id.chars().take(12).collect(),
     };
-    // Directories that the image declares as volumes exist while a step runs, and from then on.
-    for volume in config.volumes.keys() {
+    for volume in config.volumes.keys().filter(|_| options.make_volumes) {
         root.create_dir_all(volume, 0o755, Owner::ROOT).map_err(root_error)?;
     }
 

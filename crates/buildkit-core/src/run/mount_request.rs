@@ -52,18 +52,23 @@ pub enum MountRequestKind {
     Cache {
         /// Tells caches apart, together with their owner; the target when absent.
         id: Option<String>,
-        /// The tree it is in; a directory of the store's own by default ([`MountSource::Host`]).
+        /// The tree with what a new one begins with; it begins with nothing by default
+        /// ([`MountSource::Host`]).
         from: MountSource,
-        /// Its path in the tree or in the cache's directory.
+        /// Tells what is in the tree of a directory: a cache begins anew when that is another.
+        content: Option<String>,
+        /// The path in the tree, or without one that in the cache's directory.
         source: String,
+        /// Paths below it that a new one does not begin with.
+        hidden: Vec<PathBuf>,
         /// Who may use it at the same time.
         sharing: Sharing,
         /// Mode of a new one.
-        mode: u32,
+        mode: Option<u32>,
         /// Owner of a new one.
-        uid: u32,
+        uid: Option<u32>,
         /// Group of a new one.
-        gid: u32,
+        gid: Option<u32>,
     },
     /// A file with this content, which is never on a disk.
     File {
@@ -190,11 +195,13 @@ fn parse_fields(text: &str, context_dir: Option<&Path>) -> Result<MountRequest, 
             let kind = MountRequestKind::Cache {
                 id: fields.id.clone(),
                 from: from(MountSource::Host),
+                content: None,
                 source,
+                hidden: Vec::new(),
                 sharing: fields.sharing.unwrap_or_default(),
-                mode: fields.mode.unwrap_or(0o755),
-                uid: fields.uid.unwrap_or(0),
-                gid: fields.gid.unwrap_or(0),
+                mode: fields.mode,
+                uid: fields.uid,
+                gid: fields.gid,
             };
             Ok(MountRequest { target, kind, read_only: read_only(false), options: fields.options })
         }
@@ -409,11 +416,13 @@ mod tests {
         let kind = MountRequestKind::Cache {
             id: Some("../x".into()),
             from: MountSource::Host,
+            content: None,
             source: String::new(),
+            hidden: Vec::new(),
             sharing: Sharing::Locked,
-            mode: 0o700,
-            uid: 5,
-            gid: 6,
+            mode: Some(0o700),
+            uid: Some(5),
+            gid: Some(6),
         };
         assert_eq!((request.kind, request.read_only), (kind, true));
         let request =

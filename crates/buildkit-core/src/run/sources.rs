@@ -11,8 +11,9 @@ use runtime::{BindSource, Mount, MountKind, User};
 use rustix::io::Errno;
 use store::{LayerTree, Mounted, Store};
 
-use super::cache::{self, Cache, CacheOptions};
+use super::cache::{self, Cache, CacheOptions, Fill};
 use super::{MountRequest, MountRequestKind, MountSource};
+use crate::copy::{self, CopyOptions, Prepared, Tree};
 use crate::image::Image;
 
 /// A mount's source that cannot be used.
@@ -56,17 +57,12 @@ impl<'s> Held<'s> {
     /// steps cannot wait for each other.
     pub fn open_caches(&mut self, store: &'s Store, requests: &[MountRequest]) -> Result<(), SourceError> {
         self.store = Some(store);
-        let mut wanted: Vec<(String, CacheOptions<'_>, &str)> = Vec::new();
+        let mut wanted: Vec<(String, CacheOptions<'_>, &MountRequest)> = Vec::new();
         for request in requests {
-            let MountRequestKind::Cache { id, from: MountSource::Host, sharing, mode, uid, gid, .. } = &request.kind
-            else {
-                continue;
-            };
-            let id = id.as_deref().unwrap_or(&request.target);
-            let options = CacheOptions { id, sharing: *sharing, mode: *mode, uid: *uid, gid: *gid };
+            let Some(options) = self.cache_options(request)? else { continue };
             let key = cache::key(&options);
             if !wanted.iter().any(|(other, ..)| *other == key) {
-                wanted.push((key, options, &request.target));
+                wanted.push((key, options, request));
             }
         }
         wanted.sort_by(|one, other| one.0.cmp(&other.0));
@@ -74,11 +70,46 @@ impl<'s> Held<'s> {
             return Ok(());
         }
         let dir = cache::directory(&store.private_directory()?);
-        for (key, options, target) in wanted {
-            let cache = cache::open(&dir, &options).map_err(|error| SourceError::Cache(target.to_owned(), error))?;
+        for (key, options, request) in wanted {
+            let beginning = self.beginning(&request.kind)?;
+            let fill = |new: &Path| beginning.as_ref().map_or(Ok(()), |beginning| beginning.copy_to(store, new));
+            let fill: Option<Fill<'_>> = beginning.is_some().then_some(&fill);
+            let cache = cache::open(&dir, &options, fill);
+            let cache = cache.map_err(|error| SourceError::Cache(request.target.clone(), error))?;
             self.caches.push((key, cache));
         }
         Ok(())
+    }
+
+    /// Which cache a request asks for, if it does.
+    fn cache_options<'r>(&self, request: &'r MountRequest) -> Result<Option<CacheOptions<'r>>, SourceError> {
+        let MountRequestKind::Cache { id, from, content, source, sharing, mode, uid, gid, .. } = &request.kind else {
+            return Ok(None);
+        };
+        let content = match from {
+            MountSource::Host => None,
+            MountSource::Tree(_) => Some(content.clone().unwrap_or_default()),
+            MountSource::Named(name) => Some(self.id_of(name)?),
+        };
+        Ok(Some(CacheOptions {
+            id: id.as_deref().unwrap_or(&request.target),
+            content: content.map(|content| format!("{content}\0{}", plain(source))),
+            sharing: *sharing,
+            mode: *mode,
+            uid: *uid,
+            gid: *gid,
+        }))
+    }
+
+    /// What a new cache begins with.
+    fn beginning<'r>(&mut self, kind: &'r MountRequestKind) -> Result<Option<Beginning<'r>>, SourceError> {
+        let MountRequestKind::Cache { from, source, hidden, .. } = kind else { return Ok(None) };
+        let tree = match from {
+            MountSource::Host => return Ok(None),
+            MountSource::Tree(tree) => tree.clone(),
+            MountSource::Named(name) => self.named_tree(name)?,
+        };
+        Ok(Some(Beginning { tree, source, hidden }))
     }
 
     /// Turns a request into a mount; `target` is its absolute target.
@@ -117,17 +148,14 @@ impl<'s> Held<'s> {
                 }
                 bind(BindSource::Path(host_path.clone()), *propagation, *recursive, *discard_writes, options)
             }
-            MountRequestKind::Cache { id, from: MountSource::Host, source, sharing, mode, uid, gid } => {
-                let id = id.as_deref().unwrap_or(&request.target);
-                let key = cache::key(&CacheOptions { id, sharing: *sharing, mode: *mode, uid: *uid, gid: *gid });
+            MountRequestKind::Cache { from, source, .. } => {
+                let key = self.cache_options(request)?.map(|options| cache::key(&options)).unwrap_or_default();
                 let missing = || SourceError::Cache(request.target.clone(), std::io::ErrorKind::NotFound.into());
                 let cache = self.caches.iter().find(|(other, _)| *other == key).ok_or_else(missing)?;
-                let source = BindSource::Fd(open_inside(&cache.1.path, source, &request.target)?);
+                // What it began with is all that it has.
+                let path = if *from == MountSource::Host { source.as_str() } else { "" };
+                let source = BindSource::Fd(open_inside(&cache.1.path, path, &request.target)?);
                 bind(source, Default::default(), false, false, options)
-            }
-            MountRequestKind::Cache { from, source, .. } => {
-                let source = self.open(from, source)?;
-                bind(source, Default::default(), false, !request.read_only, options)
             }
         };
         Ok(Mount { target, kind, read_only: request.read_only })
@@ -144,6 +172,16 @@ impl<'s> Held<'s> {
                 let tree = self.named_tree(name)?;
                 open_inside(&tree, source, name).map(BindSource::Fd)
             }
+        }
+    }
+
+    /// The ID of an image or working container.
+    fn id_of(&self, name: &str) -> Result<String, SourceError> {
+        let unknown = || SourceError::UnknownSource(name.into());
+        let store = self.store.ok_or_else(unknown)?;
+        match Image::find(store, name) {
+            Ok(image) => Ok(image.id().to_string()),
+            Err(_) => store.container(name).map(|container| container.id.to_string()).map_err(|_| unknown()),
         }
     }
 
@@ -167,6 +205,42 @@ impl<'s> Held<'s> {
                 Ok(path)
             }
         }
+    }
+}
+
+/// A path with what changes nothing left out.
+fn plain(path: &str) -> String {
+    path.split('/').filter(|part| !matches!(*part, "" | ".")).collect::<Vec<_>>().join("/")
+}
+
+/// What a cache begins with.
+struct Beginning<'r> {
+    tree: PathBuf,
+    source: &'r str,
+    hidden: &'r [PathBuf],
+}
+
+impl Beginning<'_> {
+    /// Copies it to `new`, which becomes like the directory that it is.
+    fn copy_to(&self, store: &Store, new: &Path) -> std::io::Result<()> {
+        let io = |error: rootfs::Error| std::io::Error::from(error.errno());
+        let tree = Root::open(&self.tree).map_err(io)?;
+        let real = tree.resolve(self.source).map_err(io)?;
+        let metadata = tree.metadata_following(&real).map_err(io)?;
+        if !metadata.is_dir() {
+            return Err(std::io::ErrorKind::NotADirectory.into());
+        }
+        let everything = vec![copy::Source::Path(".".to_owned())];
+        let mut options = CopyOptions::new(everything, Tree::Directory(self.tree.join(real)), "/");
+        options.preserve_owner = true;
+        let root = Root::open(new).map_err(io)?;
+        let copied = Prepared::new(store, &options).and_then(|prepared| prepared.copy_into(&root, "/"));
+        copied.map_err(std::io::Error::other)?;
+        for path in self.hidden {
+            root.remove_all(path).map_err(io)?;
+        }
+        root.top().set_owner(".", metadata.owner).map_err(io)?;
+        root.top().set_mode(".", metadata.mode).map_err(io)
     }
 }
 

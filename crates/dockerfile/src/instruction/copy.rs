@@ -14,7 +14,7 @@ pub struct Copy {
     pub sources: Vec<CopySource>,
     /// Where to.
     pub destination: Word,
-    /// COPY only: stage or image it comes from; it holds no variables.
+    /// COPY only: stage or image it comes from. A variable in it is Buildah's way.
     pub from: Option<Word>,
     /// Owner of what is made.
     pub chown: Option<Word>,
@@ -71,14 +71,8 @@ const COMMON: [&str; 4] = ["chown", "chmod", "exclude", "link"];
 pub(super) fn parse_copy(node: &Node) -> Result<Copy> {
     let flags = Flags::check(node, &[&COMMON[..], &["from", "parents"]].concat())?;
     let from = flags.value("from")?.map(|text| text.to_word());
-    if let Some(from) = &from {
-        if from.text.contains('$') {
-            let error = Diagnostic::error("COPY --from can't hold a variable", from.span);
-            return Err(error.hint("name a stage FROM the variable and copy from that"));
-        }
-        if from.text.is_empty() {
-            return Err(Diagnostic::error("COPY --from needs a stage or an image", from.span));
-        }
+    if let Some(from) = from.as_ref().filter(|from| from.text.is_empty()) {
+        return Err(Diagnostic::error("COPY --from needs a stage or an image", from.span));
     }
     let parents = flags.switch("parents")?.unwrap_or(false);
     Ok(Copy { from, parents, ..parse(node, &flags)? })

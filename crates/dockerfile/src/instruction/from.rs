@@ -11,11 +11,11 @@ use crate::text::{Span, Word};
 pub struct From {
     /// An image, an earlier stage or `scratch`.
     pub base: Word,
-    /// The stage's name, in lower case.
+    /// The stage's name, in lower case. With a variable, which is Buildah's way, it is as written.
     pub name: Option<Word>,
     /// The platform asked for.
     pub platform: Option<Word>,
-    /// Earlier stages that must be built before this one begins; they hold no variables.
+    /// Earlier stages that must be built before this one begins.
     pub after: Vec<Word>,
 }
 
@@ -41,21 +41,26 @@ fn earlier_stage(word: &Word, flag: Span) -> Result<Word> {
     if word.text.is_empty() {
         return Err(Diagnostic::error("FROM --after needs a stage", flag));
     }
-    if word.text.contains('$') {
-        return Err(Diagnostic::error("FROM --after can't hold a variable", word.span));
-    }
     Ok(word.clone())
 }
 
+/// A name with a variable is checked when that is put in.
 fn stage_name(word: &Word) -> Result<Word> {
-    let name = word.text.to_lowercase();
-    let begins = name.starts_with(|c: char| c.is_ascii_lowercase());
-    if !begins || !name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.')) {
-        let message = format!(
-            "invalid stage name {:?}: it begins with a letter and has letters, digits, -, _ and . only",
-            word.text
-        );
-        return Err(Diagnostic::error(message, word.span));
+    if word.text.contains('$') { Ok(word.clone()) } else { word.stage_name() }
+}
+
+impl Word {
+    /// The word as a stage's name, in lower case. A slash in it is Buildah's way.
+    pub fn stage_name(&self) -> Result<Word> {
+        let name = self.text.to_lowercase();
+        let is_fine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.' | '/');
+        if !name.starts_with(|c: char| c.is_ascii_lowercase()) || !name.chars().all(is_fine) {
+            let message = format!(
+                "invalid stage name {:?}: it begins with a letter and has letters, digits, -, _, . and / only",
+                self.text
+            );
+            return Err(Diagnostic::error(message, self.span));
+        }
+        Ok(Word::new(name, self.span))
     }
-    Ok(Word::new(name, word.span))
 }

@@ -8,7 +8,7 @@ use crate::text::{Span, Text, Word};
 pub struct RunMount {
     /// `key=value`, or a key alone.
     pub fields: Vec<(Word, Option<Word>)>,
-    /// Stage or image that `from` names; it holds no variables.
+    /// Stage or image that `from` names. A variable in it is Buildah's way.
     pub from: Option<Word>,
     /// Where the flag stands.
     pub span: Span,
@@ -192,12 +192,7 @@ pub(super) fn parse(text: &Text, span: Span, notes: &mut Vec<Diagnostic>) -> Res
             return Err(error.suggest(&key.text, known));
         }
         if key.text == "from" {
-            let value = value.clone().unwrap_or_default();
-            if value.text.contains('$') {
-                let error = Diagnostic::error("from can't hold a variable", value.span);
-                return Err(error.hint("name a stage FROM the variable and use that"));
-            }
-            from = Some(value).filter(|value| !value.text.is_empty());
+            from = value.clone().filter(|value| !value.text.is_empty());
         }
         fields.push((key, value));
     }

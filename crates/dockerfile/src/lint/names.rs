@@ -45,7 +45,7 @@ pub(super) fn stage_casing(file: &Dockerfile, findings: &mut Vec<Finding>) {
             continue;
         };
         let at = |rule, diagnostic| Finding { rule, diagnostic, instruction: node.span.start, stage: None };
-        if !is_lower(&name.text) {
+        if !is_lower(&name.text) && !name.text.contains('$') {
             let message = format!("the stage name {} is not in lower case", name.text);
             let hint = format!("write {}", name.text.to_lowercase());
             findings.push(at(Rule::StageNameCasing, Diagnostic::warning(message, name.span).hint(hint)));
