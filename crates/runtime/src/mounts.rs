@@ -6,9 +6,8 @@
 //! sees, and are gone with it.
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Mount as SpecMount, MountBuilder};
@@ -332,7 +331,6 @@ impl Prepared {
 
 /// Copies what `fd` is to a new file; only the content and the mode matter to a step.
 fn copy_file(fd: &OwnedFd, to: &Path) -> std::io::Result<()> {
-    use std::os::fd::AsRawFd as _;
     let mut from = File::open(format!("/proc/self/fd/{}", fd.as_raw_fd()))?;
     let mut copy = File::create_new(to)?;
     std::io::copy(&mut from, &mut copy)?;
@@ -425,32 +423,25 @@ fn look_like(from: &Path, to: &Path) -> Result<(), Errno> {
 /// kernel's work if it is to be written to. Its top keeps the uppermost one's owner and mode, which an
 /// empty upper directory would hide.
 fn overlay_of(lowers: &[&Path], writes: Option<(&Path, &Path)>, target: &Path) -> Result<(), Errno> {
+    // The kernel takes 256 bytes: paths are longer than the numbers of descriptors.
+    let open = |path: &Path| rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    let short = |dir: &OwnedFd| format!("/proc/self/fd/{}", dir.as_raw_fd());
+    let dirs = lowers.iter().map(|lower| open(lower)).collect::<Result<Vec<_>, _>>()?;
     let fs = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    let escaped: Vec<PathBuf> = lowers.iter().map(|lower| escape(lower)).collect();
-    let joined = escaped.iter().map(|path| path.as_os_str()).collect::<Vec<_>>().join(OsStr::new(":"));
-    rustix::mount::fsconfig_set_string(fs.as_fd(), "lowerdir", Path::new(&joined))?;
+    let joined = dirs.iter().map(short).collect::<Vec<_>>().join(":");
+    rustix::mount::fsconfig_set_string(fs.as_fd(), "lowerdir", joined)?;
     if let Some((upper, work)) = writes {
         if let Some(top) = lowers.first() {
             look_like(top, upper)?;
         }
-        rustix::mount::fsconfig_set_string(fs.as_fd(), "upperdir", upper)?;
-        rustix::mount::fsconfig_set_string(fs.as_fd(), "workdir", work)?;
+        let (upper, work) = (open(upper)?, open(work)?);
+        rustix::mount::fsconfig_set_string(fs.as_fd(), "upperdir", short(&upper))?;
+        rustix::mount::fsconfig_set_string(fs.as_fd(), "workdir", short(&work))?;
+        rustix::mount::fsconfig_create(fs.as_fd())?;
+        return attach_new(fs, target);
     }
     rustix::mount::fsconfig_create(fs.as_fd())?;
     attach_new(fs, target)
-}
-
-/// overlayfs takes `:` between lower directories and `\` as the escape.
-fn escape(path: &Path) -> PathBuf {
-    use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-    let mut bytes = Vec::new();
-    for &byte in path.as_os_str().as_bytes() {
-        if matches!(byte, b':' | b'\\' | b',') {
-            bytes.push(b'\\');
-        }
-        bytes.push(byte);
-    }
-    PathBuf::from(std::ffi::OsString::from_vec(bytes))
 }
 
 fn tmpfs(target: &Path) -> Result<(), Errno> {

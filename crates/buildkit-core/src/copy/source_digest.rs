@@ -81,11 +81,9 @@ pub fn digest_tree(
     known: Option<&FileDigests>,
 ) -> Result<SourceDigest, CopyError> {
     let mut digester = Digester { known, keeps_owners: true, entries: Vec::new() };
-    let relative: PathBuf =
-        Path::new(path).components().filter(|c| matches!(c, std::path::Component::Normal(_))).collect();
-    let real = root.resolve(&relative)?;
+    let real = root.resolve(path)?;
     let metadata = root.metadata(&real)?;
-    digester.path(root, &relative, &real, &metadata, [ignore, &Ignore::default(), &Ignore::default()])?;
+    digester.path(root, &real, &real, &metadata, [ignore, &Ignore::default(), &Ignore::default()])?;
     Ok(digester.finish())
 }
 
