@@ -267,7 +267,7 @@ impl Prepared {
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
         let tree = rustix::mount::open_tree(&namespace.file, "", flags)
             .map_err(|errno| MountError::Mount(target.clone(), errno))?;
-        self.attachments.push(Attachment { tree, target, scratch: None });
+        self.attachments.push(Attachment { tree, target, scratch: None, discard_writes: false, hidden: Vec::new() });
         Ok(())
     }
 
