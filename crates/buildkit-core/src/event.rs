@@ -13,7 +13,8 @@ pub type Events<'a> = &'a (dyn Fn(Event) + Sync);
 /// Something that happened.
 ///
 /// Of a step: [`Event::Step`], any number of [`Event::Output`], [`Event::StepEnded`]; each step that
-/// begins ends once, whatever becomes of the build. Of a blob: [`Event::CopyingBlob`], then
+/// begins ends once, whatever becomes of the build. Of a stage that waits: [`Event::Waiting`], then
+/// [`Event::Waited`]. Of a blob: [`Event::CopyingBlob`], then
 /// [`Event::BlobProgress`] now and then, then [`Event::BlobCopied`]; one that fails is begun again
 /// or ends the command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +43,22 @@ pub enum Event {
         stream: Stream,
         /// The line without its end. Whatever the program wrote: no terminal should see it as it is.
         line: String,
+    },
+    /// A stage begins to wait; what waits is the step that is under way, or else the stage itself.
+    Waiting {
+        /// The stage's position, from 1, and how many are built.
+        stage: (usize, usize),
+        /// For what.
+        waits_for: WaitsFor,
+    },
+    /// The stage goes on, or has nothing to go on for.
+    Waited {
+        /// The stage's position, from 1, and how many are built.
+        stage: (usize, usize),
+        /// For what it has waited.
+        waits_for: WaitsFor,
+        /// How long.
+        duration: Duration,
     },
     /// A step of a build has a layer of an earlier one, or the image is done.
     StepDone {
@@ -120,6 +137,19 @@ pub enum StepOutcome {
     Failed,
 }
 
+/// What a stage waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitsFor {
+    /// A place among the stages that are built at once ([`crate::build::BuildOptions::jobs`]).
+    Place,
+    /// The stage at this position, from 1.
+    Stage(usize),
+    /// Another build, which is doing the same step.
+    OtherBuild,
+    /// The digests of the layers so far, which decide whether an earlier build has done the step.
+    Digests,
+}
+
 /// Which of a program's streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
@@ -127,6 +157,29 @@ pub enum Stream {
     Stdout,
     /// Standard error.
     Stderr,
+}
+
+/// A stage that waits, until this is dropped.
+pub(crate) struct WaitingStage<'e> {
+    events: Events<'e>,
+    stage: (usize, usize),
+    waits_for: WaitsFor,
+    start: Instant,
+}
+
+impl<'e> WaitingStage<'e> {
+    /// Tells that the stage waits.
+    pub fn begin(events: Events<'e>, stage: (usize, usize), waits_for: WaitsFor) -> WaitingStage<'e> {
+        events(Event::Waiting { stage, waits_for });
+        WaitingStage { events, stage, waits_for, start: Instant::now() }
+    }
+}
+
+impl Drop for WaitingStage<'_> {
+    fn drop(&mut self) {
+        let (stage, waits_for) = (self.stage, self.waits_for);
+        (self.events)(Event::Waited { stage, waits_for, duration: self.start.elapsed() });
+    }
 }
 
 /// A step that has begun. Dropped without [`RunningStep::end`], it has failed.

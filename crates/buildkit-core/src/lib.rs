@@ -22,6 +22,7 @@ pub mod image; // an image of the store, read as a whole
 pub mod image_list; // all images: sizes, which was made from which
 pub mod image_removal; // names go, then images
 pub mod inspect; // working containers and images as Buildah shows them
+pub mod layer_contents; // what each layer of an image holds, and what later ones hide
 mod lock_file; // what is in use, and by nobody else
 pub mod output; // where a build's result goes besides the store
 pub mod plan; // the stages of a Dockerfile, those that are needed

@@ -34,3 +34,4 @@ pub use diff::{DiffError, DiffOptions, DiffSummary, Mtimes, diff};
 pub use seal::{clean, copy, seal_copy, seal_in_place};
 pub use tar_read::{TarError, is_tar_header};
 pub use tar_split::{TarSplitError, TarSplitReader, TarSplitWriter};
+pub use whiteout::is_opaque;

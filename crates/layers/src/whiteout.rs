@@ -39,8 +39,8 @@ pub(crate) fn is_carried_xattr(key: &OsStr) -> bool {
     text == b"security.capability" || text == b"security.ima" || (text.starts_with(b"user.") && !is_overlay_xattr(key))
 }
 
-/// Whether `dir` itself is opaque.
-pub(crate) fn is_opaque(dir: &Dir, name: &OsStr, userxattr: bool) -> rootfs::Result<bool> {
+/// Whether the directory `name` in `dir`, of a layer on disk, is opaque.
+pub fn is_opaque(dir: &Dir, name: &OsStr, userxattr: bool) -> rootfs::Result<bool> {
     Ok(dir.xattr(name, opaque_xattr(userxattr))?.as_deref() == Some(OPAQUE_VALUE))
 }
 

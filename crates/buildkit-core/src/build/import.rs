@@ -24,7 +24,7 @@ use crate::cache::index::Record;
 use crate::cache::key::{Key, Parts};
 use crate::cache::place::CacheFrom;
 use crate::cache::steps::{self, CachedStep, CachedSteps};
-use crate::event::{Event, Events};
+use crate::event::{Event, Events, WaitsFor};
 use crate::transfer::cache::OpenedCache;
 
 /// The caches that the build looks steps up in.
@@ -186,7 +186,7 @@ impl StageBuild<'_, '_> {
         let files = build.files(self.position);
         let count = files.made.len();
         if files.key_if_known(count).is_none() || !parts.is_known() {
-            self.place.while_away(|| files.key(count).and_then(|_| parts.whole(None)))?;
+            self.place.while_away(WaitsFor::Digests, || files.key(count).and_then(|_| parts.whole(None)))?;
         }
         let parent = files.key(count)?;
         for open in opens {

@@ -100,7 +100,7 @@ pub(crate) struct Build<'b> {
     scope: Arc<Scope>,
     cache: Option<StepCache>,
     imports: Imports,
-    schedule: Schedule,
+    schedule: Schedule<'b>,
     /// What each stage has done so far, by its position in the plan; the spare ones come last.
     works: Vec<Shared<Work>>,
     /// Paths of staged layers stay as they are while this is held for reading.
@@ -260,7 +260,7 @@ impl<'b> Build<'b> {
             options,
             events,
             record,
-            schedule: Schedule::new(plan.stages.len(), plan.spare.len(), options.jobs),
+            schedule: Schedule::new(plan.stages.len(), plan.spare.len(), options.jobs, events),
             works: plan.stages.iter().chain(&plan.spare).map(|_| nothing()).collect(),
             plan,
             scope,

@@ -7,10 +7,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::stage::StageResult;
+use crate::event::{Events, WaitingStage, WaitsFor};
 
 /// The stages of a build, by their position in the plan.
-#[derive(Debug)]
-pub(super) struct Schedule {
+pub(super) struct Schedule<'e> {
+    events: Events<'e>,
+    stages: usize,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -36,7 +38,7 @@ enum Progress {
 
 /// A place among those that are built at once.
 pub(super) struct Place<'a> {
-    schedule: &'a Schedule,
+    schedule: &'a Schedule<'a>,
     position: usize,
 }
 
@@ -44,22 +46,31 @@ pub(super) struct Place<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stopped;
 
-impl Schedule {
-    /// `stages` stages and behind them `spare` ones, `jobs` of them at once.
-    pub fn new(stages: usize, spare: usize, jobs: usize) -> Schedule {
+impl<'e> Schedule<'e> {
+    /// `stages` stages and behind them `spare` ones, `jobs` of them at once; who waits is told to `events`.
+    pub fn new(stages: usize, spare: usize, jobs: usize, events: Events<'e>) -> Schedule<'e> {
         let mut results = vec![Progress::UnderWay; stages];
         results.resize(stages + spare, Progress::Spare);
         let state =
             State { free: jobs.max(1), waiting: (0..stages).collect(), results, unfinished: stages, has_failed: false };
-        Schedule { state: Mutex::new(state), changed: Condvar::new() }
+        Schedule { events, stages, state: Mutex::new(state), changed: Condvar::new() }
     }
 
     /// Waits for a place for the stage.
     pub fn place(&self, position: usize) -> Place<'_> {
         let mut state = self.lock();
         state.waiting.insert(position);
-        while state.free == 0 || state.waiting.first() != Some(&position) {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        let is_next = |state: &State| state.free > 0 && state.waiting.first() == Some(&position);
+        let mut told = None;
+        while !is_next(&state) {
+            state = match told {
+                Some(_) => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                None => {
+                    drop(state);
+                    told = Some(self.waiting(position, WaitsFor::Place));
+                    self.lock()
+                }
+            };
         }
         state.waiting.remove(&position);
         state.free -= 1;
@@ -113,6 +124,11 @@ impl Schedule {
         }
     }
 
+    /// Tells that the stage waits, until the result is dropped. A spare one is one more than was known of.
+    fn waiting(&self, position: usize, waits_for: WaitsFor) -> WaitingStage<'_> {
+        WaitingStage::begin(self.events, (position + 1, self.stages.max(position + 1)), waits_for)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -131,9 +147,11 @@ impl State {
 
 impl<'a> Place<'a> {
     /// Does something that waits, while the place is another stage's; then waits for one again.
-    pub fn while_away<T>(&mut self, wait: impl FnOnce() -> T) -> T {
+    pub fn while_away<T>(&mut self, waits_for: WaitsFor, wait: impl FnOnce() -> T) -> T {
+        let waiting = self.schedule.waiting(self.position, waits_for);
         self.leave();
         let result = wait();
+        drop(waiting);
         let again = self.schedule.place(self.position);
         // The place is this one's now.
         std::mem::forget(again);
@@ -146,7 +164,7 @@ impl<'a> Place<'a> {
             return Ok(result);
         }
         let schedule = self.schedule;
-        self.while_away(|| {
+        self.while_away(WaitsFor::Stage(position + 1), || {
             let mut state = schedule.lock();
             loop {
                 match state.results.get(position) {

@@ -35,7 +35,7 @@ use crate::cache::index::Record;
 use crate::cache::key::Key;
 use crate::commit::Times;
 use crate::context::NamedContext;
-use crate::event::{Event, RunningStep, StepId, StepOutcome};
+use crate::event::{Event, RunningStep, StepId, StepOutcome, WaitsFor};
 use crate::image::Image;
 use crate::plan::{Base, Stage};
 use crate::run::RunTarget;
@@ -511,7 +511,7 @@ impl<'a, 'b> StageBuild<'a, 'b> {
             if !cache.index.has_kind(&parts.kind()) {
                 return Ok(None);
             }
-            self.place.while_away(|| -> Result<(), StepError> {
+            self.place.while_away(WaitsFor::Digests, || -> Result<(), StepError> {
                 files.key(count)?;
                 parts.whole(None).map(drop)
             })?;
@@ -546,7 +546,8 @@ impl<'a, 'b> StageBuild<'a, 'b> {
             return Ok((None, Some(claim)));
         }
         let build = self.build;
-        let claim = self.place.while_away(|| Claim::wait(&dir, key, &|| build.is_over())).map_err(failed)?;
+        let wait = || Claim::wait(&dir, key, &|| build.is_over());
+        let claim = self.place.while_away(WaitsFor::OtherBuild, wait).map_err(failed)?;
         let Some(claim) = claim else { return Err(build.why_over()) };
         let found = self.find(parts).map_err(|error| at.failed(error))?;
         Ok((found, Some(claim)))

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::time::Duration;
 
-use buildkit_core::event::{Event, StepId, StepOutcome, Stream};
+use buildkit_core::event::{Event, StepId, StepOutcome, Stream, WaitsFor};
 use jiff::Timestamp;
 use oci::ImageId;
 use serde_json::{Value, json};
@@ -34,6 +34,10 @@ pub(super) fn of_event(event: &Event) -> Value {
                 Stream::Stderr => "stderr",
             };
             step("output", *id, json!({ "stream": stream, "line": line }))
+        }
+        Event::Waiting { stage, waits_for } => waiting("waiting", *stage, *waits_for, json!({})),
+        Event::Waited { stage, waits_for, duration } => {
+            waiting("waited", *stage, *waits_for, json!({ "seconds": seconds(*duration) }))
         }
         Event::StepDone { id, is_cached } => json!({ "event": "made", "id": id, "cached": is_cached }),
         Event::Explanation(explanation) => json!({ "event": "explanation", "steps": explanation }),
@@ -78,7 +82,21 @@ pub(super) fn failed(details: &[String], error: &CommandError) -> Value {
 
 fn step(event: &str, id: StepId, rest: Value) -> Value {
     let (stage, stages) = id.stage.unwrap_or((1, 1));
-    let mut value = json!({ "event": event, "stage": stage, "stages": stages, "step": id.number, "steps": id.total });
+    with(json!({ "event": event, "stage": stage, "stages": stages, "step": id.number, "steps": id.total }), rest)
+}
+
+fn waiting(event: &str, (stage, stages): (usize, usize), waits_for: WaitsFor, rest: Value) -> Value {
+    let (name, other) = match waits_for {
+        WaitsFor::Place => ("place", None),
+        WaitsFor::Stage(position) => ("stage", Some(position)),
+        WaitsFor::OtherBuild => ("other-build", None),
+        WaitsFor::Digests => ("digests", None),
+    };
+    with(json!({ "event": event, "stage": stage, "stages": stages, "for": name, "other_stage": other }), rest)
+}
+
+/// The members of both objects.
+fn with(mut value: Value, rest: Value) -> Value {
     if let (Some(value), Value::Object(rest)) = (value.as_object_mut(), rest) {
         value.extend(rest);
     }
