@@ -77,8 +77,7 @@ pub fn of_image(store: &Store, id: &ImageId) -> Result<Vec<LayerContents>, Layer
         return Err(LayerContentsError::WholeTrees);
     }
     let stack = store.layer_stack(top)?;
-    let directories =
-        stack.iter().map(|layer| store.layer_diff_directory(&layer.id)).collect::<Result<Vec<_>, _>>()?;
+    let directories = stack.iter().map(|layer| store.layer_diff_directory(&layer.id)).collect::<Result<Vec<_>, _>>()?;
     let roots = directories.iter().map(Root::open).collect::<Result<Vec<_>, _>>()?;
     let mut all = of_directories(&roots)?;
     let history = image.config().history.iter().filter(|entry| !entry.empty_layer);

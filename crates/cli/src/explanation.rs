@@ -28,7 +28,7 @@ fn of_step(step: &ExplainedStep) -> Vec<String> {
 }
 
 /// The names of a step's parts; those of one kind are counted.
-fn parts(step: &ExplainedStep) -> String {
+pub fn parts(step: &ExplainedStep) -> String {
     let mut names: Vec<(String, usize)> = Vec::new();
     for part in step.parts.iter() {
         let kind = ["ENV", "ARG"].into_iter().find(|kind| part.name.starts_with(&format!("{kind} ")));
@@ -42,7 +42,8 @@ fn parts(step: &ExplainedStep) -> String {
     printable(&names.into_iter().map(name).collect::<Vec<_>>().join(", "))
 }
 
-fn reason(reason: &Reason) -> String {
+/// A reason, as the rest of a sentence that begins with "since".
+pub fn reason(reason: &Reason) -> String {
     match reason {
         Reason::NotAsked => "earlier results were not asked for".to_owned(),
         Reason::FirstBuild => "no earlier build of this file and target is known".to_owned(),

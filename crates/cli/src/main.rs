@@ -11,6 +11,7 @@ mod explanation; // why steps were done again
 mod ignore_file; // what stays out of copies and builds
 mod output; // what several commands print alike
 mod progress; // what the library tells, drawn
+mod report; // a build as a page to look at
 mod session; // the store and the environment a command works with
 mod tabular; // lists: columns, times, sizes
 mod template; // --format

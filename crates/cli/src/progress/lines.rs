@@ -18,6 +18,8 @@ pub fn of_event(event: Event) -> Option<String> {
         Event::WritingManifest => "Writing manifest to image destination".to_owned(),
         Event::Output { line, .. } => line,
         Event::StepEnded { .. } | Event::BlobProgress { .. } | Event::BlobCopied { .. } => return None,
-        Event::Waiting { .. } | Event::Waited { .. } | Event::Warning(_) | Event::Info(_) | Event::Debug(_) => return None,
+        Event::Waiting { .. } | Event::Waited { .. } | Event::Warning(_) | Event::Info(_) | Event::Debug(_) => {
+            return None;
+        }
     })
 }

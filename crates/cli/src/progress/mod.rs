@@ -26,6 +26,7 @@ use crate::args::LogLevel;
 use crate::command_error::{CommandError, printable};
 use crate::session::Session;
 
+pub use summary::time;
 pub use view::print_above as print_on_stderr;
 
 /// How to show progress.

@@ -87,7 +87,7 @@ fn cut(text: &str) -> String {
 }
 
 /// A time as people read it: `0.4s`, `12.3s`, `3m05s`.
-pub(super) fn time(duration: Duration) -> String {
+pub fn time(duration: Duration) -> String {
     match duration.as_secs() {
         seconds @ 60.. => format!("{}m{:02}s", seconds / 60, seconds % 60),
         _ => format!("{:.1}s", duration.as_secs_f64()),

@@ -32,6 +32,7 @@ use crate::args::registry::RegistryArgs;
 use crate::args::run_settings::{LimitArgs, RuntimeArgs, SandboxArgs};
 use crate::command_error::CommandError;
 use crate::progress::{Display, ProgressArgs, Work};
+use crate::report::Recorder;
 use crate::session::Session;
 use cache::CacheArgs;
 use check::CheckArgs;
@@ -67,6 +68,10 @@ pub struct Args {
     /// Print the image's ID only
     #[arg(short, long)]
     quiet: bool,
+    /// File to write a picture of the build to, an HTML page: times and waits, use of the cache, layers and what they
+    /// hide, warnings; of a build that fails too
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
     /// Remove working containers of a build that went well
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           default_value_t = true, action = clap::ArgAction::Set)]
@@ -155,6 +160,8 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     if let Some(exit) = args.check.run(&store, &contexts.dockerfile, &options)? {
         return Ok(exit);
     }
+    let recorder = args.report.as_deref().map(Recorder::begin).transpose()?;
+    options.explain |= recorder.is_some();
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
         // A second one does not wait for the step to end.
         signal_hook::flag::register_conditional_shutdown(signal, INTERRUPTED.into(), options.cancelled.clone())?;
@@ -168,14 +175,28 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
         _ if display.takes_output() => StepOutput::Events,
         _ => StepOutput::Inherit,
     };
-    let events = |event: Event| display.event(event);
+    let events = |event: Event| {
+        if let Some(recorder) = &recorder {
+            recorder.note(&event);
+        }
+        if args.cache.explain || !matches!(event, Event::Explanation(_)) {
+            display.event(event);
+        }
+    };
     let committed = build(&store, &remotes, &contexts.dockerfile, &options, &events).map_err(|error| {
         let (details, error) = report(&error);
+        let told = recorder.as_ref().map_or(Ok(()), |page| page.failed(&contexts.dockerfile, &details, &error));
+        if let Err(unwritten) = told {
+            session.warn(unwritten.message());
+        }
         display.fail(&details, error)
     })?;
     let of_outputs = options.outputs.iter().flat_map(Output::store_names);
     let names: Vec<String> = options.names.iter().map(ToString::to_string).chain(of_outputs).collect();
     display.finish_build(&store, &committed.image_id, &names);
+    if let Some(page) = &recorder {
+        page.succeeded(&store, &contexts.dockerfile, &committed.image_id, &names)?;
+    }
     args.output.tell(session, &committed, &names, is_silent)?;
     Ok(ExitCode::SUCCESS)
 }
