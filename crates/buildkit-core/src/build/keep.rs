@@ -23,7 +23,10 @@ impl<'b> Build<'b> {
         let (done, wrecks) = match self.options.keep {
             Keep::Always => (done.collect(), wrecks),
             Keep::OnFailure if !succeeded => (Vec::new(), wrecks),
-            Keep::OnFailure | Keep::Nothing => return,
+            Keep::OnFailure | Keep::Nothing => {
+                let kept = self.kept.lock();
+                (Vec::new(), wrecks.into_iter().filter(|(position, _)| kept.contains(position)).collect())
+            }
         };
         for (position, wreck) in done.into_iter().chain(wrecks) {
             let Some(keeper) = &wreck.keeper else { continue };

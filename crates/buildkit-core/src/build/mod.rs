@@ -25,6 +25,7 @@ mod export; // --cache-to
 mod import; // --cache-from
 mod keep; // containers that are to stay
 mod layers; // the files of a stage
+mod on_failure; // a RUN that failed, in the caller's hands
 mod options; // what to build, and how
 mod origin; // --from, from=
 mod publish; // what was made becomes visible
@@ -70,6 +71,7 @@ pub use explain::{Explained, ExplainedStep, Explanation, FileChange, Reason};
 use export::DoneStep;
 use import::Imports;
 use layers::{DigestJob, Files, Moves};
+pub use on_failure::{AfterFailure, FailedRun, OnFailure};
 pub use options::{Allowed, BuildOptions, CacheUse, Keep, LayerStyle, RunDefaults, StepOutput};
 use publish::Over;
 use record::BuildRecord;
@@ -117,6 +119,8 @@ pub(crate) struct Build<'b> {
     containers: Shared<Vec<ContainerId>>,
     /// Those of stages that are done, by position.
     keepers: Shared<Vec<(usize, WorkingContainer<'b>)>>,
+    /// Positions of failed stages whose container is to stay, whatever the options say.
+    kept: Shared<Vec<usize>>,
     /// Nameless images that were only pulled or made for this build.
     borrowed: Shared<Vec<ImageId>>,
     /// Build arguments that an ARG asked for.
@@ -260,7 +264,7 @@ impl<'b> Build<'b> {
             options,
             events,
             record,
-            schedule: Schedule::new(plan.stages.len(), plan.spare.len(), options.jobs, events),
+            schedule: Schedule::new(plan.stages.len(), plan.spare.len(), options.jobs(), events),
             works: plan.stages.iter().chain(&plan.spare).map(|_| nothing()).collect(),
             plan,
             scope,
@@ -273,6 +277,7 @@ impl<'b> Build<'b> {
             images: Shared::default(),
             containers: Shared::default(),
             keepers: Shared(Mutex::new(Vec::new())),
+            kept: Shared(Mutex::new(Vec::new())),
             borrowed: Shared::default(),
             consumed: Shared::default(),
             failures: Shared(Mutex::new(Vec::new())),

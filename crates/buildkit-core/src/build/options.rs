@@ -10,6 +10,7 @@ use dockerfile::ignore::Ignore;
 use jiff::SignedDuration;
 use oci::{Format, Reference};
 
+use super::on_failure::OnFailure;
 use crate::cache::place::{CacheFrom, CacheTo};
 use crate::commit::Times;
 use crate::configure::Edit;
@@ -90,11 +91,19 @@ pub struct BuildOptions {
     pub run: RunDefaults,
     /// Whether working containers stay.
     pub keep: Keep,
+    /// Asked what is to become of a RUN that has failed; without it, the build ends. With it, stages
+    /// are built one at a time.
+    pub on_failure: Option<OnFailure>,
     /// Set by whoever wants the build to end: looked at between steps.
     pub cancelled: Arc<AtomicBool>,
 }
 
 impl BuildOptions {
+    /// How many stages are really built at once.
+    pub(super) fn jobs(&self) -> usize {
+        if self.on_failure.is_some() { 1 } else { self.jobs }
+    }
+
     /// The use made of earlier builds' results, of which there are none where steps have no layers of
     /// their own.
     pub(super) fn cache_use(&self) -> &CacheUse {

@@ -10,6 +10,7 @@ use rootfs::Root;
 use store::{Store, TemporaryDirectory};
 
 use super::error::{BuildError, Place, StepError, shorten};
+use super::on_failure;
 use super::options::StepOutput;
 use super::origin::{Found, Opened, resolve};
 use super::stage::{At, Executed, StageBuild, own_parts};
@@ -18,8 +19,8 @@ use super::step_output::with_lines;
 use crate::context::left_out;
 use crate::copy::digest_tree;
 use crate::run::{
-    self, Confinement, Content, DeviceRequest, Exit, MountRequest, MountRequestKind, MountSource, Network, RunOptions,
-    Stdio,
+    self, Confinement, Content, DeviceRequest, Exit, MountRequest, MountRequestKind, MountSource, Network, Outcome,
+    RunError, RunOptions, Stdio,
 };
 use crate::ssh::{Served, SocketOwner};
 use crate::step::{RunStep, SCRIPTS, Step, StepDevice};
@@ -27,18 +28,23 @@ use crate::step::{RunStep, SCRIPTS, Step, StepDevice};
 /// Runs a command.
 pub(super) fn run(stage: &mut StageBuild<'_, '_>, at: At<'_>, step: &Step, run: &RunStep) -> Result<(), BuildError> {
     let granted = Granted::new(stage, at, run)?;
-    let mut parts = own_parts(stage);
-    if stage.build.cache.is_some() {
-        step_key::command(&mut parts.own, run, &stage.state, &stage.build.options.run);
-        for (mount, from, span) in &run.mounts {
-            mount_parts(stage, At { span: *span, ..at }, mount, from.as_ref(), &mut parts)?;
+    loop {
+        let mut parts = own_parts(stage);
+        if stage.build.cache.is_some() {
+            step_key::command(&mut parts.own, run, &stage.state, &stage.build.options.run);
+            for (mount, from, span) in &run.mounts {
+                mount_parts(stage, At { span: *span, ..at }, mount, from.as_ref(), &mut parts)?;
+            }
+        }
+        stage.make_layer(at, step, parts, false, |stage, root| execute(stage, at, run, &granted, root))?;
+        if !stage.was_given_up() {
+            return Ok(());
         }
     }
-    stage.make_layer(at, step, parts, false, |stage, root| execute(stage, at, run, granted, root))
 }
 
 /// What the command asks for that not every one gets.
-struct Granted {
+pub(super) struct Granted {
     confinement: Confinement,
     devices: Vec<DeviceRequest>,
     network: Network,
@@ -83,14 +89,56 @@ impl Granted {
     }
 }
 
-/// Runs the command in the root file system at `root`.
+/// Runs the command in the root file system at `root`. What becomes of it when it fails is the caller's
+/// to say.
 fn execute(
     stage: &mut StageBuild<'_, '_>,
     at: At<'_>,
     step: &RunStep,
-    granted: Granted,
+    granted: &Granted,
     root: &Path,
 ) -> Result<Executed, BuildError> {
+    let failed = |error: StepError| at.failed(error);
+    let (events, output, id) = (stage.build.events, stage.build.options.run.output, stage.step_id());
+    let mut run = |stdio| run_command(stage, at, step, granted, root, step.args.clone(), stdio);
+    let outcome = match (output, id) {
+        (StepOutput::Events, Some(id)) => with_lines(events, id, &mut run).map_err(|error| failed(error.into()))?,
+        (StepOutput::ErrorsOnly, _) => run(errors_only().map_err(|error| failed(error.into()))?),
+        _ => run(Stdio::InheritOutput),
+    };
+    let outcome = match outcome? {
+        Ok(outcome) => outcome,
+        Err(error) if error.command_exit_code().is_some() => {
+            return on_failure::decide(stage, at, step, granted, root, failed(error.into()));
+        }
+        Err(error) => return Err(failed(error.into())),
+    };
+    if outcome.interrupted_by.is_some() {
+        return Err(BuildError::Interrupted);
+    }
+    match outcome.exit {
+        Exit::Code(0) => Ok(Executed { stubs: outcome.left_stubs, ..Executed::default() }),
+        _ if stage.build.is_over() => Err(stage.build.why_over()),
+        exit => {
+            let command = shorten(step.args.last().map_or("the command", |text| text.trim()));
+            let marked = Diagnostic::error(format!("{command} ended with exit code {}", exit.code()), at.span);
+            let (place, rendered) = (Box::new(Place::new(at.source, at.span)), marked.render(at.source));
+            let error = BuildError::Command { place, command, exit, rendered, output: outcome.output_end };
+            on_failure::decide(stage, at, step, granted, root, error)
+        }
+    }
+}
+
+/// Runs `command` with all that `step` has, in the root file system at `root`.
+pub(super) fn run_command(
+    stage: &mut StageBuild<'_, '_>,
+    at: At<'_>,
+    step: &RunStep,
+    granted: &Granted,
+    root: &Path,
+    command: Vec<String>,
+    stdio: Stdio,
+) -> Result<Result<Outcome, RunError>, BuildError> {
     let failed = |error: StepError| at.failed(error);
     let agents = Agents::begin(stage.build.store, step).map_err(failed)?;
     let mut served = Vec::new();
@@ -125,47 +173,26 @@ fn execute(
         });
     }
     let defaults = &stage.build.options.run;
-    let mut options = RunOptions::new(step.args.clone());
+    let mut options = RunOptions::new(command);
     options.env = env;
     options.hostname.clone_from(&step.hostname);
     options.host_env.clone_from(&defaults.host_env);
     options.mounts = mounts;
-    options.network = granted.network;
+    options.network = granted.network.clone();
     options.host_files = defaults.host_files.clone();
     options.settings = defaults.settings.clone();
     options.confinement = granted.confinement;
-    options.devices = granted.devices;
+    options.devices = granted.devices.clone();
     options.keep_output_end = true;
     options.make_volumes = defaults.make_volumes;
     options.runtime.clone_from(&defaults.runtime);
     options.runtime_flags.clone_from(&defaults.runtime_flags);
     options.search_path.clone_from(&defaults.search_path);
     options.stop = Some(stage.build.stop.clone());
-    let (events, output, id) = (stage.build.events, defaults.output, stage.step_id());
-    let start = |stdio| {
-        options.stdio = stdio;
-        stage.with_target(root, |target| run::run_in(target, options))
-    };
-    let outcome = match (output, id) {
-        (StepOutput::Events, Some(id)) => with_lines(events, id, start).map_err(|error| failed(error.into()))?,
-        (StepOutput::ErrorsOnly, _) => start(errors_only().map_err(|error| failed(error.into()))?),
-        _ => start(Stdio::InheritOutput),
-    };
+    options.stdio = stdio;
+    let outcome = stage.with_target(root, |target| run::run_in(target, options)).map_err(failed);
     drop((served, opened));
-    let outcome = outcome.map_err(failed)?.map_err(|error| failed(error.into()))?;
-    if outcome.interrupted_by.is_some() {
-        return Err(BuildError::Interrupted);
-    }
-    match outcome.exit {
-        Exit::Code(0) => Ok(Executed { stubs: outcome.left_stubs, ..Executed::default() }),
-        _ if stage.build.is_over() => Err(stage.build.why_over()),
-        exit => {
-            let command = shorten(step.args.last().map_or("the command", |text| text.trim()));
-            let marked = Diagnostic::error(format!("{command} ended with exit code {}", exit.code()), at.span);
-            let (place, rendered) = (Box::new(Place::new(at.source, at.span)), marked.render(at.source));
-            Err(BuildError::Command { place, command, exit, rendered, output: outcome.output_end })
-        }
-    }
+    outcome
 }
 
 /// Standard output is dropped; errors are still seen.

@@ -65,6 +65,8 @@ pub(super) struct StageBuild<'a, 'b> {
     /// The step that is under way.
     step: Option<RunningStep<'b>>,
     was_cached: bool,
+    /// Whether the last layer was given up, for the step to be done again.
+    is_given_up: bool,
     /// What a step had written when it failed.
     wreck: Option<StagedLayer>,
 }
@@ -106,6 +108,8 @@ pub(super) struct Executed {
     pub stubs: Vec<PathBuf>,
     /// Whether no file has changed.
     pub is_nothing: bool,
+    /// Whether it counts for nothing: the step is to be done again, files and all.
+    pub is_to_be_done_again: bool,
 }
 
 /// Where a step stands.
@@ -171,6 +175,7 @@ impl<'a, 'b> StageBuild<'a, 'b> {
             open: None,
             step: Some(step),
             was_cached: false,
+            is_given_up: false,
             wreck: None,
         })
     }
@@ -308,6 +313,7 @@ impl<'a, 'b> StageBuild<'a, 'b> {
             None => self.find_elsewhere(&parts).map_err(|error| at.failed(error))?,
             found => found,
         };
+        let (made_by, logged) = (self.made_by.clone(), self.build.work(self.position).logs.len());
         self.made_by = claim_key;
         self.log(at, Some(parts.clone()), found.is_some());
         if let Some(earlier) = found {
@@ -333,6 +339,12 @@ impl<'a, 'b> StageBuild<'a, 'b> {
                 return Err(error);
             }
         };
+        if executed.is_to_be_done_again {
+            // What it depends on may be another now.
+            self.build.work(self.position).logs.truncate(logged);
+            (self.made_by, self.is_given_up) = (made_by, true);
+            return Ok(());
+        }
         let created_by = executed.created_by.unwrap_or_else(|| step.created_by.clone());
         let created = Timestamp::now();
         let before = self.build.work(self.position).files.made.len();
@@ -366,6 +378,16 @@ impl<'a, 'b> StageBuild<'a, 'b> {
         if step.origin != Some(Origin::Here) {
             self.build.work(self.position).unrecorded.push(step);
         }
+    }
+
+    /// Whether [`StageBuild::make_layer`] made none, since the step is to be done again; asked once.
+    pub fn was_given_up(&mut self) -> bool {
+        std::mem::take(&mut self.is_given_up)
+    }
+
+    /// The name of the container that keeps the stage's base.
+    pub fn container_name(&self) -> &str {
+        self.keeper.as_ref().map_or("", WorkingContainer::name)
     }
 
     /// For the explanation.

@@ -27,7 +27,7 @@ use crate::command_error::{CommandError, printable};
 use crate::session::Session;
 
 pub use summary::time;
-pub use view::print_above as print_on_stderr;
+pub use view::{print_above as print_on_stderr, without_view};
 
 /// How to show progress.
 #[derive(clap::Args)]

@@ -33,6 +33,16 @@ pub fn print_above(line: &str) {
     }
 }
 
+/// Does something that has the terminal to itself: the live view, where there is one, is back after it.
+/// Nothing may be printed by [`print_above`] meanwhile.
+pub fn without_view<T>(action: impl FnOnce() -> T) -> T {
+    let shown = lock(&SHOWN).clone();
+    match shown {
+        Some(bars) => bars.suspend(action),
+        None => action(),
+    }
+}
+
 fn print_over(bars: &MultiProgress, line: &str) {
     let _ = bars.println(line);
 }

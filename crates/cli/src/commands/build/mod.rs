@@ -9,6 +9,7 @@ mod log_file; // --logfile
 mod output; // where the result goes
 mod preprocess; // Containerfile.in
 mod report; // what a build tells
+mod wreck; // a shell where a RUN failed
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -41,6 +42,7 @@ use image::ImageArgs;
 use log_file::LogArgs;
 use output::{OutputArgs, Outputs};
 use report::{INTERRUPTED, report};
+use wreck::WreckArgs;
 
 /// Build an image from a Dockerfile
 ///
@@ -118,6 +120,8 @@ pub struct Args {
     platform: PlatformArgs,
     #[command(flatten)]
     registry: RegistryArgs,
+    #[command(flatten)]
+    wreck: WreckArgs,
 }
 
 /// What a Dockerfile may ask for on the user's word only.
@@ -160,6 +164,7 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     if let Some(exit) = args.check.run(&store, &contexts.dockerfile, &options)? {
         return Ok(exit);
     }
+    options.on_failure = args.wreck.resolve(&options.cancelled)?;
     let recorder = args.report.as_deref().map(Recorder::begin).transpose()?;
     options.explain |= recorder.is_some();
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
@@ -302,6 +307,7 @@ fn options(
             (true, false) => Keep::OnFailure,
             (false, _) => Keep::Always,
         },
+        on_failure: None,
         cancelled: Arc::new(AtomicBool::new(false)),
     })
 }
