@@ -77,14 +77,15 @@ pub fn of_image(store: &Store, id: &ImageId) -> Result<Vec<LayerContents>, Layer
         return Err(LayerContentsError::WholeTrees);
     }
     let stack = store.layer_stack(top)?;
-    let directories = stack.iter().map(|layer| store.layer_diff_directory(&layer.id)).collect::<Result<Vec<_>, _>>()?;
+    let directories =
+        stack.iter().rev().map(|layer| store.layer_diff_directory(&layer.id)).collect::<Result<Vec<_>, _>>()?;
     let roots = directories.iter().map(Root::open).collect::<Result<Vec<_>, _>>()?;
     let mut all = of_directories(&roots)?;
     let history = image.config().history.iter().filter(|entry| !entry.empty_layer);
     for (contents, entry) in all.iter_mut().zip(history) {
         contents.created_by.clone_from(&entry.created_by);
     }
-    for (contents, layer) in all.iter_mut().rev().zip(stack) {
+    for (contents, layer) in all.iter_mut().zip(stack) {
         contents.id = Some(layer.id);
     }
     Ok(all)

@@ -35,11 +35,11 @@ const STYLE: &str = include_str!("style.css");
 
 impl Page<'_> {
     pub fn html(&self) -> String {
-        let name = match self.result {
+        let heading = match self.result {
             Result::Image { names, image, .. } => {
-                names.first().map_or_else(|| image.short().to_owned(), |name| printable(name))
+                format!("Build of {}", names.first().map_or(image.short(), String::as_str))
             }
-            Result::Failed { .. } => "failed build".to_owned(),
+            Result::Failed { .. } => "A build that failed".to_owned(),
         };
         let page = html! {
             (DOCTYPE)
@@ -51,12 +51,12 @@ impl Page<'_> {
                     meta name="generator" content=(format!("gabion {}", env!("CARGO_PKG_VERSION")));
                     // A page that was tampered with loads nothing, either.
                     meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'";
-                    title { "Build of " (name) }
+                    title { (printable(&heading)) }
                     style { (PreEscaped(STYLE)) }
                 }
                 body {
                     header {
-                        h1 { "Build of " (name) }
+                        h1 { (printable(&heading)) }
                         p.note { code { (printable(self.source.name())) } ", " (self.began.to_string()) }
                     }
                     main {
