@@ -272,14 +272,17 @@ fn root_containers_that_stay_hold_the_files_of_their_stages() {
         site.sandbox.buildah(["rm", "--all"]).ok();
     }
     for style in ["--layers", "--layers=false"] {
-        let failing = stages.replace("RUN echo 3 > /3", "RUN echo 3 > /3; rm -r /home; exit 5");
+        let failing = stages.replace("RUN echo 3 > /3", "ENV E=kept\nRUN echo 3 > /3; rm -r /home; exit 5");
         let failed = site.build(&failing, &["--force-rm=false", "--no-cache", "--jobs=1", style]).run();
         assert_eq!(failed.code(), Some(5), "{failed}");
         let all = containers();
         assert_eq!(all.len(), 1, "{style}");
         assert_eq!(shown(&all[0], "cd /; cat 2 3; ls -d home 2> /dev/null || :"), ["2", "3"], "{style}");
         assert_sound(&site.sandbox);
-        site.sandbox.buildah(["rm", "--all"]).ok();
+        // Buildah goes on with it where the build stopped.
+        let id = site.sandbox.buildah(["commit", "--rm", "-q", &all[0], "localhost/went-on"]).ok();
+        assert_eq!(site.says("localhost/went-on", "cat /2 /3; echo $E"), "2\n3\nkept");
+        site.sandbox.gabion(["rmi", &id]).ok();
     }
 }
 

@@ -15,7 +15,7 @@ use dockerfile::instruction::Kind;
 use dockerfile::{Instruction, Source, Span};
 use jiff::Timestamp;
 use layers::DiffOptions;
-use oci::Format;
+use oci::{Format, ImageConfig};
 use rootfs::Time;
 use store::{StagedLayer, StagedMount};
 
@@ -97,6 +97,9 @@ pub(super) struct StageResult {
 pub(super) struct Wreck<'b> {
     pub keeper: Option<WorkingContainer<'b>>,
     pub staged: Option<StagedLayer>,
+    /// What its image would have said of itself.
+    pub config: ImageConfig,
+    pub draft: Draft,
 }
 
 /// What a step has done.
@@ -138,7 +141,8 @@ pub(super) fn build_stage<'b>(
         Ok(()) => Ok(stage.finish()),
         Err(error) => {
             let staged = stage.wreck.take().or(stage.open.take().map(|open| open.staged));
-            *wreck = Some(Wreck { keeper: stage.keeper.take(), staged });
+            let (config, draft) = (stage.state.config.clone(), stage.draft.clone());
+            *wreck = Some(Wreck { keeper: stage.keeper.take(), staged, config, draft });
             Err(error)
         }
     }
