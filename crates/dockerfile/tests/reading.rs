@@ -373,7 +373,7 @@ fn pure_every_prefix_of_a_file_is_read_without_panic() {
 
 #[test]
 fn pure_spans_point_at_their_text() {
-    let text = "FROM a AS b\nRUN x \\\n  y\nCOPY --from=b \\\n  c /d/\nENV k='v w'\n";
+    let text = "FROM a AS b\nRUN x \\\n  y\nCOPY --from=b \\\n  c /d/\nENV k='v w'\nARG \" \\\n # c\n  k=v\"\n";
     let source = Source::new("f", text.as_bytes());
     for instruction in parse(&source).instructions {
         assert_eq!(source.slice(instruction.keyword.span), instruction.keyword.text);
@@ -383,6 +383,8 @@ fn pure_spans_point_at_their_text() {
                 assert!(matches!(&copy.sources[..], [CopySource::Path(path)] if source.slice(path.span) == "c"));
                 vec![copy.from.as_ref().expect("from"), &copy.destination]
             }
+            // A name that goes over lines.
+            Kind::Arg(args) => vec![args[0].default.as_ref().expect("a default")],
             Kind::Env(pairs) => vec![&pairs.pairs[0].name, &pairs.pairs[0].value],
             _ => vec![],
         };

@@ -1,10 +1,12 @@
 //! Names with values: ENV, LABEL and ARG.
 
+use std::ops::Range;
+
 use super::flags::Flags;
 use super::missing;
 use crate::ast::Node;
 use crate::diagnostic::{Diagnostic, Result};
-use crate::text::{Span, Text, Word};
+use crate::text::{Text, Word};
 
 /// Names with values.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +38,7 @@ pub struct Arg {
 pub(super) fn parse_pairs(node: &Node, escape: char) -> Result<Pairs> {
     Flags::none(node)?;
     let words = split_quoted(&node.arguments, escape);
-    let Some(first) = words.first() else { return Err(missing(node, "a name and a value")) };
+    let Some((_, first)) = words.first() else { return Err(missing(node, "a name and a value")) };
     if !first.text.contains('=') {
         let text = node.arguments.as_str();
         let Some(end) = text.find(char::is_whitespace) else {
@@ -47,7 +49,7 @@ pub(super) fn parse_pairs(node: &Node, escape: char) -> Result<Pairs> {
         let pair = Pair { name: node.arguments.word(0..end), value: node.arguments.from(end).trim().to_word() };
         return Ok(Pairs { pairs: vec![pair], legacy: true });
     }
-    let pairs = words.iter().map(|word| {
+    let pairs = words.iter().map(|(range, word)| {
         let Some(at) = word.text.find('=') else {
             let error = Diagnostic::error(format!("{:?} is no name=value", word.text), word.span);
             return Err(error.hint("a value with blanks needs quotes"));
@@ -55,7 +57,7 @@ pub(super) fn parse_pairs(node: &Node, escape: char) -> Result<Pairs> {
         if at == 0 {
             return Err(Diagnostic::error("a name is empty", word.span));
         }
-        Ok(split_at(node, word, at))
+        Ok(split_at(node, range, at))
     });
     Ok(Pairs { pairs: pairs.collect::<Result<_>>()?, legacy: false })
 }
@@ -66,10 +68,10 @@ pub(super) fn parse_arg(node: &Node, escape: char) -> Result<Vec<Arg>> {
     if words.is_empty() {
         return Err(missing(node, "a name"));
     }
-    let args = words.iter().map(|word| match word.text.find('=') {
+    let args = words.iter().map(|(range, word)| match word.text.find('=') {
         Some(0) => Err(Diagnostic::error("a name is empty", word.span)),
         Some(at) => {
-            let Pair { name, value } = split_at(node, word, at);
+            let Pair { name, value } = split_at(node, range, at);
             Ok(Arg { name, default: Some(value) })
         }
         None => Ok(Arg { name: word.clone(), default: None }),
@@ -77,27 +79,22 @@ pub(super) fn parse_arg(node: &Node, escape: char) -> Result<Vec<Arg>> {
     args.collect()
 }
 
-/// Cuts `name=value` at byte `at`. Names have no continuation inside, so spans are plain.
-fn split_at(node: &Node, word: &Word, at: usize) -> Pair {
-    let text = Text::new(&word.text, word.span.start);
-    let value = match word.span.end - word.span.start == word.text.len() {
-        true => text.from(at + 1).to_word(),
-        // The value goes over several lines.
-        false => Word::new(&word.text[at + 1..], Span::new(word.span.start + at + 1, word.span.end)),
-    };
-    debug_assert!(node.span.start <= word.span.start);
-    Pair { name: text.word(0..at), value }
+/// Cuts the `name=value` in `range` of the arguments at its byte `at`.
+fn split_at(node: &Node, range: &Range<usize>, at: usize) -> Pair {
+    let equals = range.start + at;
+    Pair { name: node.arguments.word(range.start..equals), value: node.arguments.word(equals + 1..range.end) }
 }
 
-/// The words between blanks that no quotes hold and no escape stands before; quotes stay.
-fn split_quoted(text: &Text, escape: char) -> Vec<Word> {
+/// The words between blanks that no quotes hold and no escape stands before, and where they are;
+/// quotes stay.
+fn split_quoted(text: &Text, escape: char) -> Vec<(Range<usize>, Word)> {
     let mut words = Vec::new();
     let mut start = None;
     let mut quote = None;
     let mut chars = text.as_str().char_indices();
     while let Some((at, c)) = chars.next() {
         if quote.is_none() && c.is_whitespace() {
-            words.extend(start.take().map(|from| text.word(from..at)));
+            words.extend(start.take().map(|from| (from..at, text.word(from..at))));
             continue;
         }
         start.get_or_insert(at);
@@ -108,6 +105,7 @@ fn split_quoted(text: &Text, escape: char) -> Vec<Word> {
             _ => {}
         }
     }
-    words.extend(start.map(|from| text.word(from..text.as_str().len())));
+    let end = text.as_str().len();
+    words.extend(start.map(|from| (from..end, text.word(from..end))));
     words
 }
