@@ -622,7 +622,7 @@ mod tests {
             ("ARG V=1\nARG W=x$V\nFROM a:${W}-$TARGETARCH", "0:a:x1-amd64+0"),
             ("FROM --platform=$BUILDPLATFORM a", "0:a+0"),
             ("ARG V=1\nFROM a AS x$V\nFROM b\nCOPY --from=x$V c d", "0:a+0<1 1:b+1"),
-            ("ARG V=1\nFROM a AS X/$V\nFROM b\nARG V=2\nCOPY --from=${V}:3 c d", "1:b+2"),
+            ("ARG V=1\nFROM a AS X/$V\nFROM b\nARG V=2\nCOPY --from=${V}:3 c d", "1:b+2 (0:a+0)"),
             ("FROM a AS b\nFROM c\nARG B=b\nARG D=$B\nRUN --mount=from=$D,target=/x y", "0:a+0<1 1:c+3"),
             ("FROM a AS b\nARG B=x\nFROM --after=${B:-b} c", "0:a+1<1 1:c+0"),
             ("FROM a\nONBUILD COPY --from=$B c d", "0:a+1"),

@@ -31,7 +31,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("rename", &["gabion rename app old-app"]),
     ("rm", &["gabion rm app", "gabion rm --all"]),
     ("rmi", &["gabion rmi app:1", "gabion rmi --prune"]),
-    ("run", &["gabion run app -- make install", "gabion run --network none -v ./src:/src:ro app -- /src/test.sh"]),
+    ("run", &["gabion run app -- make install", "gabion run --network none -v /srv/tests:/src:ro app -- /src/run.sh"]),
     ("tag", &["gabion tag app:1 app:latest"]),
     ("umount", &["gabion umount app"]),
     ("untag", &["gabion untag app:1"]),
