@@ -9,7 +9,7 @@ use buildkit_core::working_container::WorkingContainer;
 use jiff::Timestamp;
 use oci::History;
 
-use crate::args::run_settings::{RuntimeArgs, SandboxArgs};
+use crate::args::run_settings::{RuntimeArgs, SandboxArgs, set_default_mounts};
 use crate::command_error::{CommandError, FAILURE};
 use crate::session::Session;
 
@@ -49,6 +49,12 @@ pub struct Args {
     /// Directory the command starts in [default: the container's]
     #[arg(long, value_name = "DIR")]
     workingdir: Option<String>,
+    /// Change the root directory without pivot_root, as a root file system in memory needs
+    #[arg(long)]
+    no_pivot: bool,
+    /// Exit codes of the command that are no failure
+    #[arg(long, value_name = "NUMBER", value_delimiter = ',', default_value = "0")]
+    valid_exit_codes: Vec<u8>,
     #[command(flatten)]
     sandbox: SandboxArgs,
     #[command(flatten)]
@@ -74,7 +80,7 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
         let code = error.command_exit_code().unwrap_or(FAILURE);
         CommandError::from(error).exit_code(code)
     })?;
-    if let Some(failure) = failure(&outcome) {
+    if let Some(failure) = failure(&outcome, &args.valid_exit_codes) {
         return Err(failure);
     }
     if args.add_history {
@@ -93,10 +99,11 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
 }
 
 /// How a command that did not succeed is told.
-fn failure(outcome: &Outcome) -> Option<CommandError> {
+fn failure(outcome: &Outcome, valid: &[u8]) -> Option<CommandError> {
     let code = outcome.exit.code();
     match outcome.interrupted_by {
-        _ if code == 0 => None,
+        _ if valid.contains(&code) => None,
+        _ if code == 0 => Some(CommandError::new("exit status 0 is not in the list of --valid-exit-codes")),
         Some(signal) => {
             let code = 128u8.saturating_add(u8::try_from(signal).unwrap_or(0));
             Some(CommandError::new("the command was interrupted").exit_code(code))
@@ -115,6 +122,7 @@ fn options(
     let mut kept = container.state().settings.clone();
     args.sandbox.apply(&mut kept)?;
     args.runtime.apply(&mut kept)?;
+    set_default_mounts(&mut kept, session)?;
     let mut options = RunOptions::new(command);
     options.host_env = proxies(session);
     options.apply(kept.resolve(&conf)?);
@@ -126,6 +134,8 @@ fn options(
     for mount in &args.mount {
         options.mounts.push(MountRequest::parse(mount, args.contextdir.as_deref())?);
     }
+    options.no_pivot = args.no_pivot || session.env("BUILDAH_NOPIVOT").is_some();
+    options.annotations.clone_from(&container.state().annotations);
     options.search_path = session.env("PATH");
     options.runtime = args.runtime.program(session, &conf);
     options.runtime_flags = args.runtime.flags();
