@@ -105,7 +105,7 @@ fn root_plain_is_what_buildah_prints() {
 fn root_quiet_is_the_id() {
     let sandbox = sandbox();
     for flag in ["--quiet", "--progress=quiet"] {
-        let outcome = build(&sandbox, &[flag, "-t", "new"], DOCKERFILE).run();
+        let outcome = build(&sandbox, &[flag, "--no-cache", "-t", "new"], DOCKERFILE).run();
         assert_eq!(outcome.stdout.trim_end(), image_id(&outcome));
         assert_eq!(outcome.stderr.trim_end(), "err");
     }
