@@ -186,47 +186,6 @@ pub fn commit(
     Ok(Committed { image_id, manifest })
 }
 
-/// Makes the container's changes a layer with a nameless image over it, and lets the container go
-/// on with an empty layer over that one: so ends a step of a build that is not the last. The image
-/// keeps the layer in the store's reach, whatever happens to the build; gives it and the layer.
-///
-/// Of `options`, names, layers and what becomes of the container count for nothing.
-pub fn commit_and_continue(
-    container: &mut WorkingContainer<'_>,
-    options: &CommitOptions,
-) -> Result<(Committed, LayerId), CommitError> {
-    let store = container.store();
-    let parent = container.state().top_layer.clone();
-    let ready = changes(container, parent.as_ref(), Some(AfterSeal::Continue), options)?;
-    let mut layers = match &parent {
-        Some(top) => recorded_layers(store, top)?,
-        None => Vec::new(),
-    };
-    layers.push((ready.1.diff_id.clone(), ready.1.diff_size));
-    let created = options.times.created();
-    let format = options.format.unwrap_or(container.state().format);
-    let diff_ids = layers.iter().map(|(diff_id, _)| diff_id.clone()).collect();
-    let options = CommitOptions { layers: Layers::Append, ..options.clone() };
-    let config = image_config(container, &options, created, diff_ids);
-    let history = config.history.clone();
-    let config = config.to_bytes(format);
-    let manifest = image_manifest(format, &config, &layers, &annotations(container, &options, created))?;
-    let image_id = ImageId::of_config(&config);
-    let top_layer = ready.1.id();
-    let mut image = NewImage::new(config, manifest.bytes().to_vec(), Some(top_layer.clone()));
-    image.created = created;
-    store.publish(&[ready], vec![image])?;
-    let state = container.state_mut();
-    state.config.history = history;
-    state.prepended_empty_layers.clear();
-    state.appended_empty_layers.clear();
-    state.created_by.clear();
-    state.top_layer = Some(top_layer.clone());
-    state.mount_point.clear();
-    container.save()?;
-    Ok((Committed { image_id, manifest }, top_layer))
-}
-
 /// Makes the container's changes over `parent` a layer that is ready to be published. With
 /// `after` the upper dir itself becomes the layer's; without, it is copied.
 pub fn changes(

@@ -114,7 +114,7 @@ pub(crate) struct Build<'b> {
     /// What is remembered of the files of each context.
     contexts: Shared<HashMap<PathBuf, Arc<FileDigests>>>,
     /// Images that stages begin with or read, by the name in the file and the platform.
-    images: Shared<HashMap<(String, Platform), Arc<Shared<Option<Image>>>>>,
+    images: Shared<HashMap<(String, Platform), ImageOnce>>,
     /// Every container that was made; those left at the end are removed.
     containers: Shared<Vec<ContainerId>>,
     /// Those of stages that are done, by position.
@@ -130,6 +130,9 @@ pub(crate) struct Build<'b> {
     /// Set when a stage fails: commands that run are ended.
     stop: Arc<Stop>,
 }
+
+/// An image that is looked for once, by whoever wants it first.
+type ImageOnce = Arc<Shared<Option<Image>>>;
 
 /// What a stage has done so far.
 #[derive(Debug)]
