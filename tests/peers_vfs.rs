@@ -37,12 +37,12 @@ fn peers_each_goes_on_where_the_other_ended() {
         };
         let (one, two) = if first_is_gabion { ("one-a", "two-a") } else { ("one-b", "two-b") };
         tool(true, &["from", "--pull=never", "--name", "c", "localhost/base"]);
-        tool(true, &["run", "c", "--", "sh", "-c", CHANGE]);
+        tool(true, &["run", "--network=none", "c", "--", "sh", "-c", CHANGE]);
         // A container of the one is committed by the other.
         tool(false, &["commit", "c", one]);
         tool(false, &["rm", "c"]);
         tool(false, &["from", "--pull=never", "--name", "c", one]);
-        tool(true, &["run", "c", "--", "sh", "-c", CHANGE_AGAIN]);
+        tool(true, &["run", "--network=none", "c", "--", "sh", "-c", CHANGE_AGAIN]);
         let mounted = tool(true, &["mount", "c"]);
         assert_eq!(tool(false, &["mount", "c"]), mounted);
         assert!(Path::new(mounted.trim()).starts_with(sandbox.graph_root().join("vfs/dir")));

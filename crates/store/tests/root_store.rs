@@ -378,10 +378,10 @@ fn root_store_filled_by_a_mount_program_is_not_mounted() {
 #[test]
 fn root_store_of_another_driver_is_refused() {
     let sandbox = test_support::Sandbox::new("/bin/false");
-    fs::create_dir_all(sandbox.graph_root().join("vfs-images")).expect("made");
+    fs::create_dir_all(sandbox.graph_root().join("btrfs-images")).expect("made");
     let options = store::StoreOptions::new(sandbox.graph_root(), sandbox.run_root());
     let error = store::Store::open(options).expect_err("another driver");
-    assert_eq!(error.to_string(), "storage driver \"vfs\" is not supported: only \"overlay\" is");
+    assert_eq!(error.to_string(), "storage driver \"btrfs\" is not supported: expected \"overlay\" or \"vfs\"");
     assert!(!sandbox.graph_root().join("overlay").exists());
 }
 
