@@ -221,3 +221,140 @@ fn root_du_has_tables_templates_and_totals() {
     let images = du(&sandbox, "image");
     assert!(images.iter().all(|image| image["shared"].as_u64() > Some(0)), "{images:?}");
 }
+
+/// Paths of gabion's records below `folder`, of those that hold `text`.
+fn records(sandbox: &Sandbox, folder: &str, text: &str) -> Vec<PathBuf> {
+    let dir = sandbox.graph_root().join("gabion").join(folder);
+    let found = sandbox.any("grep").args(["-rlF", "--", text]).arg(&dir).run();
+    found.stdout.lines().map(PathBuf::from).collect()
+}
+
+/// Makes it look as if they were last used in 2020.
+fn make_old(paths: &[PathBuf]) {
+    assert!(!paths.is_empty());
+    Tool::new("touch").args(["-d", "2020-01-01T00:00:00Z"]).args(paths).ok();
+}
+
+const STAGES: &str = "FROM localhost/base AS one\nRUN echo stage > /one\n\
+    FROM localhost/base\nRUN echo result > /result\nCOPY --from=one /one /one\nCOPY Dockerfile /\n";
+
+#[test]
+fn root_the_build_cache_is_listed_and_pruned() {
+    let sandbox = sandbox();
+    build(&sandbox, &["-q", "-t", "named"], STAGES).ok();
+    let kept = du(&sandbox, "build cache");
+    assert_eq!(kept.len(), 1, "the stage: {kept:?}");
+    let folders: Vec<String> =
+        du(&sandbox, "records").iter().map(|item| item["id"].as_str().expect("an ID").to_owned()).collect();
+    assert_eq!(folders, ["cache", "explained", "contexts"]);
+    let (stage, result) =
+        (records(&sandbox, "cache/steps", "echo stage"), records(&sandbox, "cache/steps", "echo result"));
+    assert_eq!((stage.len(), result.len()), (1, 1));
+
+    let dry = prune(&sandbox, &["--dry-run"]).stdout;
+    assert!(dry.contains("build cache") && dry.contains("records"), "{dry}");
+    assert!(stage[0].exists() && du(&sandbox, "build cache").len() == 1);
+    let pruned = prune(&sandbox, &[]);
+    assert!(pruned.stdout.contains(kept[0]["id"].as_str().expect("an ID")), "{pruned}");
+    assert!(pruned.stdout.contains("records: what steps made"), "{pruned}");
+    // What the named image has is still known.
+    assert!(!stage[0].exists() && result[0].exists());
+    assert!(du(&sandbox, "build cache").is_empty());
+    assert_eq!(names(&du(&sandbox, "image")), ["localhost/base:latest", "localhost/named:latest"]);
+    assert!(prune(&sandbox, &["--dry-run"]).stdout.ends_with("would free 0 B\n"));
+    let again = build(&sandbox, &["--progress=plain", "-t", "named"], STAGES).run();
+    assert!(again.status.success() && again.stdout.contains("Using cache"), "{again}");
+    assert_sound(&sandbox);
+
+    // Without the image, nothing of it is remembered but how to explain the next build.
+    prune(&sandbox, &["--all"]);
+    for folder in ["cache", "unfinished", "explained/images"] {
+        assert_eq!(records(&sandbox, folder, ""), Vec::<PathBuf>::new(), "{folder}");
+    }
+    let kinds = sandbox.any("find").arg(sandbox.graph_root().join("gabion/cache")).args(["-type", "f"]).ok();
+    assert_eq!(kinds, "");
+    assert_eq!(records(&sandbox, "explained/builds", "").len(), 1);
+}
+
+#[test]
+fn root_old_memories_and_claims_of_the_dead_go() {
+    let sandbox = sandbox();
+    build(&sandbox, &["-q", "-t", "named"], STAGES).ok();
+    let claim = sandbox.graph_root().join("gabion/claims-of-steps/0123");
+    fs::write(&claim, "").expect("written");
+    prune(&sandbox, &[]);
+    assert!(!claim.exists());
+    let contexts = || records(&sandbox, "contexts", "gabfile");
+    let sources = || records(&sandbox, "explained/sources", "").len();
+    assert!(contexts().len() == 1 && sources() == 1);
+    make_old(&contexts());
+    make_old(&records(&sandbox, "explained/builds", ""));
+    // A build from there uses them again.
+    build(&sandbox, &["-q", "-t", "named"], STAGES).ok();
+    prune(&sandbox, &[]);
+    assert!(contexts().len() == 1 && sources() == 1);
+    make_old(&contexts());
+    make_old(&records(&sandbox, "explained/builds", ""));
+    prune(&sandbox, &["--filter=until=2019-01-01T00:00:00Z"]);
+    // They are a month old, and more.
+    assert!(contexts().is_empty());
+    assert_eq!(records(&sandbox, "explained/builds", "").len(), 0);
+}
+
+#[test]
+fn root_the_cache_goes_by_its_last_use() {
+    let sandbox = sandbox();
+    // Their images say that they are from 1970.
+    let dangling = |text: &str| {
+        let dockerfile = format!("FROM localhost/base\nRUN echo {text}; dd if=/dev/zero of=/{text} bs=1M count=2\n");
+        build(&sandbox, &["-q", "--timestamp=0"], &dockerfile).ok().lines().last().expect("an ID").to_owned()
+    };
+    let (one, two) = (dangling("one"), dangling("two"));
+    let going = |args: &[&str]| {
+        let dry = prune(&sandbox, &[&["--dry-run"], args].concat()).stdout;
+        (dry.contains(&one[..12]), dry.contains(&two[..12]))
+    };
+    assert_eq!(going(&["--filter=until=24h"]), (false, false));
+    make_old(&records(&sandbox, "cache/steps", "echo one"));
+    assert_eq!(going(&["--filter=until=24h"]), (true, false));
+    assert_eq!(going(&["--keep-storage=3m"]), (true, false));
+    // A hit is a use.
+    assert_eq!(dangling("one"), one);
+    make_old(&records(&sandbox, "cache/steps", "echo two"));
+    assert_eq!(going(&["--filter=until=24h"]), (false, true));
+    assert_eq!(going(&["--keep-storage=3m"]), (false, true));
+    assert_eq!(going(&["--keep-storage=9m"]), (false, false));
+    prune(&sandbox, &["--keep-storage=3m"]);
+    assert!(records(&sandbox, "cache/steps", "echo two").is_empty());
+    assert_eq!(dangling("one"), one);
+    assert_sound(&sandbox);
+}
+
+#[test]
+fn root_builds_keep_the_cache_to_its_budget() {
+    let sandbox = sandbox();
+    let one = build(&sandbox, &["-q"], "FROM localhost/base\nRUN echo one > /x\n").ok();
+    cache(&sandbox, "old");
+    let images = || -> Vec<String> {
+        let all = [du(&sandbox, "image"), du(&sandbox, "build cache")].concat();
+        all.iter().map(|item| item["id"].as_str().expect("an ID").to_owned()).collect()
+    };
+    build(&sandbox, &["-q", "-t", "named", "--cache-budget=1g"], "FROM localhost/base\nRUN echo two > /x\n").ok();
+    assert!(images().contains(&one) && cache_files(&sandbox) > 0);
+    build(&sandbox, &["-q", "-t", "result"], STAGES).env("GABION_CACHE_BUDGET", "0").ok();
+    assert!(!images().contains(&one));
+    assert_eq!(cache_files(&sandbox), 0);
+    // Named images and what the build has just used stay.
+    let expected = ["base", "cached-old", "named", "result"].map(|name| format!("localhost/{name}:latest"));
+    assert_eq!(names(&du(&sandbox, "image")), expected);
+    assert_eq!(du(&sandbox, "build cache").len(), 1);
+    // A nameless result is the build's own, too, and a build that does nothing removes nothing.
+    let nameless = build(&sandbox, &["-q", "--timestamp=0", "--cache-budget=0"], "FROM localhost/base\nCMD [\"x\"]\n");
+    let nameless = nameless.ok();
+    assert!(images().contains(&nameless));
+    let again = build(&sandbox, &["-t", "result", "--cache-budget=0"], STAGES).run();
+    assert_eq!(again.stdout.matches("Using cache").count(), 4, "{again}");
+    assert!(images().contains(&nameless));
+    build(&sandbox, &["--cache-budget=much"], STAGES).fails().says(125, &["much"]);
+    assert_sound(&sandbox);
+}

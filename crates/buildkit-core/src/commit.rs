@@ -15,6 +15,7 @@ use oci::{DiffId, Digest, Format, History, ImageConfig, ImageId, LayerId, Manife
 use rootfs::{Root, Time};
 use store::{AfterSeal, NewImage, NewLayer, StagedLayer, Store};
 
+use crate::build::cached_step;
 use crate::event::{Event, Events};
 use crate::working_container::{WorkingContainer, WorkingContainerError};
 
@@ -142,12 +143,37 @@ pub type ReadyLayer = (StagedLayer, NewLayer);
 
 /// Commits `container`. Data is synced before the image's record is published: after a power cut
 /// there is the whole image or none.
+///
+/// Steps that the cache knows have layers of their own; if nothing was written since the last one,
+/// there is no other.
 pub fn commit(
-    mut container: WorkingContainer<'_>,
+    container: WorkingContainer<'_>,
     options: &CommitOptions,
     events: Events<'_>,
 ) -> Result<Committed, CommitError> {
     let store = container.store();
+    let (committed, top_step) = commit_beside_steps(container, options, events)?;
+    if let Some(top) = top_step.filter(|_| options.layers != Layers::Squash) {
+        cached_step::remove_needless(store, &top)?;
+    }
+    Ok(committed)
+}
+
+/// The same, but images that keep layers of steps in the store's reach stay; gives the top one of these
+/// layers.
+pub(crate) fn commit_beside_steps(
+    mut container: WorkingContainer<'_>,
+    options: &CommitOptions,
+    events: Events<'_>,
+) -> Result<(Committed, Option<LayerId>), CommitError> {
+    let store = container.store();
+    let ground = cached_step::settle(&mut container)?;
+    let top_step = ground.top().filter(|_| ground.has_steps());
+    let mut options = options.clone();
+    if options.layers == Layers::Append && top_step.is_some() && cached_step::is_untouched(store, container.id())? {
+        options.layers = Layers::Keep;
+    }
+    let options = &options;
     let base = container.state().top_layer.clone();
     let after = match options.afterwards {
         Afterwards::Keep => None,
@@ -172,18 +198,38 @@ pub fn commit(
             events(Event::Debug(format!("{field} has no place in the OCI format and is left out")));
         }
     }
-    let config = config.to_bytes(format);
-    let manifest = image_manifest(format, &config, &layers, &annotations(&container, options, created))?;
-    let image_id = ImageId::of_config(&config);
+    let annotations = annotations(&container, options, created);
     let top_layer = ready.as_ref().map(|(_, layer)| layer.id()).or(parent);
+    // Steps that are known come to an image that is: no other one is made.
+    let is_known = top_step.is_some() && ready.is_none();
+    let key =
+        is_known.then(|| cached_step::image_key(&config, &annotations, top_layer.as_ref(), format, options.times));
+    if let Some((image_id, manifest)) =
+        key.as_ref().and_then(|key| cached_step::earlier_image(store, key, top_layer.as_ref()))
+    {
+        let names: Vec<String> = options.names.iter().map(Reference::to_string).collect();
+        if !names.is_empty() {
+            store.add_image_names(&image_id, &names)?;
+        }
+        if options.afterwards == Afterwards::Remove {
+            container.remove()?;
+        }
+        return Ok((Committed { image_id, manifest }, top_step));
+    }
+    let config = config.to_bytes(format);
+    let manifest = image_manifest(format, &config, &layers, &annotations)?;
+    let image_id = ImageId::of_config(&config);
     let mut image = NewImage::new(config, manifest.bytes().to_vec(), top_layer);
     image.names = options.names.iter().map(Reference::to_string).collect();
     image.created = created;
     store.publish(ready.as_slice(), vec![image])?;
+    if let Some(key) = key {
+        cached_step::remember_image(store, &key, &image_id);
+    }
     if options.afterwards == Afterwards::Remove && options.layers != Layers::Append {
         container.remove()?;
     }
-    Ok(Committed { image_id, manifest })
+    Ok((Committed { image_id, manifest }, top_step))
 }
 
 /// Makes the container's changes over `parent` a layer that is ready to be published. With
@@ -323,7 +369,7 @@ fn annotations(
 /// Annotation that says when the image was made, as the OCI specification defines it.
 pub(crate) const CREATED: &str = "org.opencontainers.image.created";
 
-fn created_by(container: &WorkingContainer<'_>) -> String {
+pub(crate) fn created_by(container: &WorkingContainer<'_>) -> String {
     let state = container.state();
     match (state.created_by.as_str(), state.config.config.shell.as_slice()) {
         ("", []) => "/bin/sh".into(),

@@ -4,7 +4,7 @@
 use oci::Reference;
 use oci::reference::InvalidReference;
 
-use crate::commit::{Afterwards, CommitError, CommitOptions, Committed, commit};
+use crate::commit::{Afterwards, CommitError, CommitOptions, Committed, commit_beside_steps};
 use crate::event::Events;
 use crate::image::{Image, ImageError, store_name};
 use crate::transfer::{PushOptions, Remotes, TransferError, push};
@@ -72,7 +72,7 @@ pub fn commit_elsewhere(
     let id = container.id().clone();
     let before = store.images()?;
     let keep = CommitOptions { afterwards: Afterwards::Keep, ..options.clone() };
-    let committed = commit(container, &keep, events)?;
+    let (committed, _) = commit_beside_steps(container, &keep, events)?;
     let was_there = before.iter().any(|image| image.id == committed.image_id);
     let sent = Image::find(store, committed.image_id.as_str())
         .map_err(DestinationError::from)

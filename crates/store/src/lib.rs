@@ -33,6 +33,7 @@ mod layout; // every path
 mod lock; // lock files and tokens
 mod mounted; // a container mounted for as long as a value lives
 mod mounts; // counted mounts of containers; private mounts of layers
+mod move_container; // a container goes on over other layers
 mod options; // where the store is and how it mounts; storage.conf
 mod overlay; // the kernel's overlay mounts
 mod publish; // staged layers and images become visible, at once

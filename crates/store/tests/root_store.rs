@@ -253,6 +253,30 @@ fn root_sealing_what_exists_already_keeps_the_older_layer() {
 }
 
 #[test]
+fn root_container_goes_on_over_another_layer() {
+    let (sandbox, store) = sandbox();
+    let base = put_file(&store, None, "a", "1");
+    let other = put_file(&store, Some(&base.id), "b", "2");
+    let image = image(&store, &[base, other.clone()], "localhost/app:1");
+    let container = store.create_container(NewContainer::new("work", Some(image.id.clone()))).expect("made");
+    let path = store.mount(&container.id).expect("mounted");
+    fs::write(path.join("own"), "3").expect("written");
+    store.move_container(&container.id, &other.id).expect("moved");
+    let moved = store.container("work").expect("still there");
+    assert!(moved.layer != container.layer && moved.image == container.image);
+    assert!(store.layer(&container.layer).expect_err("gone").is_not_found());
+    let path = store.mount(&container.id).expect("mounted");
+    assert!(path.join("b").exists() && !path.join("own").exists());
+
+    let missing = LayerId::parse(&"0".repeat(64)).expect("an ID");
+    assert!(store.move_container(&container.id, &missing).expect_err("no layer").is_not_found());
+    assert_eq!(store.container("work").expect("as it was").layer, moved.layer);
+    store.delete_container(&container.id).expect("deleted");
+    assert!(store.move_container(&container.id, &other.id).expect_err("no container").is_not_found());
+    assert_records_sound(&sandbox);
+}
+
+#[test]
 fn root_unknown_fields_survive_every_change() {
     let (sandbox, store) = sandbox();
     let base = put_file(&store, None, "a", "1");

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use layers::ContentDigest;
 use oci::LayerId;
+use store::Store;
 
 use super::Build;
 use super::claims::Claim;
@@ -85,6 +86,74 @@ impl StepCache {
     pub fn looks(&self) -> bool {
         self.looks
     }
+
+    /// What was made of a step over files with the key `parent`; `None` over any.
+    pub fn find(&self, store: &Store, parts: &StepParts, parent: Option<&Key>) -> Result<Option<Record>, StepError> {
+        let keys = [Some(parts.whole(parent)?), parts.by_content(parent)];
+        for key in keys.iter().flatten().map(|parts| parts.key()) {
+            if let Some(record) = self.confirmed(store, &key)? {
+                return Ok(Some(record));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The record, if it may be used and its layer is still there.
+    fn confirmed(&self, store: &Store, key: &Key) -> Result<Option<Record>, StepError> {
+        let Some(record) = self.index.get(key) else { return Ok(None) };
+        if !self.is_recent(record.created) {
+            return Ok(None);
+        }
+        match &record.made {
+            Some((id, _)) if !is_stored(store, id)? => {
+                // Deleted by somebody: nothing is gained by asking again.
+                let _ = self.index.remove(key);
+                Ok(None)
+            }
+            _ => Ok(Some(record)),
+        }
+    }
+
+    /// The layer whose files, with those below it, have this key, if it is there.
+    pub fn layer(&self, store: &Store, files: &Key) -> Result<Option<LayerId>, StepError> {
+        let Some(layer) = self.index.layer(files) else { return Ok(None) };
+        Ok(is_stored(store, &layer)?.then_some(layer))
+    }
+
+    /// Enters what a step made over files with the key `parent`. What cannot be written is lost for later
+    /// builds only.
+    pub fn enter(&self, parts: &StepParts, parent: &Key, done: &StepResult<'_>) -> Result<(), StepError> {
+        // What a cache elsewhere says of a layer's content does not replace layers that were made here.
+        if let Some((id, content)) = done.made.as_ref().filter(|_| !done.is_elsewhere) {
+            let _ = self.index.put_layer(&parent.then(content.as_str()), id);
+        }
+        let kind = parts.kind();
+        for parts in parts.all(parent)? {
+            let StepResult { made, created_by, created, .. } = done;
+            let (made, created_by) = (made.clone(), (*created_by).to_owned());
+            let _ = self.index.put(&Record { made, created_by, created: *created, parts }, &kind);
+        }
+        Ok(())
+    }
+}
+
+/// What a step has come to.
+pub(super) struct StepResult<'a> {
+    /// The layer with its content; none if nothing changed.
+    pub made: Option<(LayerId, ContentDigest)>,
+    pub created_by: &'a str,
+    pub created: Timestamp,
+    /// Whether a build elsewhere did it.
+    pub is_elsewhere: bool,
+}
+
+/// Whether the layer is there.
+pub(super) fn is_stored(store: &Store, id: &LayerId) -> Result<bool, StepError> {
+    match store.layer_diff_directory(id) {
+        Ok(dir) => Ok(dir.is_dir()),
+        Err(error) if error.is_not_found() => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 impl<'b> Build<'b> {
@@ -97,25 +166,16 @@ impl<'b> Build<'b> {
         parent: &Key,
         files: &Files,
     ) -> Result<Option<Earlier>, StepError> {
-        let keys = [Some(parts.whole(Some(parent))?), parts.by_content(Some(parent))];
-        for key in keys.iter().flatten().map(|parts| parts.key()) {
-            if let Some(record) = self.confirmed(cache, &key)? {
-                return Ok(Some(Earlier { record, copy: None, origin: Origin::Here }));
-            }
+        if let Some(record) = cache.find(self.store, parts, Some(parent))? {
+            return Ok(Some(Earlier { record, copy: None, origin: Origin::Here }));
         }
         if !parts.is_independent {
             return Ok(None);
         }
-        let keys = [Some(parts.whole(None)?), parts.by_content(None)];
-        for key in keys.iter().flatten().map(|parts| parts.key()) {
-            if let Some(record) = self.confirmed(cache, &key)?
-                && let Some((id, content)) = &record.made
-            {
-                let copy = Some(self.copy_of(id, content, files)?);
-                return Ok(Some(Earlier { record, copy, origin: Origin::Copied }));
-            }
-        }
-        Ok(None)
+        let Some(record) = cache.find(self.store, parts, None)? else { return Ok(None) };
+        let Some((id, content)) = &record.made else { return Ok(None) };
+        let copy = Some(self.copy_of(id, content, files)?);
+        Ok(Some(Earlier { record, copy, origin: Origin::Copied }))
     }
 
     fn copy_of(&self, id: &LayerId, content: &ContentDigest, files: &Files) -> Result<MadeLayer, StepError> {
@@ -123,30 +183,6 @@ impl<'b> Build<'b> {
         let _still = self.hold_still();
         staged.reset_root(files.directories(self.store)?.first().map(PathBuf::as_path))?;
         Ok(MadeLayer::known(staged, new, content.clone()))
-    }
-
-    /// The record, if it may be used and its layer is still there.
-    fn confirmed(&self, cache: &StepCache, key: &Key) -> Result<Option<Record>, StepError> {
-        let Some(record) = cache.index.get(key) else { return Ok(None) };
-        if !cache.is_recent(record.created) {
-            return Ok(None);
-        }
-        match &record.made {
-            Some((id, _)) if !self.is_stored(id)? => {
-                // Deleted by somebody: nothing is gained by asking again.
-                let _ = cache.index.remove(key);
-                Ok(None)
-            }
-            _ => Ok(Some(record)),
-        }
-    }
-
-    pub(super) fn is_stored(&self, id: &LayerId) -> Result<bool, StepError> {
-        match self.store.layer_diff_directory(id) {
-            Ok(dir) => Ok(dir.is_dir()),
-            Err(error) if error.is_not_found() => Ok(false),
-            Err(error) => Err(error.into()),
-        }
     }
 
     /// Where what the stage made was made before with the same content, the earlier layers take the
@@ -157,10 +193,7 @@ impl<'b> Build<'b> {
         let (_, stored) = files.stored();
         for (index, made) in files.made.iter().enumerate().skip(stored) {
             let Some(key) = files.key_if_known(index + 1) else { break };
-            let Some(earlier) = cache.index.layer(&key) else { continue };
-            if !self.is_stored(&earlier)? {
-                continue;
-            }
+            let Some(earlier) = cache.layer(self.store, &key)? else { continue };
             let _alone = self.moves.write().unwrap_or_else(std::sync::PoisonError::into_inner);
             if let Some(staged) = made.take() {
                 // It may be mounted: it goes when the build ends.
@@ -181,34 +214,24 @@ impl<'b> Build<'b> {
         for done in all {
             let is_stored = done.made.as_ref().is_none_or(|made| made.id().is_some());
             match files.key_if_known(done.before).filter(|_| is_stored && done.parts.is_known()) {
-                Some(parent) => self.record_step(cache, &files, &done, &parent)?,
+                Some(parent) => record_step(cache, &done, &parent)?,
                 None => left.push(done),
             }
         }
         self.work(position).unrecorded.extend(left);
         Ok(())
     }
+}
 
-    fn record_step(&self, cache: &StepCache, files: &Files, done: &Unrecorded, parent: &Key) -> Result<(), StepError> {
-        let Unrecorded { parts, before, made, created_by, created, origin, .. } = done;
-        let made = match made {
-            Some(made) => match (made.id(), made.digest_if_known()) {
-                (Some(id), Some(digested)) => Some((id, digested.content)),
-                _ => return Ok(()),
-            },
-            None => None,
-        };
-        // What a cache elsewhere says of a layer's content does not replace layers that were made here.
-        if let Some((id, _)) = made.as_ref().filter(|_| *origin != Some(Origin::Elsewhere))
-            && let Some(key) = files.key_if_known(before + 1)
-        {
-            let _ = cache.index.put_layer(&key, id);
-        }
-        let kind = parts.kind();
-        for parts in parts.all(parent)? {
-            let record = Record { made: made.clone(), created_by: created_by.clone(), created: *created, parts };
-            let _ = cache.index.put(&record, &kind);
-        }
-        Ok(())
-    }
+fn record_step(cache: &StepCache, done: &Unrecorded, parent: &Key) -> Result<(), StepError> {
+    let made = match &done.made {
+        Some(made) => match (made.id(), made.digest_if_known()) {
+            (Some(id), Some(digested)) => Some((id, digested.content)),
+            _ => return Ok(()),
+        },
+        None => None,
+    };
+    let is_elsewhere = done.origin == Some(Origin::Elsewhere);
+    let result = StepResult { made, created_by: &done.created_by, created: done.created, is_elsewhere };
+    cache.enter(&done.parts, parent, &result)
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use oci::{DiffId, Format, History, ImageConfig, ImageId, LayerId, Manifest};
+use oci::{DiffId, Format, History, ImageConfig, ImageId, LayerId, Manifest, Platform};
 use store::NewImage;
 
 use super::options::BuildOptions;
@@ -115,7 +115,7 @@ impl Draft {
                 annotations.insert(CREATED.into(), created.to_string());
             }
         }
-        let key = key(&config, &annotations, top.as_ref(), options);
+        let key = image_key(&config, &annotations, top.as_ref(), options.format, options.times);
         let bytes = config.to_bytes(options.format);
         let manifest = image_manifest(options.format, &bytes, layers, &annotations)?;
         let mut image = NewImage::new(bytes, manifest.bytes().to_vec(), top);
@@ -125,11 +125,16 @@ impl Draft {
 }
 
 /// An image that only keeps layers in the store's reach.
-pub(super) fn anchor(options: &BuildOptions, top: LayerId, layers: &[(DiffId, u64)]) -> Result<NewImage, CommitError> {
-    let mut config = ImageConfig::new(&options.plan.platform);
+pub(super) fn anchor(
+    platform: &Platform,
+    labels: &[(String, String)],
+    top: LayerId,
+    layers: &[(DiffId, u64)],
+) -> Result<NewImage, CommitError> {
+    let mut config = ImageConfig::new(platform);
     let created = Timestamp::now();
     config.created = Some(created);
-    config.config.labels.extend(options.layer_labels.iter().cloned());
+    config.config.labels.extend(labels.iter().cloned());
     config.rootfs.diff_ids = layers.iter().map(|(diff_id, _)| diff_id.clone()).collect();
     let bytes = config.to_bytes(Format::Oci);
     let manifest = image_manifest(Format::Oci, &bytes, layers, &BTreeMap::new())?;
@@ -139,23 +144,24 @@ pub(super) fn anchor(options: &BuildOptions, top: LayerId, layers: &[(DiffId, u6
 }
 
 /// The key of an image: all that it says but for when it was made, if that is now.
-fn key(
+pub(crate) fn image_key(
     config: &ImageConfig,
     annotations: &BTreeMap<String, String>,
     top: Option<&LayerId>,
-    options: &BuildOptions,
+    format: Format,
+    times: Times,
 ) -> Key {
     let mut parts = Parts::default();
     let mut timeless = config.clone();
-    if options.times == Times::Now {
+    if times == Times::Now {
         timeless.created = None;
         timeless.history.iter_mut().for_each(|entry| entry.created = None);
     }
-    parts.add("config", String::from_utf8_lossy(&timeless.to_bytes(options.format)));
-    parts.add("format", options.format.manifest());
+    parts.add("config", String::from_utf8_lossy(&timeless.to_bytes(format)));
+    parts.add("format", format.manifest());
     parts.add("top layer", top.map_or("", LayerId::as_str));
     for (name, value) in annotations {
-        if name != CREATED || options.times != Times::Now {
+        if name != CREATED || times != Times::Now {
             parts.add(format!("annotation {name}"), value.clone());
         }
     }

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use oci::ImageId;
 use serde::{Deserialize, Serialize};
@@ -119,6 +120,11 @@ pub(super) struct Explanations {
 }
 
 impl Explanation {
+    /// Whether a step was done.
+    pub(super) fn has_misses(&self) -> bool {
+        self.0.iter().any(|step| matches!(step.outcome, Explained::Miss(_)))
+    }
+
     /// How the build came about that made an image, if that is remembered in a store's private
     /// directory.
     pub fn of_image(private_directory: &Path, image: &ImageId) -> Option<Explanation> {
@@ -217,7 +223,9 @@ impl Build<'_> {
         let path = explanations.dir.join("builds").join(key.as_str());
         let is_news = (0..self.works.len())
             .any(|position| self.work(position).logs.iter().any(|log| log.parts.is_some() && !log.is_hit));
-        if !is_news && !self.options.explain && path.exists() {
+        // Only when it is pruned depends on it.
+        let is_known = fs::File::open(&path).map(|file| _ = file.set_modified(SystemTime::now())).is_ok();
+        if !is_news && !self.options.explain && is_known {
             return Explanation::default();
         }
         let earlier = read(&path);

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use oci::LayerId;
 
-use super::cached::{Earlier, Origin, StepCache};
+use super::cached::{Earlier, Origin, StepCache, is_stored};
 use super::error::StepError;
 use super::layers::{Files, MadeLayer};
 use super::options::{BuildOptions, LayerStyle};
@@ -125,7 +125,7 @@ impl Build<'_> {
             let below = self.layer_id(files)?;
             let Some(diff_id) = open.cache.diff_id(*index) else { continue };
             let id = LayerId::of(below.as_ref(), diff_id);
-            if self.is_stored(&id)? {
+            if is_stored(self.store, &id)? {
                 let made = MadeLayer::stored(id.clone(), content.clone());
                 return Ok(Some(earlier(step, parts, Some((id, made)))));
             }

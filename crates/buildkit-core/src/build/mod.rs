@@ -16,6 +16,7 @@
 
 mod base; // FROM
 mod cached; // what earlier builds did
+pub mod cached_step; // steps of scripts, on working containers
 pub(crate) mod claims; // steps that two builds come to at once
 mod copy_step; // COPY, ADD
 mod draft; // what an image is to say of itself
@@ -296,6 +297,7 @@ impl<'b> Build<'b> {
             self.leave_finished(error);
         }
         let explanation = self.explain(result.as_ref().ok().map(|committed| &committed.image_id));
+        let has_grown = explanation.has_misses();
         let is_final = result.as_ref().err().is_none_or(|error| !self.has_lost_layers(error));
         if self.options.explain && is_final {
             (self.events)(Event::Explanation(explanation));
@@ -304,6 +306,9 @@ impl<'b> Build<'b> {
             self.keep_containers(result.is_ok(), wrecks);
         }
         self.clean_up();
+        if let (Ok(committed), Some(budget), true) = (&result, self.options.cache_budget, has_grown) {
+            self.trim_cache(budget, &committed.image_id);
+        }
         result
     }
 
@@ -587,6 +592,16 @@ impl<'b> Build<'b> {
         for image in self.borrowed.lock().drain(..) {
             told(&format!("image {image}"), self.store.delete_nameless_image(&image).map(drop));
         }
+    }
+
+    /// Keeps the cache to its budget. That it cannot be is no failure of the build.
+    fn trim_cache(&self, budget: u64, result: &ImageId) {
+        let trimmed = crate::prune::trim(self.store, budget, result);
+        let errors = match trimmed {
+            Ok(pruned) => pruned.errors,
+            Err(error) => vec![error],
+        };
+        errors.iter().for_each(|error| (self.events)(Event::Warning(format!("trimming the cache: {error}"))));
     }
 
     /// What the stage at `position` has done so far.

@@ -51,6 +51,9 @@ pub struct BuildOptions {
     pub cache_from: Vec<CacheFrom>,
     /// Caches outside of the store that the build's steps go to.
     pub cache_to: Vec<CacheTo>,
+    /// Bytes that what only the cache needs may take when the build ends: nameless images and cache
+    /// mounts. Those used longest ago go, never what this build has used.
+    pub cache_budget: Option<u64>,
     /// Whether the build tells why steps were done again ([`crate::event::Event::Explanation`]).
     pub explain: bool,
     /// How many stages are built at once.

@@ -90,7 +90,7 @@ impl Build<'_> {
                 }
                 Over::Anchor => {
                     if let Some(top) = top {
-                        let image = anchor(self.options, top, &layers)?;
+                        let image = anchor(&self.options.plan.platform, &self.options.layer_labels, top, &layers)?;
                         batch.anchors.push(image.id.clone());
                         batch.images.push(image);
                     }

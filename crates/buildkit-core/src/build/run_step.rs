@@ -14,7 +14,7 @@ use super::on_failure;
 use super::options::StepOutput;
 use super::origin::{Found, Opened, resolve};
 use super::stage::{At, Executed, StageBuild, own_parts};
-use super::step_key::{self, StepParts};
+use super::step_key::{self, Command, StepParts};
 use super::step_output::with_lines;
 use crate::context::left_out;
 use crate::copy::digest_tree;
@@ -31,7 +31,8 @@ pub(super) fn run(stage: &mut StageBuild<'_, '_>, at: At<'_>, step: &Step, run: 
     loop {
         let mut parts = own_parts(stage);
         if stage.build.cache.is_some() {
-            step_key::command(&mut parts.own, run, &stage.state, &stage.build.options.run);
+            let command = Command::of_step(run, &stage.state, &stage.build.options.run);
+            step_key::command(&mut parts.own, &command);
             for (mount, from, span) in &run.mounts {
                 mount_parts(stage, At { span: *span, ..at }, mount, from.as_ref(), &mut parts)?;
             }

@@ -13,9 +13,9 @@ use crate::cache::key::{Key, Parts};
 use crate::commit::Times;
 use crate::copy::{Source, SourceDigest, shown_url};
 use crate::plan::PROXY_ARGS;
-use crate::run::Network;
+use crate::run::{HostAddress, MountRequest, Network, Settings};
 use crate::stage_state::StageState;
-use crate::step::{CopyStep, RunStep, StepSource};
+use crate::step::{CopyStep, RunStep, StepDevice, StepSource};
 
 /// What a step depends on.
 #[derive(Clone, Debug, Default)]
@@ -118,69 +118,122 @@ pub(super) fn begin(times: Times, platform: &str) -> Parts {
     parts
 }
 
+/// A command as it will be run, but for its mounts.
+pub(super) struct Command<'a> {
+    pub args: &'a [String],
+    pub script: Option<&'a (String, String)>,
+    /// The image's environment.
+    pub env: &'a [String],
+    /// What joins it for this command, `NAME=value`.
+    pub args_env: &'a [String],
+    pub user: &'a str,
+    pub workdir: &'a str,
+    pub volumes: Vec<&'a String>,
+    /// Whether directories are made for them.
+    pub make_volumes: bool,
+    pub network: &'static str,
+    pub is_insecure: bool,
+    pub devices: &'a [StepDevice],
+    pub hostname: Option<&'a String>,
+    pub settings: &'a Settings,
+    pub add_hosts: &'a [(String, HostAddress)],
+    /// Mounts of every command.
+    pub mounts: &'a [MountRequest],
+}
+
+impl<'a> Command<'a> {
+    /// The command of a RUN.
+    pub fn of_step(step: &'a RunStep, state: &'a StageState, defaults: &'a RunDefaults) -> Command<'a> {
+        let config = &state.config.config;
+        Command {
+            args: &step.args,
+            script: step.script.as_ref(),
+            env: &config.env,
+            args_env: &step.args_env,
+            user: &config.user,
+            workdir: state.workdir(),
+            volumes: config.volumes.keys().collect(),
+            make_volumes: defaults.make_volumes,
+            network: network(step, defaults),
+            is_insecure: matches!(step.security, Some((Security::Insecure, _))),
+            devices: &step.devices,
+            hostname: step.hostname.as_ref(),
+            settings: &defaults.settings,
+            add_hosts: &defaults.host_files.add_hosts,
+            mounts: &defaults.mounts,
+        }
+    }
+}
+
 /// The parts of a command but for its mounts.
-pub(super) fn command(parts: &mut Parts, step: &RunStep, state: &StageState, defaults: &RunDefaults) {
-    let (last, first) = step.args.split_last().map_or((String::new(), &[][..]), |(last, first)| (last.clone(), first));
+pub(super) fn command(parts: &mut Parts, command: &Command<'_>) {
+    let (last, first) = command.args.split_last().map_or(("", &[][..]), |(last, first)| (last.as_str(), first));
     parts.add("RUN", last);
     parts.add("arguments before", format!("{first:?}"));
-    if let Some((name, content)) = &step.script {
+    if let Some((name, content)) = command.script {
         parts.add(format!("script {name}"), content.clone());
     }
-    let config = &state.config.config;
-    for entry in &config.env {
+    for entry in command.env {
         let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
         parts.add(format!("ENV {name}"), value);
     }
-    for entry in &step.args_env {
+    for entry in command.args_env {
         let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
         // Proxies change how something is fetched, not what.
         if !PROXY_ARGS.contains(&name) {
             parts.add(format!("ARG {name}"), value);
         }
     }
-    parts.add("USER", config.user.clone());
-    parts.add("WORKDIR", state.workdir());
-    for volume in config.volumes.keys() {
-        parts.add(format!("VOLUME {volume}"), if defaults.make_volumes { "made" } else { "" });
+    parts.add("USER", command.user);
+    parts.add("WORKDIR", command.workdir);
+    for volume in &command.volumes {
+        parts.add(format!("VOLUME {volume}"), if command.make_volumes { "made" } else { "" });
     }
-    parts.add("network", network(step, defaults));
-    if let Some((Security::Insecure, _)) = step.security {
+    parts.add("network", command.network);
+    if command.is_insecure {
         parts.add("security", "insecure");
     }
-    for device in &step.devices {
+    for device in command.devices {
         parts.add(format!("device {}", device.name), if device.required { "required" } else { "" });
     }
-    if let Some(hostname) = &step.hostname {
+    if let Some(hostname) = command.hostname {
         parts.add("host name", hostname.clone());
     }
-    let capabilities = &defaults.settings.capabilities;
+    let capabilities = &command.settings.capabilities;
     for (name, list) in [("--cap-add", &capabilities.add), ("--cap-drop", &capabilities.drop)] {
         list.iter().for_each(|capability| parts.add(name, capability.clone()));
     }
-    for (host, address) in &defaults.host_files.add_hosts {
+    for (host, address) in command.add_hosts {
         parts.add(format!("--add-host {host}"), address.to_string());
     }
-    for group in &defaults.settings.groups {
+    for group in &command.settings.groups {
         parts.add("--group-add", group.to_string());
     }
-    for device in &defaults.settings.devices {
+    for device in &command.settings.devices {
         parts.add("--device", format!("{device:?}"));
     }
-    if defaults.settings.no_new_privileges {
+    if command.settings.no_new_privileges {
         parts.add("--security-opt", "no-new-privileges");
     }
-    for mount in &defaults.mounts {
+    for mount in command.mounts {
         parts.add(format!("mount of every RUN at {}", mount.target), format!("{:?}", mount.kind));
     }
 }
 
 fn network(step: &RunStep, defaults: &RunDefaults) -> &'static str {
-    match (&step.network, &defaults.network) {
-        (Some((RunNetwork::None, _)), _) => "none",
-        (Some((RunNetwork::Host, _)), _) => "host",
-        (None | Some((RunNetwork::Default, _)), Network::None) => "none",
-        (None | Some((RunNetwork::Default, _)), Network::Host) => "host",
-        _ => "default",
+    match &step.network {
+        Some((RunNetwork::None, _)) => "none",
+        Some((RunNetwork::Host, _)) => "host",
+        None | Some((RunNetwork::Default, _)) => network_name(&defaults.network),
+    }
+}
+
+/// What a network is in a key.
+pub(super) fn network_name(network: &Network) -> &'static str {
+    match network {
+        Network::None => "none",
+        Network::Host => "host",
+        Network::Path(_) | Network::Private(_) | Network::Shared(_) => "default",
     }
 }
 

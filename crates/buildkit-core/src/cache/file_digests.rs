@@ -20,6 +20,7 @@ use std::time::{Duration, SystemTime};
 use rootfs::{Dir, Metadata, Time};
 use sha2::{Digest as _, Sha256};
 
+use super::key::Key;
 use crate::copy::is_carried_xattr;
 
 /// BLAKE3 of a file's content and of the extended attributes that go into layers.
@@ -81,8 +82,21 @@ impl FileDigests {
             .take(16)
             .map(|byte| format!("{byte:02x}"))
             .collect();
+        FileDigests::named(private_directory, &name)
+    }
+
+    /// The same of what a single step reads, which has a memory of its own: `step` tells it from others.
+    pub fn of_step(private_directory: &Path, step: &Key) -> FileDigests {
+        FileDigests::named(private_directory, step.as_str().get(..32).unwrap_or_default())
+    }
+
+    fn named(private_directory: &Path, name: &str) -> FileDigests {
         let path = private_directory.join("contexts").join(name);
         let known = fs::read(&path).ok().and_then(|bytes| parse(&bytes)).unwrap_or_default();
+        if !known.is_empty() {
+            // Only when it is pruned depends on it.
+            let _ = fs::File::open(&path).and_then(|file| file.set_modified(SystemTime::now()));
+        }
         FileDigests { path, known, seen: Mutex::default() }
     }
 

@@ -36,6 +36,29 @@ pub struct Record {
     pub parts: Parts,
 }
 
+/// A record as it is written.
+#[derive(Serialize)]
+struct Stored<'a> {
+    #[serde(flatten)]
+    record: &'a Record,
+    kind: &'a Key,
+}
+
+/// A file of the index, for housekeeping.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Indexed {
+    /// A step's record: its layer, if it made one, and its kind.
+    Step(Option<LayerId>, Option<Key>),
+    /// That a step of this kind is in a record.
+    Kind(String),
+    /// The layer with certain files.
+    Layer(LayerId),
+    /// The image with a certain config and layers.
+    Image(ImageId),
+    /// Nothing that can be read.
+    Unreadable,
+}
+
 /// The records of a store. Several processes may use it at once.
 #[derive(Clone, Debug)]
 pub struct Index {
@@ -65,7 +88,7 @@ impl Index {
     /// Remembers what a step made, in the place of an earlier record of its key. `kind` is the key of
     /// the step's parts without those that say what it came after.
     pub fn put(&self, record: &Record, kind: &Key) -> io::Result<()> {
-        let bytes = serde_json::to_vec(record)?;
+        let bytes = serde_json::to_vec(&Stored { record, kind })?;
         self.write("steps", &record.parts.key(), &bytes)?;
         self.write("kinds", kind, b"")
     }
@@ -103,6 +126,20 @@ impl Index {
         }
     }
 
+    /// All files of the index. What cannot be read is left out.
+    pub(crate) fn files(&self) -> impl Iterator<Item = (PathBuf, Indexed)> {
+        let below = |dir: PathBuf| fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+        let in_table = move |dir: &Path, table: &'static str| {
+            below(dir.join(table)).flat_map(below).map(move |path| (table, path))
+        };
+        let dir = self.dir.clone();
+        let tables = ["steps", "kinds", "files", "images"];
+        tables.into_iter().flat_map(move |table| in_table(&dir, table)).map(|(table, path)| {
+            let indexed = read_file(table, &path).unwrap_or(Indexed::Unreadable);
+            (path, indexed)
+        })
+    }
+
     fn write(&self, table: &str, key: &Key, bytes: &[u8]) -> io::Result<()> {
         let path = self.path(table, key);
         let dir = path.parent().unwrap_or(&self.dir);
@@ -117,6 +154,30 @@ impl Index {
     fn path(&self, table: &str, key: &Key) -> PathBuf {
         let text = key.as_str();
         self.dir.join(table).join(text.get(..2).unwrap_or(text)).join(text)
+    }
+}
+
+fn read_file(table: &str, path: &Path) -> Option<Indexed> {
+    /// What counts of a record.
+    #[derive(Deserialize)]
+    struct Read {
+        made: Option<(LayerId, ContentDigest)>,
+        #[serde(default)]
+        kind: Option<Key>,
+    }
+    let name = path.file_name()?.to_str()?;
+    if name.len() != 64 {
+        return None;
+    }
+    let text = || fs::read_to_string(path).ok();
+    match table {
+        "steps" => {
+            let read: Read = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+            Some(Indexed::Step(read.made.map(|(layer, _)| layer), read.kind))
+        }
+        "kinds" => Some(Indexed::Kind(name.to_owned())),
+        "files" => LayerId::parse(text()?.trim()).ok().map(Indexed::Layer),
+        _ => ImageId::parse(text()?.trim()).ok().map(Indexed::Image),
     }
 }
 

@@ -18,7 +18,8 @@ pub struct Part {
 pub struct Parts(Vec<Part>);
 
 /// The digest of a step's parts; as a text, 64 hexadecimal digits.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Key(String);
 
 /// How a part differs between two builds.

@@ -33,6 +33,31 @@ pub struct SourceEntry {
     pub value: String,
 }
 
+impl SourceDigest {
+    fn of(entries: Vec<SourceEntry>) -> SourceDigest {
+        let mut hasher = blake3::Hasher::new();
+        for SourceEntry { path, value } in &entries {
+            for field in [path, value] {
+                hasher.update(&(field.len() as u64).to_le_bytes());
+                hasher.update(field.as_bytes());
+            }
+        }
+        SourceDigest { digest: hasher.finalize().to_hex().to_string(), entries }
+    }
+
+    /// The same, with paths below the directory `base` told from there: it says nothing of where
+    /// that is.
+    pub fn relative_to(self, base: &Path) -> SourceDigest {
+        let relative = |mut entry: SourceEntry| {
+            if let Ok(path) = Path::new("/").join(&entry.path).strip_prefix(base) {
+                entry.path = path.to_string_lossy().into_owned();
+            }
+            entry
+        };
+        SourceDigest::of(self.entries.into_iter().map(relative).collect())
+    }
+}
+
 impl Prepared<'_, '_> {
     /// The digest of the sources. Downloads are waited for, unless a checksum stands for them. Files
     /// that `known` remembers are not read.
@@ -99,14 +124,7 @@ impl Digester<'_> {
     }
 
     fn finish(self) -> SourceDigest {
-        let mut hasher = blake3::Hasher::new();
-        for SourceEntry { path, value } in &self.entries {
-            for field in [path, value] {
-                hasher.update(&(field.len() as u64).to_le_bytes());
-                hasher.update(field.as_bytes());
-            }
-        }
-        SourceDigest { digest: hasher.finalize().to_hex().to_string(), entries: self.entries }
+        SourceDigest::of(self.entries)
     }
 
     fn item(

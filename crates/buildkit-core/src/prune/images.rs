@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use oci::{ImageId, LayerId};
 use store::{Layer, Store};
 
+use super::records::Uses;
 use super::{Candidate, Kind, PruneError, PruneOptions, leftovers};
 use crate::image_list::{ImageList, ListedImage};
 
@@ -15,17 +16,28 @@ pub(super) fn choose(
     list: &ImageList,
     options: &PruneOptions,
     gone: &[Candidate],
+    uses: &Uses,
 ) -> Result<Vec<Candidate>, PruneError> {
     let needed: HashSet<ImageId> = match options.force {
         true => HashSet::new(),
         false => staying_containers(store, gone)?.into_iter().filter_map(|container| container.image).collect(),
     };
-    let may_go = |image: &ListedImage| {
+    let is_free = |image: &ListedImage| {
         !image.record.read_only
             && !needed.contains(&image.record.id)
-            && options.until.is_none_or(|until| image.record.created < until)
+            && options.spare.as_ref() != Some(&image.record.id)
             && (options.all || image.is_nameless())
     };
+    let layers: HashMap<LayerId, Layer> = store.layers()?.into_iter().map(|layer| (layer.id.clone(), layer)).collect();
+    // Whatever keeps these is no reason to keep another image.
+    let kept: HashSet<LayerId> =
+        list.iter().filter(|image| !is_free(image)).flat_map(|image| layers_of(&layers, image)).collect();
+    let last_used = |image: &ListedImage| {
+        let own = layers_of(&layers, image).into_iter().filter(|layer| !kept.contains(layer));
+        own.filter_map(|layer| uses.get(&layer).copied()).chain([image.record.created]).max().unwrap_or_default()
+    };
+    let may_go = |image: &ListedImage| is_free(image) && options.until.is_none_or(|until| last_used(image) < until);
+    let anchors = super::records::anchors(&store.private_directory()?);
     let mut rest: Vec<&ListedImage> = list.iter().collect();
     let mut chosen: Vec<(&ListedImage, Timestamp)> = Vec::new();
     // Each round takes the images without children, which may leave others without.
@@ -40,18 +52,38 @@ pub(super) fn choose(
         for image in round {
             // Whoever uses a child uses what it was made from.
             let children = chosen.iter().filter(|(child, _)| child.is_child_of(image)).map(|(_, used)| *used);
-            let used = children.chain([image.record.created]).max().unwrap_or(image.record.created);
+            let used = children.chain([last_used(image)]).max().unwrap_or(image.record.created);
             chosen.push((image, used));
         }
     }
     let candidate = |(image, last_used): (&ListedImage, Timestamp)| Candidate {
-        kind: Kind::Image,
+        kind: kind(image, &anchors),
         id: image.record.id.to_string(),
         names: image.record.names.clone(),
         frees: 0,
         last_used,
     };
     Ok(chosen.into_iter().map(candidate).collect())
+}
+
+/// What an image is: one whose ID is in `anchors` is the cache's.
+pub(super) fn kind(image: &ListedImage, anchors: &HashSet<ImageId>) -> Kind {
+    let is_anchor = image.is_nameless() && anchors.contains(&image.record.id);
+    if is_anchor { Kind::BuildCache } else { Kind::Image }
+}
+
+/// The layers that go with `gone`.
+pub(super) fn freed(store: &Store, list: &ImageList, gone: &[Candidate]) -> Result<HashSet<LayerId>, PruneError> {
+    let layers: HashMap<LayerId, Layer> = store.layers()?.into_iter().map(|layer| (layer.id.clone(), layer)).collect();
+    let goes = |image: &&ListedImage| gone.iter().any(|gone| gone.id == image.record.id.as_str());
+    let mut freed: HashSet<LayerId> = list.iter().filter(goes).flat_map(|image| layers_of(&layers, image)).collect();
+    for id in list.iter().filter(|image| !goes(image)).flat_map(|image| layers_of(&layers, image)) {
+        freed.remove(&id);
+    }
+    for id in staying_containers(store, gone)?.iter().flat_map(|container| chain(&layers, Some(&container.layer))) {
+        freed.remove(&id);
+    }
+    Ok(freed)
 }
 
 /// Sets what each image in `candidates` frees after those before it; `gone` is gone already.
@@ -74,7 +106,7 @@ pub(super) fn fill_in_bytes(
             *users.entry(id).or_default() += 1;
         }
     }
-    for candidate in candidates.iter_mut().filter(|candidate| candidate.kind == Kind::Image) {
+    for candidate in candidates.iter_mut().filter(|candidate| candidate.kind.is_image()) {
         let Some(image) = list.iter().find(|image| image.record.id.as_str() == candidate.id) else { continue };
         candidate.frees = image.record.big_data.sizes.values().map(|size| u64::try_from(*size).unwrap_or(0)).sum();
         for id in layers_of(&layers, image) {
@@ -104,7 +136,7 @@ pub(super) fn containers_in_the_way(
 
 fn goes_with_image(container: &store::Container, candidates: &[Candidate]) -> bool {
     let image = container.image.as_ref().map(ImageId::as_str);
-    image.is_some_and(|id| candidates.iter().any(|candidate| candidate.kind == Kind::Image && candidate.id == id))
+    image.is_some_and(|id| candidates.iter().any(|candidate| candidate.kind.is_image() && candidate.id == id))
 }
 
 fn staying_containers(store: &Store, gone: &[Candidate]) -> Result<Vec<store::Container>, PruneError> {

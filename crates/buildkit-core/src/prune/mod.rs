@@ -3,8 +3,12 @@
 //! ```text
 //! leftovers of killed builds ─┐
 //! images that nothing needs  ─┼─plan──▶ Plan ──carry_out──▶ Pruned
-//! cache mounts not in use    ─┘         oldest first, until the budget is met
+//! cache mounts not in use    ─┤         oldest first, until the budget is met
+//! records of what is gone    ─┘         always
 //! ```
+//! An image that only the cache needs, and one without a name, was last used when a build last took
+//! a layer of its own from it.
+//!
 //! A plan changes nothing; what has come into use since it was made stays when it is carried out.
 //! Other leftovers of killed commands (staged layers, temporary directories) go whenever a store
 //! is opened.
@@ -13,6 +17,8 @@ mod cache_mounts; // listed, removed
 mod disk; // bytes of a tree
 mod images; // which may go, and what that frees
 mod leftovers; // containers of killed builds
+mod records; // what is remembered of builds
+mod trim; // what a build removes at its end
 mod usage; // what takes room
 
 use std::path::PathBuf;
@@ -23,8 +29,10 @@ use store::Store;
 
 use crate::build::record::KilledBuild;
 use crate::image_list::ImageList;
+use records::There;
 
 pub(crate) use leftovers::remove as remove_leftovers;
+pub(crate) use trim::trim;
 pub use usage::{Usage, UsedItem, usage};
 
 /// What may go.
@@ -38,6 +46,10 @@ pub struct PruneOptions {
     pub until: Option<Timestamp>,
     /// Bytes of images and cache mounts that may stay: those used last do.
     pub keep_storage: Option<u64>,
+    /// What was used since this stays, whatever it takes.
+    pub spare_since: Option<Timestamp>,
+    /// This image stays.
+    pub spare: Option<ImageId>,
 }
 
 /// What something in a store is.
@@ -49,8 +61,19 @@ pub enum Kind {
     Container,
     /// An image.
     Image,
+    /// An image that only keeps layers of steps for later builds.
+    BuildCache,
     /// A directory that outlives steps.
     CacheMount,
+    /// Files about builds: what their steps made, why, and digests of what they read.
+    Records,
+}
+
+impl Kind {
+    /// Whether it is an image for the store.
+    pub fn is_image(self) -> bool {
+        matches!(self, Kind::Image | Kind::BuildCache)
+    }
 }
 
 /// Something that may go.
@@ -58,9 +81,9 @@ pub enum Kind {
 pub struct Candidate {
     /// What it is.
     pub kind: Kind,
-    /// A container's or image's ID, a cache mount's name.
+    /// A container's or image's ID, a cache mount's name, a folder of records.
     pub id: String,
-    /// Names of an image or container, the `id=` of a cache mount.
+    /// Names of an image or container, the `id=` of a cache mount, what records are of.
     pub names: Vec<String>,
     /// Bytes that its removal frees, after those before it in the plan.
     pub frees: u64,
@@ -74,6 +97,7 @@ pub struct Plan {
     /// What goes.
     pub candidates: Vec<Candidate>,
     all: bool,
+    until: Option<Timestamp>,
     killed: Vec<KilledBuild>,
 }
 
@@ -120,7 +144,9 @@ pub fn plan(store: &Store, options: &PruneOptions) -> Result<Plan, PruneError> {
     let mut leftovers = leftovers::list(store, &killed)?;
     leftovers.retain(|leftover| is_old(leftover.last_used));
     let list = ImageList::read(store)?;
-    let mut candidates = images::choose(store, &list, options, &leftovers)?;
+    let private = store.private_directory()?;
+    let uses = records::uses(&private);
+    let mut candidates = images::choose(store, &list, options, &leftovers, &uses)?;
     candidates.extend(cache_mounts::candidates(store)?.into_iter().filter(|cache| is_old(cache.last_used)));
     // Images that nothing needs once others are gone come after those: the order is kept.
     candidates.sort_by_key(|candidate| candidate.last_used);
@@ -128,14 +154,17 @@ pub fn plan(store: &Store, options: &PruneOptions) -> Result<Plan, PruneError> {
     if let Some(budget) = options.keep_storage {
         let mut rest: u64 = candidates.iter().map(|candidate| candidate.frees).sum();
         candidates.retain(|candidate| {
-            let goes = rest > budget;
+            let is_spared = options.spare_since.is_some_and(|since| candidate.last_used >= since);
+            let goes = rest > budget && !is_spared;
             rest = if goes { rest.saturating_sub(candidate.frees) } else { rest };
             goes
         });
     }
     leftovers.extend(images::containers_in_the_way(store, options, &candidates)?);
     leftovers.extend(candidates);
-    Ok(Plan { candidates: leftovers, all: options.all, killed })
+    let there = There::read(store)?.without(&images::freed(store, &list, &leftovers)?, &leftovers);
+    leftovers.extend(records::candidates(&records::stale(&private, &there, options.until)));
+    Ok(Plan { candidates: leftovers, all: options.all, until: options.until, killed })
 }
 
 impl Plan {
@@ -148,7 +177,12 @@ impl Plan {
     pub fn carry_out(self, store: &Store) -> Pruned {
         let mut pruned = Pruned::default();
         for candidate in self.candidates {
-            match remove(store, &candidate, self.all) {
+            // By now, more of them may be of no use.
+            let removed = match candidate.kind {
+                Kind::Records => records::remove(store, &candidate.id, self.until),
+                _ => remove(store, &candidate, self.all),
+            };
+            match removed {
                 Ok(true) => pruned.removed.push(candidate),
                 Ok(false) => {}
                 Err(PruneError::Store(error)) if error.is_not_found() => {}
@@ -171,7 +205,7 @@ fn remove(store: &Store, candidate: &Candidate, all: bool) -> Result<bool, Prune
             }
             Ok(true)
         }
-        Kind::Image => {
+        Kind::Image | Kind::BuildCache => {
             let Ok(id) = ImageId::parse(&candidate.id) else { return Ok(false) };
             let deleted = match all {
                 true => store.delete_image(&id).map(Some),
@@ -183,5 +217,6 @@ fn remove(store: &Store, candidate: &Candidate, all: bool) -> Result<bool, Prune
             }
         }
         Kind::CacheMount => cache_mounts::remove(store, &candidate.id),
+        Kind::Records => Ok(false),
     }
 }

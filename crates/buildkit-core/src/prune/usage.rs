@@ -7,7 +7,7 @@ use oci::LayerId;
 use store::{Layer, Store};
 
 use super::images::layers_of;
-use super::{Kind, PruneError, PruneOptions, cache_mounts, leftovers, plan};
+use super::{Kind, PruneError, PruneOptions, cache_mounts, leftovers, plan, records};
 use crate::image_list::ImageList;
 
 /// Something that takes room.
@@ -15,9 +15,9 @@ use crate::image_list::ImageList;
 pub struct UsedItem {
     /// What it is.
     pub kind: Kind,
-    /// A container's or image's ID, a cache mount's name.
+    /// A container's or image's ID, a cache mount's name, a folder of records.
     pub id: String,
-    /// Names of an image or container, the `id=` of a cache mount.
+    /// Names of an image or container, the `id=` of a cache mount, what records are of.
     pub names: Vec<String>,
     /// Its bytes: of an image's layers as they are recorded, of the rest as they are on the disk.
     pub size: u64,
@@ -25,7 +25,8 @@ pub struct UsedItem {
     pub shared: u64,
     /// When it was made, if that is known.
     pub created: Option<Timestamp>,
-    /// When it was last used, as far as that is noted: of cache mounts.
+    /// When it was last used, as far as that is noted: of cache mounts, of layers that a build took, of
+    /// records.
     pub last_used: Option<Timestamp>,
     /// Whether something needs it: an image its containers, a cache mount a step that runs.
     pub in_use: bool,
@@ -34,7 +35,7 @@ pub struct UsedItem {
 /// All that takes room.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Images, containers, cache mounts and leftovers.
+    /// Images, containers, cache mounts, leftovers and records.
     pub items: Vec<UsedItem>,
     /// Bytes of all, what images share counted once.
     pub total: u64,
@@ -76,7 +77,8 @@ pub fn usage(store: &Store) -> Result<Usage, PruneError> {
             in_use: cache.in_use,
         });
     }
-    let others: u64 = items.iter().filter(|item| item.kind != Kind::Image).map(|item| item.size).sum();
+    items.extend(records::usage(&store.private_directory()?)?);
+    let others: u64 = items.iter().filter(|item| !item.kind.is_image()).map(|item| item.size).sum();
     let reclaimable = plan(store, &PruneOptions::default())?.frees();
     Ok(Usage { total: layers + others, reclaimable, items })
 }
@@ -93,19 +95,21 @@ fn images(store: &Store) -> Result<(Vec<UsedItem>, u64), PruneError> {
     }
     let mut total = users.keys().map(size).sum();
     let mut items = Vec::new();
+    let private = store.private_directory()?;
+    let (uses, anchors) = (records::uses(&private), records::anchors(&private));
     for image in list.iter() {
         let data: u64 = image.record.big_data.sizes.values().map(|size| u64::try_from(*size).unwrap_or(0)).sum();
         let own = layers_of(&layers, image);
         let shared = own.iter().filter(|id| users.get(id).is_some_and(|users| *users > 1));
         total += data;
         items.push(UsedItem {
-            kind: Kind::Image,
+            kind: super::images::kind(image, &anchors),
             id: image.record.id.to_string(),
             names: image.record.names.clone(),
             size: own.iter().map(size).sum::<u64>() + data,
             shared: shared.map(size).sum(),
             created: Some(image.record.created),
-            last_used: None,
+            last_used: image.record.layer.as_ref().and_then(|top| uses.get(top).copied()),
             in_use: containers.iter().any(|container| container.image.as_ref() == Some(&image.record.id)),
         });
     }

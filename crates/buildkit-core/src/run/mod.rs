@@ -290,7 +290,7 @@ fn host_name() -> String {
 }
 
 /// `path` below `dir` unless it is absolute; `/` for an empty one.
-fn absolute(dir: &str, path: &str) -> String {
+pub(crate) fn absolute(dir: &str, path: &str) -> String {
     let joined = Path::new(dir).join(path);
     let mut clean = PathBuf::from("/");
     for component in joined.components() {

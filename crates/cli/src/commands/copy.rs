@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use buildkit_core::build::StepError;
+use buildkit_core::build::cached_step::{self, CachedCopy, Copied};
+use buildkit_core::commit::Times;
 use buildkit_core::copy::{Chmod, CopyError, CopyOptions, Source, Tree, Unpack, copy};
 use buildkit_core::transfer::Remotes;
 use buildkit_core::transfer::pull::{PullOptions, PullPolicy, resolve_or_pull};
@@ -45,6 +48,10 @@ pub struct SharedArgs {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           default_value_t = true, action = clap::ArgAction::Set)]
     pub allow_wildcard: bool,
+    /// Do not copy what was copied before over the same files: the container goes on over that. What is copied becomes a
+    /// layer of its own
+    #[arg(long)]
+    pub cached: bool,
     /// Digest that a download, or hash that a repository's commit must have
     #[arg(long, value_name = "DIGEST")]
     #[arg(value_parser = Checksum::parse)]
@@ -119,6 +126,7 @@ pub fn run_as(verb: Verb, parents: bool, args: &SharedArgs, session: &Session) -
         (None, Some(dir)) => Tree::Directory(dir.clone()),
         (None, None) => Tree::Host,
     };
+    let typed = sources;
     let sources = sources.iter().map(|text| source(text, &tree)).collect::<Result<Vec<_>, _>>()?;
     let refused = sources.iter().filter(|_| !args.allow_wildcard).find(|source| source.is_pattern());
     if let Some(Source::Path(text)) = refused {
@@ -145,6 +153,17 @@ pub fn run_as(verb: Verb, parents: bool, args: &SharedArgs, session: &Session) -
         options.ignore = ignore_file::read(dir, args.ignorefile.as_deref())?;
     }
     options.remotes = Some(&remotes);
+    if args.cached {
+        let copied = match copy_cached(&mut container, &options, typed, session.times(None, None, None)?, args, session)
+        {
+            Err(StepError::Copy(CopyError::NoSources)) if args.allow_empty_wildcard => return Ok(ExitCode::SUCCESS),
+            copied => copied?,
+        };
+        if !args.quiet {
+            println!("{}", copied.digest);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     let digest = match copy(&container, &options) {
         Err(CopyError::NoSources) if args.allow_empty_wildcard => return Ok(ExitCode::SUCCESS),
         digest => digest?,
@@ -163,6 +182,26 @@ pub fn run_as(verb: Verb, parents: bool, args: &SharedArgs, session: &Session) -
         println!("{}", digest.hex());
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Copies unless that was done before. Where the current directory is does not count, if all sources are
+/// given from there.
+fn copy_cached(
+    container: &mut WorkingContainer<'_>,
+    options: &CopyOptions<'_>,
+    typed: &[String],
+    times: Times,
+    args: &SharedArgs,
+    session: &Session,
+) -> Result<Copied, StepError> {
+    let is_relative = |text: &String| matches!(Source::parse(text), Source::Path(path) if !path.starts_with('/'));
+    let base = match options.from {
+        Tree::Host if typed.iter().all(is_relative) => std::env::current_dir().ok(),
+        _ => None,
+    };
+    let copy = CachedCopy { options, sources: typed.to_vec(), base };
+    let events = session.events(Progress::from_quiet(args.quiet));
+    cached_step::copy(container, &copy, times, &events)
 }
 
 /// The proxies of the environment, for git.

@@ -12,7 +12,8 @@ use crate::output::indented;
 use crate::session::Session;
 use crate::tabular::{BUILDAH_UNITS, ago, align, print_rows, size};
 
-/// List what takes room in the store: images, containers, cache mounts, leftovers of killed builds
+/// List what takes room in the store: images, containers, the build cache, cache mounts, records of builds, leftovers of
+/// killed builds
 ///
 /// An image's size is that of all its layers; SHARED is how much of it other images have too.
 #[derive(clap::Args)]

@@ -11,9 +11,10 @@ use crate::command_error::{CommandError, for_each, printable};
 use crate::session::Session;
 use crate::tabular::{BUILDAH_UNITS, ago, align, size};
 
-/// Remove what nothing needs: nameless images, cache mounts, containers that killed builds left
+/// Remove what nothing needs: nameless images, layers of the build cache, cache mounts, what killed builds left
 ///
-/// Prints the IDs of the images that are gone, as `buildah prune` does, and what else is. What is in use stays.
+/// Records of builds whose layers are gone go, too. A layer of the cache, and a nameless image, was last used when a
+/// build last took it. Prints the IDs of the images that are gone, as `buildah prune` does, and what else is. What is in use stays.
 #[derive(clap::Args)]
 pub struct Args {
     /// Remove every image that no container is based on, those with names too
@@ -36,7 +37,8 @@ pub struct Args {
 
 pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     let now = Timestamp::now();
-    let mut options = PruneOptions { all: args.all, force: args.force, until: None, keep_storage: args.keep_storage };
+    let mut options =
+        PruneOptions { all: args.all, force: args.force, keep_storage: args.keep_storage, ..PruneOptions::default() };
     for filter in &args.filter {
         let until = match filter.split_once('=') {
             Some(("until", value)) => parse_time(filter, value, now)?,
@@ -52,14 +54,14 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
         return Ok(ExitCode::SUCCESS);
     }
     let pruned = plan.carry_out(&store);
-    let images = || pruned.removed.iter().filter(|removed| removed.kind == Kind::Image);
+    let images = || pruned.removed.iter().filter(|removed| removed.kind.is_image());
     for name in images().flat_map(|image| &image.names) {
         println!("untagged: {name}");
     }
     images().for_each(|image| println!("{}", image.id));
     // Buildah's scripts expect images only.
     if !session.called_as_buildah() {
-        for other in pruned.removed.iter().filter(|removed| removed.kind != Kind::Image) {
+        for other in pruned.removed.iter().filter(|removed| !removed.kind.is_image()) {
             println!("{}: {}", kind_name(other.kind), printable(other.names.first().unwrap_or(&other.id)));
         }
         let freed = pruned.removed.iter().map(|removed| removed.frees).sum();
@@ -85,7 +87,9 @@ pub fn kind_name(kind: Kind) -> &'static str {
         Kind::Leftover => "leftover",
         Kind::Container => "container",
         Kind::Image => "image",
+        Kind::BuildCache => "build cache",
         Kind::CacheMount => "cache mount",
+        Kind::Records => "records",
     }
 }
 
@@ -94,6 +98,7 @@ pub fn short(id: &str) -> &str {
     id.get(..12).unwrap_or(id)
 }
 
-fn parse_budget(text: &str) -> Result<u64, String> {
+/// A size on the command line.
+pub fn parse_budget(text: &str) -> Result<u64, String> {
     parse_size(text).ok_or_else(|| "expected a number with k, m, g or t".to_owned())
 }

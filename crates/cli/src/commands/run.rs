@@ -4,6 +4,8 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use buildkit_core::build::StepError;
+use buildkit_core::build::cached_step::{self, Ran};
 use buildkit_core::run::{MountRequest, Outcome, RunOptions, Stdio, run as run_in};
 use buildkit_core::working_container::WorkingContainer;
 use jiff::Timestamp;
@@ -11,7 +13,7 @@ use oci::History;
 
 use crate::args::run_settings::{RuntimeArgs, SandboxArgs};
 use crate::command_error::{CommandError, FAILURE};
-use crate::session::Session;
+use crate::session::{Progress, Session};
 
 /// Run a command in a working container
 ///
@@ -23,6 +25,10 @@ pub struct Args {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false",
           env = "BUILDAH_HISTORY", hide_env = true, action = clap::ArgAction::Set)]
     add_history: bool,
+    /// Do not run what has run before over the same files, with the same environment and mounts: the container goes on
+    /// over what was written then. What is run becomes a layer of its own
+    #[arg(long)]
+    cached: bool,
     /// Directory that the sources of bind mounts are in
     #[arg(long, value_name = "DIR")]
     contextdir: Option<PathBuf>,
@@ -70,14 +76,12 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     }
     let created_by = command.join(" ");
     let options = options(args, session, &container, command)?;
-    let outcome = run_in(&container, options).map_err(|error| {
-        let code = error.command_exit_code().unwrap_or(FAILURE);
-        CommandError::from(error).exit_code(code)
-    })?;
-    if let Some(failure) = failure(&outcome) {
+    let outcome = if args.cached { cached(&mut container, options, session) } else { run_now(&container, options) }?;
+    if let Some(failure) = outcome.as_ref().and_then(failure) {
         return Err(failure);
     }
-    if args.add_history {
+    // A step with a layer is in the history anyway.
+    if args.add_history && !args.cached {
         let shell = &container.state().config.config.shell;
         let shell = if shell.is_empty() { "/bin/sh -c".to_owned() } else { shell.join(" ") };
         let entry = History {
@@ -90,6 +94,34 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
         container.save()?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn run_now(container: &WorkingContainer<'_>, options: RunOptions) -> Result<Option<Outcome>, CommandError> {
+    let outcome = run_in(container, options).map_err(|error| {
+        let code = error.command_exit_code().unwrap_or(FAILURE);
+        CommandError::from(error).exit_code(code)
+    })?;
+    Ok(Some(outcome))
+}
+
+/// Runs the command unless it has run before.
+fn cached(
+    container: &mut WorkingContainer<'_>,
+    options: RunOptions,
+    session: &Session,
+) -> Result<Option<Outcome>, CommandError> {
+    let times = session.times(None, None, None)?;
+    let ran = cached_step::run(container, options, times, &session.events(Progress::Lines)).map_err(|error| {
+        let code = match &error {
+            StepError::Run(error) => error.command_exit_code(),
+            _ => None,
+        };
+        CommandError::from(error).exit_code(code.unwrap_or(FAILURE))
+    })?;
+    match ran {
+        Ran::Cached => Ok(None),
+        Ran::Done(outcome) => Ok(Some(outcome)),
+    }
 }
 
 /// How a command that did not succeed is told.

@@ -5,6 +5,7 @@ use buildkit_core::cache::place::{CacheFrom, CacheTo};
 use clap::Args;
 use jiff::SignedDuration;
 
+use crate::commands::prune::parse_budget;
 use crate::session::Session;
 
 /// Use of earlier builds' results.
@@ -19,6 +20,10 @@ pub(super) struct CacheArgs {
     /// (may be repeated)
     #[arg(long, value_name = "CACHE", value_parser = CacheTo::parse)]
     pub cache_to: Vec<CacheTo>,
+    /// Size, such as 20g, to which nameless images and cache mounts are kept when the build ends: those used longest
+    /// ago go, never what it has used [default: the variable GABION_CACHE_BUDGET, or else no limit]
+    #[arg(long, value_name = "SIZE", env = "GABION_CACHE_BUDGET", hide_env = true, value_parser = parse_budget)]
+    pub cache_budget: Option<u64>,
     /// How old results of earlier builds may be, such as 24h; 0 for none
     #[arg(long, value_name = "DURATION", value_parser = crate::args::parse_duration)]
     cache_ttl: Option<std::time::Duration>,

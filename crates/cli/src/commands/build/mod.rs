@@ -263,6 +263,7 @@ fn options(
         cache: args.cache.cache_use(),
         cache_from: args.cache.cache_from.clone(),
         cache_to: args.cache.cache_to.clone(),
+        cache_budget: args.cache.cache_budget,
         explain: args.cache.explain,
         jobs: args.cache.jobs(session),
         times,
