@@ -1,111 +1,19 @@
 //! The build cache: each rule has two builds, of which the second does what it must and no more.
 #![allow(clippy::expect_used, reason = "tests")]
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use test_support::Machine;
 use test_support::store_check::{assert_sound, records};
-use test_support::{Outcome, Sandbox, Tool};
 
-struct Cached {
-    sandbox: Sandbox,
-}
-
-impl Cached {
-    fn new() -> Cached {
-        let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_gabion"));
-        sandbox.import_base();
-        for (name, content) in [("context/a", "a"), ("context/dir/b", "b"), ("context/dir/c", "c")] {
-            sandbox.write(name, content);
-        }
-        Cached { sandbox }
-    }
-
-    fn context(&self) -> PathBuf {
-        self.sandbox.path("context")
-    }
-
-    fn tool(&self, dockerfile: &str, args: &[&str]) -> Tool {
-        self.sandbox.write("context/Dockerfile", dockerfile);
-        let tool = self.sandbox.gabion(["build", "--network=none", "--progress=json", "-t", "new"]);
-        tool.args(args).arg(self.context())
-    }
-
-    #[track_caller]
-    fn build_with(&self, dockerfile: &str, args: &[&str]) -> Built {
-        let outcome = self.tool(dockerfile, args).run();
-        assert!(outcome.status.success(), "{outcome}");
-        Built::new(outcome)
-    }
-
-    #[track_caller]
-    fn build(&self, dockerfile: &str) -> Built {
-        self.build_with(dockerfile, &[])
-    }
-
-    /// What the image's files are, by path.
-    fn files(&self, image: &str) -> BTreeMap<String, String> {
-        let container = self.sandbox.gabion(["from", "--pull-never", image]).ok();
-        let mounted = self.sandbox.gabion(["mount", &container]).ok();
-        let find = self.sandbox.any("find").arg(&mounted).args(["-mindepth", "1", "-printf", "%P\\t%y %m %U:%G %l\\n"]);
-        let mut files: BTreeMap<String, String> = BTreeMap::new();
-        for line in find.ok().lines() {
-            let (path, what) = line.split_once('\t').expect("two columns");
-            let content = match what.starts_with('f') {
-                true => fs::read(Path::new(&mounted).join(path)).expect("read"),
-                false => Vec::new(),
-            };
-            files.insert(path.to_owned(), format!("{what} {}", oci_digest(&content)));
-        }
-        self.sandbox.gabion(["rm", &container]).ok();
-        files
-    }
-}
-
-fn oci_digest(content: &[u8]) -> String {
-    content
-        .iter()
-        .fold(14_695_981_039_346_656_037_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(1_099_511_628_211))
-        .to_string()
-}
-
-/// What a build did.
-struct Built {
-    outcome: Outcome,
-    id: String,
-    steps: Vec<(String, bool)>,
-}
-
-impl Built {
-    fn new(outcome: Outcome) -> Built {
-        let mut texts: BTreeMap<String, String> = BTreeMap::new();
-        let mut steps = Vec::new();
-        for line in outcome.stderr.lines().filter(|line| line.starts_with('{')) {
-            let event: Value = serde_json::from_str(line).expect("JSON");
-            let id = format!("{} {}", event["stage"], event["step"]);
-            match event["event"].as_str() {
-                Some("step-started") => _ = texts.insert(id, event["text"].as_str().expect("text").to_owned()),
-                Some("step-finished") => steps.push((texts[&id].clone(), event["outcome"] == "cached")),
-                _ => {}
-            }
-        }
-        let id = outcome.stdout.lines().last().unwrap_or_default().to_owned();
-        Built { outcome, id, steps }
-    }
-
-    /// Which of the steps with files were done again, by the beginning of their texts.
-    fn done(&self) -> Vec<&str> {
-        let files = |text: &str| ["RUN", "COPY", "ADD", "WORKDIR"].iter().any(|word| text.starts_with(word));
-        self.steps.iter().filter(|(text, cached)| files(text) && !cached).map(|(text, _)| text.as_str()).collect()
-    }
+fn machine() -> Machine {
+    Machine::new(env!("CARGO_BIN_EXE_gabion"))
 }
 
 #[test]
 fn root_nothing_is_done_twice() {
-    let cached = Cached::new();
+    let cached = machine();
     let dockerfile = "FROM localhost/base AS one\nARG V=1\nRUN echo $V > /one\nCOPY a /a\n\
         FROM localhost/base\nWORKDIR /w\nENV E=1\nRUN echo two > two\nCOPY --from=one /one /a /x/\nCOPY --link dir /l/\n\
         RUN --mount=type=bind,source=dir,target=/m cat /m/b > /b\nCMD [\"x\"]\n";
@@ -122,7 +30,7 @@ fn root_nothing_is_done_twice() {
 
 #[test]
 fn root_changes_are_seen_and_nothing_else_is() {
-    let cached = Cached::new();
+    let cached = machine();
     let base = "FROM localhost/base\n";
     // Of each pair of builds, which steps the second one does.
     for (before, after, done) in [
@@ -163,7 +71,7 @@ fn root_changes_are_seen_and_nothing_else_is() {
 
 #[test]
 fn root_files_of_the_context_count_by_content() {
-    let cached = Cached::new();
+    let cached = machine();
     let dockerfile = "FROM localhost/base\nRUN echo before > /before\nCOPY dir /d\nRUN --mount=source=a,target=/m cat /m > /m-copy\n";
     cached.build(dockerfile);
     let (a, b, link) = (cached.context().join("a"), cached.context().join("dir/b"), cached.context().join("dir/link"));
@@ -195,7 +103,7 @@ fn root_files_of_the_context_count_by_content() {
 
 #[test]
 fn root_arguments_count_where_they_are_in_scope() {
-    let cached = Cached::new();
+    let cached = machine();
     let dockerfile = "FROM localhost/base\nRUN echo before > /before\nARG V=0\nCOPY a /a\nRUN echo $V > /v\n";
     let build = |value: &str| cached.build_with(dockerfile, &["--build-arg", value]);
     build("V=1");
@@ -209,7 +117,7 @@ fn root_arguments_count_where_they_are_in_scope() {
 
 #[test]
 fn root_secrets_do_not_count() {
-    let cached = Cached::new();
+    let cached = machine();
     let dockerfile =
         "FROM localhost/base\nRUN --mount=type=secret,id=s,target=/s cat /s > /dev/null; echo made > /made\n";
     let secret = cached.sandbox.write("secret", "one");
@@ -223,7 +131,7 @@ fn root_secrets_do_not_count() {
 
 #[test]
 fn root_a_stage_that_changes_but_gives_the_same_files() {
-    let cached = Cached::new();
+    let cached = machine();
     let file = |how: &str| {
         format!(
             "FROM localhost/base AS made\nRUN {how}\nFROM localhost/base\nCOPY --from=made /out /out\nRUN cat /out > /copy\n"
@@ -238,7 +146,7 @@ fn root_a_stage_that_changes_but_gives_the_same_files() {
 
 #[test]
 fn root_linked_copies_count_over_any_files() {
-    let cached = Cached::new();
+    let cached = machine();
     let file = |first: &str| {
         format!("FROM localhost/base\nRUN {first}\nCOPY --link dir /l\nCOPY --link --chown=root:7 a /c\n")
     };
@@ -252,7 +160,7 @@ fn root_linked_copies_count_over_any_files() {
 
 #[test]
 fn root_no_cache_and_age() {
-    let cached = Cached::new();
+    let cached = machine();
     let dockerfile = "FROM localhost/base\nRUN echo 1 > /1\n";
     cached.build(dockerfile);
     for (args, done) in [
@@ -271,7 +179,7 @@ fn root_no_cache_and_age() {
 
 #[test]
 fn root_what_others_delete_is_made_again() {
-    let cached = Cached::new();
+    let cached = machine();
     let dockerfile = "FROM localhost/base\nRUN echo 1 > /1\nCOPY a /a\n";
     let first = cached.build(dockerfile);
     cached.sandbox.podman(["rmi", "--force", &first.id]).ok();
@@ -288,7 +196,7 @@ fn root_what_others_delete_is_made_again() {
 
 #[test]
 fn root_a_failed_build_goes_on_where_it_failed() {
-    let cached = Cached::new();
+    let cached = machine();
     let file =
         |last: &str| format!("FROM localhost/base AS one\nRUN echo 1 > /1\nFROM one\nRUN echo 2 > /2\nRUN {last}\n");
     assert_eq!(cached.tool(&file("exit 3"), &[]).run().status.code(), Some(3));
@@ -302,7 +210,7 @@ fn root_a_failed_build_goes_on_where_it_failed() {
 
 #[test]
 fn root_explanations_name_what_changed() {
-    let cached = Cached::new();
+    let cached = machine();
     let file = |run: &str| format!("FROM localhost/base\nARG V=1\nRUN echo {run} > /x\nCOPY dir /d\nRUN cat /x > /y\n");
     let explained = |dockerfile: &str, args: &[&str]| {
         cached.sandbox.write("context/Dockerfile", dockerfile);

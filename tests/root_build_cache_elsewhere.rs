@@ -1,15 +1,14 @@
 //! Caches outside of the store: what one store's build wrote, another store's build takes.
 #![allow(clippy::expect_used, reason = "tests")]
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
+use test_support::Machine;
 use test_support::registry::{self, DockerRegistry};
 use test_support::store_check::assert_sound;
 use test_support::validate::sha256;
-use test_support::{Outcome, Sandbox, Tool};
 
 const INSECURE: &str = "--tls-verify=false";
 
@@ -18,94 +17,8 @@ const STAGES: &str = "FROM localhost/base AS tools\nRUN echo tool > /tool\nRUN e
     FROM localhost/base AS below\nRUN echo below > /below\nWORKDIR /tmp\n\
     FROM below\nENV E=1\nCOPY --from=tools /tool /tool\nCOPY --link dir /l/\nRUN cat /tool /l/b > /end\nCMD [\"x\"]\n";
 
-/// A store with a context.
-struct Machine {
-    sandbox: Sandbox,
-}
-
-impl Machine {
-    fn new() -> Machine {
-        let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_gabion"));
-        sandbox.import_base();
-        for (name, content) in [("context/a", "a"), ("context/dir/b", "b"), ("context/dir/c", "c")] {
-            sandbox.write(name, content);
-        }
-        Machine { sandbox }
-    }
-
-    fn tool(&self, dockerfile: &str, args: &[&str]) -> Tool {
-        self.sandbox.write("context/Dockerfile", dockerfile);
-        let tool = self.sandbox.gabion(["build", "--network=none", "--progress=json", "--retry=0", "-t", "new"]);
-        tool.args(args).arg(self.sandbox.path("context"))
-    }
-
-    #[track_caller]
-    fn build(&self, dockerfile: &str, args: &[&str]) -> Built {
-        let outcome = self.tool(dockerfile, args).run();
-        assert!(outcome.status.success(), "{outcome}");
-        Built::new(outcome)
-    }
-
-    /// What the image's files are, by path.
-    fn files(&self, image: &str) -> BTreeMap<String, String> {
-        let container = self.sandbox.gabion(["from", "--pull-never", image]).ok();
-        let mounted = self.sandbox.gabion(["mount", &container]).ok();
-        let find = self.sandbox.any("find").arg(&mounted).args(["-mindepth", "1", "-printf", "%P\\t%y %m %U:%G %l\\n"]);
-        let mut files: BTreeMap<String, String> = BTreeMap::new();
-        for line in find.ok().lines() {
-            let (path, what) = line.split_once('\t').expect("two columns");
-            let content = match what.starts_with('f') {
-                true => sha256(&fs::read(Path::new(&mounted).join(path)).expect("read")),
-                false => String::new(),
-            };
-            files.insert(path.to_owned(), format!("{what} {content}"));
-        }
-        self.sandbox.gabion(["rm", &container]).ok();
-        files
-    }
-}
-
-/// What a build did.
-struct Built {
-    outcome: Outcome,
-    id: String,
-    steps: Vec<(String, bool)>,
-    warnings: Vec<String>,
-    /// Blobs that went from place to place.
-    blobs: Vec<String>,
-}
-
-impl Built {
-    fn new(outcome: Outcome) -> Built {
-        let mut texts: BTreeMap<String, String> = BTreeMap::new();
-        let (mut steps, mut warnings, mut blobs) = (Vec::new(), Vec::new(), Vec::new());
-        for line in outcome.stderr.lines().filter(|line| line.starts_with('{')) {
-            let event: Value = serde_json::from_str(line).expect("JSON");
-            let id = format!("{} {}", event["stage"], event["step"]);
-            let text = |name: &str| event[name].as_str().expect("a text").to_owned();
-            match event["event"].as_str() {
-                Some("step-started") => _ = texts.insert(id, text("text")),
-                Some("step-finished") => steps.push((texts[&id].clone(), event["outcome"] == "cached")),
-                Some("warning") => warnings.push(text("message")),
-                Some("blob-finished") => blobs.push(text("digest")),
-                _ => {}
-            }
-        }
-        let id = outcome.stdout.lines().last().unwrap_or_default().to_owned();
-        Built { outcome, id, steps, warnings, blobs }
-    }
-
-    /// Which of the steps with files were done, by their texts.
-    fn done(&self) -> Vec<&str> {
-        let files = |text: &str| ["RUN", "COPY", "ADD", "WORKDIR"].iter().any(|word| text.starts_with(word));
-        self.steps.iter().filter(|(text, cached)| files(text) && !cached).map(|(text, _)| text.as_str()).collect()
-    }
-
-    #[track_caller]
-    fn warned(&self, words: &[&str]) {
-        let [warning] = self.warnings.as_slice() else { panic!("one warning: {}", self.outcome) };
-        assert!(words.iter().all(|word| warning.contains(word)), "{words:?} in {warning}");
-    }
+fn machine() -> Machine {
+    Machine::new(env!("CARGO_BIN_EXE_gabion"))
 }
 
 /// An OCI layout that was written as a cache.
@@ -160,28 +73,28 @@ fn layout(machine: &Machine, name: &str) -> (Layout, String, String) {
 fn root_another_store_takes_every_step() {
     let registry = DockerRegistry::plain();
     let at = |name: &str| format!("{}/{name}", registry.address());
-    let one = Machine::new();
+    let one = machine();
     let (cache, to_layout, from_layout) = layout(&one, "cache");
     let (to_ref, from_ref) = (format!("type=registry,ref={},mode=max", at("cache:x")), at("cache:x"));
     let (to_layout, to_repository) = (format!("{to_layout},mode=max,compression=zstd"), at("repository"));
     let to = [&to_ref, &to_layout, &to_repository].map(|to| format!("--cache-to={to}"));
-    let first = one.build(STAGES, &[INSECURE, "--timestamp=1", &to[0], &to[1], &to[2]]);
+    let first = one.build_with(STAGES, &[INSECURE, "--timestamp=1", &to[0], &to[1], &to[2]]);
     assert_eq!((first.done().len(), first.warnings.len()), (7, 0), "{}", first.outcome);
     assert_eq!(cache.config()["io.gabion.cache.v1"].as_array().expect("steps").len(), 7);
     assert_eq!(cache.config()["rootfs"]["diff_ids"].as_array().expect("layers").len(), 6);
     assert!(cache.manifest()["layers"][0]["mediaType"].as_str().expect("a type").ends_with("+zstd"));
     for from in [&format!("type=registry,ref={from_ref}"), &from_layout, &to_repository] {
-        let two = Machine::new();
-        let second = two.build(STAGES, &[INSECURE, "--timestamp=1", &format!("--cache-from={from}")]);
+        let two = machine();
+        let second = two.build_with(STAGES, &[INSECURE, "--timestamp=1", &format!("--cache-from={from}")]);
         assert_eq!((second.done(), second.warnings.len()), (vec![], 0), "{from}: {}", second.outcome);
         assert_eq!((second.blobs.len(), &second.id), (6, &first.id), "{from}");
         assert!(second.steps.iter().filter(|(text, _)| !text.starts_with("FROM")).all(|(_, cached)| *cached));
         // It is the store's own now.
-        let third = two.build(STAGES, &["--timestamp=1"]);
+        let third = two.build_with(STAGES, &["--timestamp=1"]);
         assert_eq!((third.done(), &third.id), (vec![], &first.id), "{from}: {}", third.outcome);
         assert_sound(&two.sandbox);
         // Of the image there is nothing that a build without a cache has not.
-        let fresh = two.build(STAGES, &["--no-cache", "--timestamp=1"]);
+        let fresh = two.build_with(STAGES, &["--no-cache", "--timestamp=1"]);
         assert_eq!(two.files(&second.id), two.files(&fresh.id), "{from}");
     }
 }
@@ -197,8 +110,8 @@ fn root_only_layers_of_hits_are_fetched() {
             "FROM localhost/base\nRUN echo 1 > /1\nRUN {second}\nRUN cat /2 > /3\nCOPY --link dir /l\nRUN cat /l/b /3 > /4\n"
         )
     };
-    let one = Machine::new();
-    let first = one.build(&file("echo 2 > /2"), &[INSECURE, &to]);
+    let one = machine();
+    let first = one.build_with(&file("echo 2 > /2"), &[INSECURE, &to]);
     let raw = one.sandbox.skopeo(["inspect", "--raw", INSECURE, &format!("docker://{reference}")]).json();
     let blobs: Vec<&str> =
         raw["layers"].as_array().expect("layers").iter().filter_map(|l| l["digest"].as_str()).collect();
@@ -207,15 +120,15 @@ fn root_only_layers_of_hits_are_fetched() {
     for index in [1, 2, 4] {
         fs::remove_file(registry.blob(blobs[index])).expect("removed");
     }
-    let two = Machine::new();
-    let changed = two.build(&file("echo changed > /2"), &[INSECURE, &from]);
+    let two = machine();
+    let changed = two.build_with(&file("echo changed > /2"), &[INSECURE, &from]);
     assert_eq!(changed.done(), ["RUN echo changed > /2", "RUN cat /2 > /3", "RUN cat /l/b /3 > /4"]);
     assert_eq!((changed.blobs.as_slice(), changed.warnings.len()), (&[blobs[0], blobs[3]].map(str::to_owned)[..], 0));
-    let fresh = two.build(&file("echo changed > /2"), &["--no-cache"]);
+    let fresh = two.build_with(&file("echo changed > /2"), &["--no-cache"]);
     assert_eq!(two.files(&changed.id), two.files(&fresh.id));
     // What gives the same files again has hits after it, and what is missing there is done.
-    let three = Machine::new();
-    let same = three.build(&file("echo  2 > /2"), &[INSECURE, &from]);
+    let three = machine();
+    let same = three.build_with(&file("echo  2 > /2"), &[INSECURE, &from]);
     assert_eq!(same.done(), ["RUN echo  2 > /2", "RUN cat /2 > /3", "RUN cat /l/b /3 > /4"]);
     assert_eq!(same.warnings.len(), 2, "{}", same.outcome);
     assert!(same.warnings.iter().all(|warning| warning.contains(&reference)), "{}", same.outcome);
@@ -224,10 +137,10 @@ fn root_only_layers_of_hits_are_fetched() {
 
 #[test]
 fn root_a_cache_has_the_steps_of_the_result_or_of_all_stages() {
-    let one = Machine::new();
+    let one = machine();
     let (min, to_min, from_min) = layout(&one, "min");
     let (max, to_max, _) = layout(&one, "max");
-    one.build(STAGES, &[&format!("--cache-to={to_min}"), &format!("--cache-to={to_max},mode=max")]);
+    one.build_with(STAGES, &[&format!("--cache-to={to_min}"), &format!("--cache-to={to_max},mode=max")]);
     let texts = |layout: &Layout| {
         let config = layout.config();
         let steps = config["io.gabion.cache.v1"].as_array().expect("steps").clone();
@@ -241,13 +154,13 @@ fn root_a_cache_has_the_steps_of_the_result_or_of_all_stages() {
     let (layers, steps) = texts(&max);
     assert_eq!((layers, steps.len()), (6, 7), "{steps:?}");
     // The other stage is done again; what it gives is the same, and so are the steps that use it.
-    let two = Machine::new();
-    let second = two.build(STAGES, &[&format!("--cache-from={from_min}")]);
+    let two = machine();
+    let second = two.build_with(STAGES, &[&format!("--cache-from={from_min}")]);
     assert_eq!(second.done(), ["RUN echo tool > /tool", "RUN echo more > /more"], "{}", second.outcome);
     assert_eq!(second.blobs.len(), 4);
     // A build that has all of it from the store writes the same cache.
     let (again, to_again, _) = layout(&one, "again");
-    one.build(STAGES, &[&format!("--cache-to={to_again}")]);
+    one.build_with(STAGES, &[&format!("--cache-to={to_again}")]);
     assert_eq!(again.manifest(), min.manifest());
 }
 
@@ -255,19 +168,19 @@ fn root_a_cache_has_the_steps_of_the_result_or_of_all_stages() {
 fn root_an_image_is_its_own_cache() {
     let registry = DockerRegistry::plain();
     let image = format!("{}/app:1", registry.address());
-    let one = Machine::new();
+    let one = machine();
     let args = [INSECURE, "--timestamp=1", "--cache-to=type=inline"];
-    let first = one.build(STAGES, &[&args[..], &["-t", &format!("docker://{image}")]].concat());
+    let first = one.build_with(STAGES, &[&args[..], &["-t", &format!("docker://{image}")]].concat());
     assert_eq!(first.warnings.len(), 0, "{}", first.outcome);
-    let two = Machine::new();
+    let two = machine();
     let from = format!("--cache-from=type=registry,ref={image}");
-    let second = two.build(STAGES, &[&args[..], &[&from]].concat());
+    let second = two.build_with(STAGES, &[&args[..], &[&from]].concat());
     assert_eq!(second.done(), ["RUN echo tool > /tool", "RUN echo more > /more"], "{}", second.outcome);
     assert_eq!((second.blobs.len(), &second.id), (4, &first.id));
     // Unless it is asked for, an image says nothing of its steps, nor of those of its base.
     one.sandbox
         .write("registries.conf", format!("[[registry]]\nlocation = \"{}\"\ninsecure = true\n", registry.address()));
-    let over = one.build(&format!("FROM {image}\nRUN echo over > /over\n"), &[]);
+    let over = one.build_with(&format!("FROM {image}\nRUN echo over > /over\n"), &[]);
     let config = |id: &str| {
         let image = one.sandbox.storage(&format!("@{id}"));
         one.sandbox.skopeo(["inspect", "--config", "--raw", &image]).json()
@@ -289,15 +202,15 @@ fn changed(change: impl Fn(&mut Value)) -> impl Fn(&Layout) {
 #[test]
 fn root_what_is_wrong_with_a_cache_is_a_warning() {
     let dockerfile = "FROM localhost/base\nRUN echo 1 > /1\nRUN echo 2 > /2\n";
-    let one = Machine::new();
-    let fresh = one.build(dockerfile, &["--no-cache"]);
+    let one = machine();
+    let fresh = one.build_with(dockerfile, &["--no-cache"]);
     let files = one.files(&fresh.id);
     let wrong = |what: &str, spoil: &dyn Fn(&Layout), warnings: &[&[&str]], hits: usize| {
         let (cache, to, from) = layout(&one, what);
-        one.build(dockerfile, &[&format!("--cache-to={to}")]);
+        one.build_with(dockerfile, &[&format!("--cache-to={to}")]);
         spoil(&cache);
-        let two = Machine::new();
-        let built = two.build(dockerfile, &[&format!("--cache-from={from}")]);
+        let two = machine();
+        let built = two.build_with(dockerfile, &[&format!("--cache-from={from}")]);
         assert_eq!(built.warnings.len(), warnings.len(), "{what}: {}", built.outcome);
         for (warning, words) in built.warnings.iter().zip(warnings) {
             assert!(words.iter().all(|word| warning.contains(word)), "{what}: {words:?} in {warning}");
@@ -307,7 +220,7 @@ fn root_what_is_wrong_with_a_cache_is_a_warning() {
         assert_eq!(two.files(&built.id), files, "{what}");
         assert_sound(&two.sandbox);
         // Nothing of it stays.
-        let again = two.build(dockerfile, &["--no-cache"]);
+        let again = two.build_with(dockerfile, &["--no-cache"]);
         assert_eq!(two.files(&again.id), files, "{what}");
     };
     let blob = |cache: &Layout, index: usize| {
@@ -352,9 +265,9 @@ fn root_what_is_wrong_with_a_cache_is_a_warning() {
 fn root_a_cache_that_cannot_be_written_is_a_warning_unless_it_must_be() {
     let dockerfile = "FROM localhost/base\nRUN echo 1 > /1\n";
     let nowhere = "type=registry,ref=127.0.0.1:1/cache";
-    let one = Machine::new();
+    let one = machine();
     let built =
-        one.build(dockerfile, &[INSECURE, &format!("--cache-to={nowhere}"), &format!("--cache-from={nowhere}")]);
+        one.build_with(dockerfile, &[INSECURE, &format!("--cache-to={nowhere}"), &format!("--cache-from={nowhere}")]);
     let expected = [
         "the cache docker://127.0.0.1:1/cache:latest is not used: ",
         "the cache is not written to docker://127.0.0.1:1/cache:latest: ",
@@ -369,14 +282,14 @@ fn root_a_cache_that_cannot_be_written_is_a_warning_unless_it_must_be() {
     assert_eq!(one.sandbox.gabion(["images", "-q", "--no-trunc", "must"]).ok(), format!("sha256:{}", built.id));
     // A file is in the way.
     let file = one.sandbox.write("file", "");
-    let built = one.build(dockerfile, &[&format!("--cache-to=type=local,dest={}", file.display())]);
+    let built = one.build_with(dockerfile, &[&format!("--cache-to=type=local,dest={}", file.display())]);
     built.warned(&["is not written to oci:"]);
     // No cache is there yet, which is no reason to warn.
     let (_, _, from) = layout(&one, "none");
-    assert_eq!(one.build(dockerfile, &["--no-cache", &format!("--cache-from={from}")]).warnings.len(), 0);
+    assert_eq!(one.build_with(dockerfile, &["--no-cache", &format!("--cache-from={from}")]).warnings.len(), 0);
     let registry = DockerRegistry::plain();
-    let two = Machine::new();
-    let built = two.build(dockerfile, &[INSECURE, &format!("--cache-from={}/none", registry.address())]);
+    let two = machine();
+    let built = two.build_with(dockerfile, &[INSECURE, &format!("--cache-from={}/none", registry.address())]);
     assert_eq!(built.warnings.len(), 0, "{}", built.outcome);
 }
 
@@ -391,16 +304,16 @@ fn root_caches_are_reached_as_images_are() {
         [(closed.address(), [INSECURE, &creds]), (tls.address(), ["--tls-verify=true", &certificates])]
     {
         let (to, from) = (format!("--cache-to={address}/c"), format!("--cache-from={address}/c"));
-        let one = Machine::new();
-        assert_eq!(one.build(dockerfile, &[&flags[..], &[&to]].concat()).warnings.len(), 0);
-        let two = Machine::new();
-        two.build(dockerfile, &[&flags[..1], &["--no-cache", &to]].concat()).warned(&["is not written", address]);
-        let third = Machine::new();
-        let denied = third.build(dockerfile, &[flags[0], &from]);
+        let one = machine();
+        assert_eq!(one.build_with(dockerfile, &[&flags[..], &[&to]].concat()).warnings.len(), 0);
+        let two = machine();
+        two.build_with(dockerfile, &[&flags[..1], &["--no-cache", &to]].concat()).warned(&["is not written", address]);
+        let third = machine();
+        let denied = third.build_with(dockerfile, &[flags[0], &from]);
         denied.warned(&["is not used", address]);
         assert_eq!(denied.done().len(), 1);
-        let fourth = Machine::new();
-        let taken = fourth.build(dockerfile, &[&flags[..], &[&from]].concat());
+        let fourth = machine();
+        let taken = fourth.build_with(dockerfile, &[&flags[..], &[&from]].concat());
         assert_eq!((taken.done().len(), taken.warnings.len()), (0, 0), "{}", taken.outcome);
     }
 }
@@ -408,10 +321,10 @@ fn root_caches_are_reached_as_images_are() {
 #[test]
 fn root_caches_follow_the_other_flags() {
     let dockerfile = "FROM localhost/base\nRUN echo 1 > /1\n";
-    let one = Machine::new();
+    let one = machine();
     let (_, to, from) = layout(&one, "cache");
     let (to, from) = (format!("--cache-to={to}"), format!("--cache-from={from}"));
-    one.build(dockerfile, &[&to]);
+    one.build_with(dockerfile, &[&to]);
     let (_, _, other) = layout(&one, "other");
     let other = format!("--cache-from={other}");
     for (args, done, warnings) in [
@@ -423,16 +336,16 @@ fn root_caches_follow_the_other_flags() {
         (&[&*from, "--layers=false"], 1, 1),
         (&[&*from, "--timestamp=7"], 1, 0),
     ] {
-        let two = Machine::new();
-        let built = two.build(dockerfile, args);
+        let two = machine();
+        let built = two.build_with(dockerfile, args);
         assert_eq!((built.done().len(), built.warnings.len()), (done, warnings), "{args:?}: {}", built.outcome);
     }
-    one.build(dockerfile, &["--squash", &to]).warned(&["no cache is written"]);
+    one.build_with(dockerfile, &["--squash", &to]).warned(&["no cache is written"]);
     // The signature policy holds for caches.
-    let two = Machine::new();
+    let two = machine();
     two.sandbox.write("policy.json", r#"{"default": [{"type": "reject"}]}"#);
     let policy = format!("--signature-policy={}", two.sandbox.path("policy.json").display());
-    two.build(dockerfile, &[&from, &policy]).warned(&["is not used", "rejected by the signature policy"]);
+    two.build_with(dockerfile, &[&from, &policy]).warned(&["is not used", "rejected by the signature policy"]);
     for (flag, words) in [
         ("--cache-to=type=s3,bucket=x", "unknown type \"s3\""),
         ("--cache-to=type=registry,ref=x,scope=y", "scope= is not supported here"),

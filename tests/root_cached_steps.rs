@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use test_support::store_check::{assert_sound, records};
-use test_support::{Outcome, Sandbox, Tool};
+use test_support::{Machine, Outcome, Sandbox, Tool};
 
 const HIT: &str = "--> Using cache ";
 
@@ -16,12 +16,7 @@ struct Steps {
 
 impl Steps {
     fn new() -> Steps {
-        let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_gabion"));
-        sandbox.import_base();
-        for (name, content) in [("context/a", "a"), ("context/dir/b", "b"), ("context/dir/c", "c")] {
-            sandbox.write(name, content);
-        }
-        Steps { sandbox }
+        Steps { sandbox: Machine::new(env!("CARGO_BIN_EXE_gabion")).sandbox }
     }
 
     fn from(&self) -> String {
@@ -128,6 +123,55 @@ fn root_a_script_runs_its_steps_once() {
     assert_eq!(third, [true, false, false]);
     let (fourth, _) = script();
     assert_eq!(fourth, [true; 3]);
+    assert_sound(&steps.sandbox);
+}
+
+/// A script with config between its steps; prints the image's ID.
+const SCRIPT: &str = r#"set -eu
+container=$("$GABION" from localhost/base)
+"$GABION" config --env MODE="$MODE" --label told="$TOLD" --workingdir "$DIR" "$container"
+"$GABION" run --cached --network=none "$container" -- /bin/sh -c 'echo "$MODE" > mode; date +%N > when'
+"$GABION" config --user 1:1 --shell '/bin/sh -ec' "$container"
+"$GABION" copy --cached -q "$container" a dir made/
+"$GABION" run --cached --network=none "$container" -- /bin/sh -c 'id -u > /tmp/user'
+"$GABION" config --cmd '["cat", "mode"]' "$container"
+"$GABION" commit -q --rm "$container" localhost/app
+"#;
+
+#[test]
+fn root_a_whole_script_with_config_runs_again_without_a_runtime() {
+    let steps = Steps::new();
+    let script = steps.sandbox.write("script", SCRIPT);
+    let runtime = steps.sandbox.write("runtime", "#!/bin/sh\necho >> \"$0.calls\"\nexec runc \"$@\"\n");
+    Tool::new("chmod").arg("755").arg(&runtime).ok();
+    let run = |mode: &str, told: &str, dir: &str| {
+        let calls = steps.sandbox.write("runtime.calls", "");
+        let tool = steps.sandbox.any("sh").arg(&script).in_dir(steps.context());
+        let tool = tool.env("GABION", env!("CARGO_BIN_EXE_gabion")).env("BUILDAH_RUNTIME", &runtime);
+        let outcome = tool.env("MODE", mode).env("TOLD", told).env("DIR", dir).run();
+        assert!(outcome.status.success(), "{outcome}");
+        let is_called = fs::read_to_string(&calls).expect("read").lines().count() > 0;
+        (outcome.stdout.trim().to_owned(), is_called, outcome.stderr.matches(HIT).count())
+    };
+    let (first, is_called, hits) = run("fast", "1", "/tmp/app");
+    assert!(is_called && hits == 0);
+    // `copy -q` tells of no hit.
+    assert_eq!(run("fast", "1", "/tmp/app"), (first.clone(), false, 2));
+    let images = || records(&steps.sandbox.graph_root(), "images").len();
+    let before = images();
+    // What no step uses makes another image of the same layers.
+    let (labelled, is_called, hits) = run("fast", "2", "/tmp/app");
+    assert!(labelled != first && !is_called && hits == 2);
+    assert_eq!(layers(&steps.config(&labelled)), layers(&steps.config(&first)));
+    // What a step uses has it done again, and what comes behind it if that made other files.
+    for (mode, dir) in [("slow", "/tmp/app"), ("fast", "/tmp/other")] {
+        let (other, is_called, hits) = run(mode, "1", dir);
+        assert!(other != first && is_called && hits == 0, "{mode} {dir}");
+        assert_eq!(steps.sandbox.podman_run([other.as_str()]).ok(), mode);
+        assert_eq!(run(mode, "1", dir), (other, false, 2));
+    }
+    assert_eq!(run("fast", "1", "/tmp/app"), (first, false, 2));
+    assert_eq!(images(), before + 3);
     assert_sound(&steps.sandbox);
 }
 

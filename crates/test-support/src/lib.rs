@@ -6,6 +6,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a fixture that cannot work ends the test")]
 
 pub mod base_image; // a tiny image of the host's busybox, made on the spot
+pub mod built; // builds of which the steps are told apart: done, or cached
 pub mod case; // builds and what must come out, a text file each
 pub mod flatten; // what a container would see of an image
 pub mod registry; // Debian's docker-registry on a loopback port
@@ -15,6 +16,7 @@ pub mod tool; // a command, run and judged
 pub mod tree; // file tree literals
 pub mod validate; // recompute every digest of an image on disk
 
+pub use built::{Built, Machine};
 pub use registry::DockerRegistry;
 pub use sandbox::Sandbox;
 pub use tool::{Outcome, Tool};
