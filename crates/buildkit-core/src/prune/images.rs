@@ -18,17 +18,16 @@ pub(super) fn choose(
     gone: &[Candidate],
     uses: &Uses,
 ) -> Result<Vec<Candidate>, PruneError> {
-    let needed: HashSet<ImageId> = match options.force {
-        true => HashSet::new(),
-        false => staying_containers(store, gone)?.into_iter().filter_map(|container| container.image).collect(),
-    };
+    let layers: HashMap<LayerId, Layer> = store.layers()?.into_iter().map(|layer| (layer.id.clone(), layer)).collect();
+    let anchors = super::records::anchors(&store.private_directory()?);
+    let containers = if options.force { Vec::new() } else { staying_containers(store, gone)? };
+    let needed = needed(list, &layers, &anchors, &containers);
     let is_free = |image: &ListedImage| {
         !image.record.read_only
             && !needed.contains(&image.record.id)
             && options.spare.as_ref() != Some(&image.record.id)
             && (options.all || image.is_nameless())
     };
-    let layers: HashMap<LayerId, Layer> = store.layers()?.into_iter().map(|layer| (layer.id.clone(), layer)).collect();
     // Whatever keeps these is no reason to keep another image.
     let kept: HashSet<LayerId> =
         list.iter().filter(|image| !is_free(image)).flat_map(|image| layers_of(&layers, image)).collect();
@@ -37,7 +36,6 @@ pub(super) fn choose(
         own.filter_map(|layer| uses.get(&layer).copied()).chain([image.record.created]).max().unwrap_or_default()
     };
     let may_go = |image: &ListedImage| is_free(image) && options.until.is_none_or(|until| last_used(image) < until);
-    let anchors = super::records::anchors(&store.private_directory()?);
     let mut rest: Vec<&ListedImage> = list.iter().collect();
     let mut chosen: Vec<(&ListedImage, Timestamp)> = Vec::new();
     // Each round takes the images without children, which may leave others without.
@@ -64,6 +62,23 @@ pub(super) fn choose(
         last_used,
     };
     Ok(chosen.into_iter().map(candidate).collect())
+}
+
+/// The images that `containers` need: those that they are based on, and those that keep layers in the
+/// store's reach which they went on over.
+pub(super) fn needed(
+    list: &ImageList,
+    layers: &HashMap<LayerId, Layer>,
+    anchors: &HashSet<ImageId>,
+    containers: &[store::Container],
+) -> HashSet<ImageId> {
+    let below: HashSet<LayerId> =
+        containers.iter().flat_map(|container| chain(layers, Some(&container.layer))).collect();
+    let keeps = |image: &&ListedImage| {
+        anchors.contains(&image.record.id) && image.record.layer.as_ref().is_some_and(|top| below.contains(top))
+    };
+    let based_on = containers.iter().filter_map(|container| container.image.clone());
+    list.iter().filter(keeps).map(|image| image.record.id.clone()).chain(based_on).collect()
 }
 
 /// What an image is: one whose ID is in `anchors` is the cache's.

@@ -7,6 +7,9 @@
 //!                    unfinished   … when its image is gone
 //!                    claims-of-steps    … when its process is gone
 //! ```
+//! Of what is used, only a step's record, a build's explanation and a context's digests say when that
+//! was last: these also go by age.
+//!
 //! All of it may go at any time: that costs speed.
 
 use std::collections::{HashMap, HashSet};
@@ -97,11 +100,13 @@ pub(super) fn anchors(private_directory: &Path) -> HashSet<ImageId> {
 
 /// All records that are of no use, or were last used before `until`.
 pub(super) fn stale(private_directory: &Path, there: &There, until: Option<Timestamp>) -> Vec<Stale> {
-    let mut scan = Scan { until, began: Timestamp::now(), stale: Vec::new() };
+    let began = Timestamp::now();
+    let limits = Limits { until, month: began.checked_sub(STALE).unwrap_or(Timestamp::MIN) };
+    let mut scan = Scan { limits, began, stale: Vec::new() };
     scan.index(private_directory, there);
     scan.explanations(&private_directory.join("explained"), there);
     for (_, path) in names_in(&private_directory.join("contexts")) {
-        scan.judge("contexts", path, |used| used < scan_limit());
+        scan.judge("contexts", path, |used| limits.is_stale(used));
     }
     for (name, path) in names_in(&private_directory.join("unfinished")) {
         let is_there = ImageId::parse(&name).is_ok_and(|id| there.images.contains(&id));
@@ -116,12 +121,27 @@ pub(super) fn stale(private_directory: &Path, there: &There, until: Option<Times
     scan.stale
 }
 
-fn scan_limit() -> Timestamp {
-    Timestamp::now().checked_sub(STALE).unwrap_or(Timestamp::MIN)
+/// How long ago records may have been used.
+#[derive(Clone, Copy)]
+struct Limits {
+    until: Option<Timestamp>,
+    month: Timestamp,
+}
+
+impl Limits {
+    /// Whether a record that was used then goes by its age.
+    fn is_old(self, used: Timestamp) -> bool {
+        self.until.is_some_and(|until| used < until)
+    }
+
+    /// The same of one that speaks of nothing whose end makes it useless.
+    fn is_stale(self, used: Timestamp) -> bool {
+        self.is_old(used) || used < self.month
+    }
 }
 
 struct Scan {
-    until: Option<Timestamp>,
+    limits: Limits,
     began: Timestamp,
     stale: Vec<Stale>,
 }
@@ -131,9 +151,7 @@ impl Scan {
     fn judge(&mut self, folder: &'static str, path: PathBuf, is_useless: impl FnOnce(Timestamp) -> bool) -> bool {
         let Some((used, bytes)) = stat(&path) else { return false };
         // What somebody writes just now may speak of what comes after.
-        let is_new = used >= self.began;
-        let is_old = self.until.is_some_and(|until| used < until);
-        let goes = !is_new && (is_old || is_useless(used));
+        let goes = used < self.began && is_useless(used);
         if goes {
             self.stale.push(Stale { folder, path, bytes, used });
         }
@@ -142,14 +160,18 @@ impl Scan {
 
     fn index(&mut self, private_directory: &Path, there: &There) {
         let mut kinds = HashSet::new();
+        let limits = self.limits;
         let writing = self.began.checked_sub(WRITING).unwrap_or(Timestamp::MIN);
         let files: Vec<_> = Index::new(private_directory).files().collect();
         // Kinds come behind the steps.
         for (path, indexed) in files {
             match indexed {
                 Indexed::Step(layer, kind) => {
-                    let is_there = layer.is_none_or(|layer| there.layers.contains(&layer));
-                    if self.judge("cache", path, |_| !is_there) {
+                    let is_useless = |used| match &layer {
+                        Some(layer) => !there.layers.contains(layer) || limits.is_old(used),
+                        None => limits.is_stale(used),
+                    };
+                    if self.judge("cache", path, is_useless) {
                         kinds.extend(kind.map(|kind| kind.as_str().to_owned()));
                     }
                 }
@@ -164,6 +186,7 @@ impl Scan {
     }
 
     fn explanations(&mut self, dir: &Path, there: &There) {
+        let limits = self.limits;
         let mut sources = HashSet::new();
         let mut keep = |path: &Path| {
             let explanation: Option<Explanation> =
@@ -173,7 +196,7 @@ impl Scan {
             }
         };
         for (_, path) in names_in(&dir.join("builds")) {
-            if self.judge("explained", path.clone(), |used| used < scan_limit()) {
+            if self.judge("explained", path.clone(), |used| limits.is_stale(used)) {
                 keep(&path);
             }
         }

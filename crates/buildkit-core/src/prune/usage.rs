@@ -97,6 +97,7 @@ fn images(store: &Store) -> Result<(Vec<UsedItem>, u64), PruneError> {
     let mut items = Vec::new();
     let private = store.private_directory()?;
     let (uses, anchors) = (records::uses(&private), records::anchors(&private));
+    let needed = super::images::needed(&list, &layers, &anchors, &containers);
     for image in list.iter() {
         let data: u64 = image.record.big_data.sizes.values().map(|size| u64::try_from(*size).unwrap_or(0)).sum();
         let own = layers_of(&layers, image);
@@ -110,7 +111,7 @@ fn images(store: &Store) -> Result<(Vec<UsedItem>, u64), PruneError> {
             shared: shared.map(size).sum(),
             created: Some(image.record.created),
             last_used: image.record.layer.as_ref().and_then(|top| uses.get(top).copied()),
-            in_use: containers.iter().any(|container| container.image.as_ref() == Some(&image.record.id)),
+            in_use: needed.contains(&image.record.id),
         });
     }
     Ok((items, total))
