@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Child;
 
 use serde_json::Value;
-use test_support::store_check::assert_sound;
+use test_support::store_check::{assert_records_sound, assert_sound, records};
 use test_support::{Outcome, Sandbox, Tool};
 
 const CACHED: &str =
@@ -143,6 +143,39 @@ fn root_leftovers_of_a_killed_build_are_found_and_freed() {
 }
 
 #[test]
+fn root_any_command_removes_what_killed_builds_left() {
+    let sandbox = sandbox();
+    let dockerfile = |text: &str| format!("FROM localhost/base\nRUN echo {text} > /x; echo ready; sleep 1000\n");
+    let running = started(&sandbox, &dockerfile("running"));
+    let containers = || {
+        let all = records(&sandbox.graph_root(), "containers");
+        all.iter().map(|container| container["id"].as_str().expect("an ID").to_owned()).collect::<Vec<_>>()
+    };
+    let files = || {
+        ["gabion/builds", "gabion/claims-of-steps", "overlay/tempdirs"]
+            .map(|dir| fs::read_dir(sandbox.graph_root().join(dir)).expect("a directory").count())
+    };
+    let (of_running, files_of_running) = (containers(), files());
+    assert_eq!(of_running.len(), 1);
+    let mut own = 0;
+    for command in [&["images"][..], &["containers"], &["from", "--name=own", "localhost/base"], &["inspect", "own"]] {
+        kill(started(&sandbox, &dockerfile("killed")));
+        assert_eq!(containers().len(), 1 + own + 1);
+        sandbox.gabion(command.iter().copied()).ok();
+        own += usize::from(command[0] == "from");
+        let left = containers();
+        assert!(left.len() == 1 + own && left.contains(&of_running[0]), "{left:?} after {command:?}");
+        assert_eq!(files(), files_of_running, "{command:?}");
+        assert_eq!(sandbox.podman(["ps", "-a", "--external", "-q"]).ok().lines().count(), 1 + own);
+        assert_records_sound(&sandbox);
+    }
+    kill(running);
+    sandbox.gabion(["rm", "own"]).ok();
+    assert!(containers().is_empty());
+    assert_sound(&sandbox);
+}
+
+#[test]
 fn root_containers_kept_on_purpose_are_no_leftovers() {
     let sandbox = sandbox();
     build(&sandbox, &["-q", "--rm=false"], "FROM localhost/base\nRUN true\n").ok();
@@ -223,7 +256,7 @@ fn root_du_has_tables_templates_and_totals() {
 }
 
 /// Paths of gabion's records below `folder`, of those that hold `text`.
-fn records(sandbox: &Sandbox, folder: &str, text: &str) -> Vec<PathBuf> {
+fn cache_records(sandbox: &Sandbox, folder: &str, text: &str) -> Vec<PathBuf> {
     let dir = sandbox.graph_root().join("gabion").join(folder);
     let found = sandbox.any("grep").args(["-rlF", "--", text]).arg(&dir).run();
     found.stdout.lines().map(PathBuf::from).collect()
@@ -248,7 +281,7 @@ fn root_the_build_cache_is_listed_and_pruned() {
         du(&sandbox, "records").iter().map(|item| item["id"].as_str().expect("an ID").to_owned()).collect();
     assert_eq!(folders, ["cache", "explained", "contexts"]);
     let (stage, result) =
-        (records(&sandbox, "cache/steps", "echo stage"), records(&sandbox, "cache/steps", "echo result"));
+        (cache_records(&sandbox, "cache/steps", "echo stage"), cache_records(&sandbox, "cache/steps", "echo result"));
     assert_eq!((stage.len(), result.len()), (1, 1));
 
     let dry = prune(&sandbox, &["--dry-run"]).stdout;
@@ -269,11 +302,11 @@ fn root_the_build_cache_is_listed_and_pruned() {
     // Without the image, nothing of it is remembered but how to explain the next build.
     prune(&sandbox, &["--all"]);
     for folder in ["cache", "unfinished", "explained/images"] {
-        assert_eq!(records(&sandbox, folder, ""), Vec::<PathBuf>::new(), "{folder}");
+        assert_eq!(cache_records(&sandbox, folder, ""), Vec::<PathBuf>::new(), "{folder}");
     }
     let kinds = sandbox.any("find").arg(sandbox.graph_root().join("gabion/cache")).args(["-type", "f"]).ok();
     assert_eq!(kinds, "");
-    assert_eq!(records(&sandbox, "explained/builds", "").len(), 1);
+    assert_eq!(cache_records(&sandbox, "explained/builds", "").len(), 1);
 }
 
 #[test]
@@ -284,21 +317,57 @@ fn root_old_memories_and_claims_of_the_dead_go() {
     fs::write(&claim, "").expect("written");
     prune(&sandbox, &[]);
     assert!(!claim.exists());
-    let contexts = || records(&sandbox, "contexts", "gabfile");
-    let sources = || records(&sandbox, "explained/sources", "").len();
+    let contexts = || cache_records(&sandbox, "contexts", "gabfile");
+    let sources = || cache_records(&sandbox, "explained/sources", "").len();
     assert!(contexts().len() == 1 && sources() == 1);
     make_old(&contexts());
-    make_old(&records(&sandbox, "explained/builds", ""));
+    make_old(&cache_records(&sandbox, "explained/builds", ""));
     // A build from there uses them again.
     build(&sandbox, &["-q", "-t", "named"], STAGES).ok();
     prune(&sandbox, &[]);
     assert!(contexts().len() == 1 && sources() == 1);
     make_old(&contexts());
-    make_old(&records(&sandbox, "explained/builds", ""));
+    make_old(&cache_records(&sandbox, "explained/builds", ""));
     prune(&sandbox, &["--filter=until=2019-01-01T00:00:00Z"]);
     // They are a month old, and more.
     assert!(contexts().is_empty());
-    assert_eq!(records(&sandbox, "explained/builds", "").len(), 0);
+    assert_eq!(cache_records(&sandbox, "explained/builds", "").len(), 0);
+}
+
+#[test]
+fn root_layers_that_containers_stand_on_keep_their_images() {
+    let sandbox = sandbox();
+    let container = sandbox.gabion(["from", "localhost/base"]).ok();
+    sandbox.gabion(["run", "--cached", "--network=none", &container, "--", "/bin/sh", "-c", "echo x > /x"]).ok();
+    let kept = du(&sandbox, "build cache");
+    assert!(kept.len() == 1 && kept[0]["inuse"] == true, "{kept:?}");
+    for args in [&["--dry-run"][..], &[], &["--keep-storage=0"], &["--all"], &["--filter=until=0s"]] {
+        prune(&sandbox, args);
+        assert_eq!(du(&sandbox, "build cache").len(), 1, "{args:?}");
+    }
+    sandbox.gabion(["rm", &container]).ok();
+    prune(&sandbox, &[]);
+    assert!(du(&sandbox, "build cache").is_empty());
+    assert_sound(&sandbox);
+}
+
+#[test]
+fn root_age_takes_no_mark_of_what_stays() {
+    let sandbox = sandbox();
+    build(&sandbox, &["-q", "-t", "named"], STAGES).ok();
+    let folders = ["cache/files", "cache/kinds", "cache/images", "explained/images", "unfinished"];
+    let files = |folder: &str| -> Vec<PathBuf> {
+        let found = sandbox.any("find").arg(sandbox.graph_root().join("gabion").join(folder)).args(["-type", "f"]).ok();
+        found.lines().map(PathBuf::from).collect()
+    };
+    let all = || folders.map(|folder| files(folder).len());
+    let (before, id) = (all(), sandbox.gabion(["images", "-q", "--no-trunc", "named"]).ok());
+    assert!(before.iter().all(|count| *count > 0), "{before:?}");
+    folders.iter().for_each(|folder| make_old(&files(folder)));
+    prune(&sandbox, &["--filter=until=24h"]);
+    assert_eq!((all(), du(&sandbox, "build cache").len()), (before, 1));
+    let again = build(&sandbox, &["-q", "-t", "named"], STAGES).ok();
+    assert!(id.contains(&again), "{id} {again}");
 }
 
 #[test]
@@ -315,17 +384,17 @@ fn root_the_cache_goes_by_its_last_use() {
         (dry.contains(&one[..12]), dry.contains(&two[..12]))
     };
     assert_eq!(going(&["--filter=until=24h"]), (false, false));
-    make_old(&records(&sandbox, "cache/steps", "echo one"));
+    make_old(&cache_records(&sandbox, "cache/steps", "echo one"));
     assert_eq!(going(&["--filter=until=24h"]), (true, false));
     assert_eq!(going(&["--keep-storage=3m"]), (true, false));
     // A hit is a use.
     assert_eq!(dangling("one"), one);
-    make_old(&records(&sandbox, "cache/steps", "echo two"));
+    make_old(&cache_records(&sandbox, "cache/steps", "echo two"));
     assert_eq!(going(&["--filter=until=24h"]), (false, true));
     assert_eq!(going(&["--keep-storage=3m"]), (false, true));
     assert_eq!(going(&["--keep-storage=9m"]), (false, false));
     prune(&sandbox, &["--keep-storage=3m"]);
-    assert!(records(&sandbox, "cache/steps", "echo two").is_empty());
+    assert!(cache_records(&sandbox, "cache/steps", "echo two").is_empty());
     assert_eq!(dangling("one"), one);
     assert_sound(&sandbox);
 }

@@ -108,7 +108,7 @@ fn session() -> Option<Session> {
 
 fn containers() -> Vec<String> {
     let names = |session: Session| {
-        let store = session.store().ok()?;
+        let store = session.store_with_leftovers().ok()?;
         let containers = session.working_containers(&store).ok()?;
         Some(containers.iter().map(|container| container.name().to_owned()).collect())
     };
@@ -118,7 +118,7 @@ fn containers() -> Vec<String> {
 /// Names as they are stored, and those under `localhost/` without it too.
 fn images() -> Vec<String> {
     let names = |session: Session| {
-        let images = session.store().ok()?.images().ok()?;
+        let images = session.store_with_leftovers().ok()?.images().ok()?;
         let names = images.into_iter().flat_map(|image| image.names);
         Some(
             names.flat_map(|name| [name.strip_prefix("localhost/").map(str::to_owned), Some(name)]).flatten().collect(),

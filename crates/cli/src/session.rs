@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use buildkit_core::commit::Times;
 use buildkit_core::containers_conf::ContainersConf;
 use buildkit_core::event::Event;
+use buildkit_core::prune;
 use buildkit_core::working_container::{WorkingContainer, WorkingContainerError};
 use jiff::Timestamp;
 use store::{ConfigFile, Store, StoreOptions};
@@ -72,8 +73,15 @@ impl Session {
         std::env::var(name).ok().filter(|value| !value.is_empty())
     }
 
-    /// The store named by flags, environment and storage.conf, in this order.
+    /// The store named by flags, environment and storage.conf, in this order, without what killed builds left.
     pub fn store(&self) -> Result<Store, CommandError> {
+        let store = self.store_with_leftovers()?;
+        prune::remove_leftovers(&store);
+        Ok(store)
+    }
+
+    /// The same as it is found.
+    pub fn store_with_leftovers(&self) -> Result<Store, CommandError> {
         if !rustix::process::geteuid().is_root() {
             return Err(CommandError::new("gabion must be run as root for now: rootless use is not there yet"));
         }

@@ -253,7 +253,7 @@ impl<'b> Build<'b> {
         (plan, scope): (Plan, Arc<Scope>),
     ) -> Result<Build<'b>, BuildError> {
         let private = store.private_directory()?;
-        crate::prune::remove_leftovers(store)?;
+        crate::prune::remove_leftovers(store);
         let record =
             BuildRecord::begin(&private).map_err(|error| BuildError::Record { dir: private.clone(), error })?;
         let stop = Stop::new().map_err(|error| BuildError::Record { dir: private.clone(), error })?;

@@ -11,7 +11,8 @@
 //!
 //! A plan changes nothing; what has come into use since it was made stays when it is carried out.
 //! Other leftovers of killed commands (staged layers, temporary directories) go whenever a store
-//! is opened.
+//! is opened. Whoever opens one for a command has the leftovers of killed builds go, too
+//! ([`remove_leftovers`]), unless they are to be told of.
 
 mod cache_mounts; // listed, removed
 mod disk; // bytes of a tree
@@ -31,7 +32,7 @@ use crate::build::record::KilledBuild;
 use crate::image_list::ImageList;
 use records::There;
 
-pub(crate) use leftovers::remove as remove_leftovers;
+pub use leftovers::remove as remove_leftovers;
 pub(crate) use trim::trim;
 pub use usage::{Usage, UsedItem, usage};
 

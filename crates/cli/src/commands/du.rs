@@ -33,7 +33,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
-    let store = session.store()?;
+    let store = session.store_with_leftovers()?;
     let usage = usage(&store)?;
     let now = Timestamp::now();
     if args.json {

@@ -46,7 +46,7 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
         };
         options.until = Some(options.until.map_or(until, |other| other.min(until)));
     }
-    let store = session.store()?;
+    let store = session.store_with_leftovers()?;
     let plan = plan(&store, &options)?;
     if args.dry_run {
         print!("{}", table(&plan.candidates, now));
