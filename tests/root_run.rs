@@ -390,6 +390,8 @@ fn processes_with(word: &str) -> Vec<PathBuf> {
 fn root_run_on_a_terminal() {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
+    const SCRIPT: &str = "tty; stty size; until [ \"$(stty size)\" = '44 111' ]; do :; done; echo resized;
+        read word; echo got $word; exit 5";
     let sandbox = sandbox();
     for runtime in ["runc", "crun"] {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("openpt");
@@ -398,19 +400,25 @@ fn root_run_on_a_terminal() {
         let name = ptsname(&master, Vec::new()).expect("ptsname").into_string().expect("text");
         let user = fs::File::options().read(true).write(true).open(&name).expect("open");
         tcsetwinsize(&master, Winsize { ws_row: 33, ws_col: 99, ws_xpixel: 0, ws_ypixel: 0 }).expect("size");
-        let line = sandbox.gabion(script(&["--runtime", runtime], "tty; stty size; read word; echo got $word; exit 5"));
+        let line = sandbox.gabion(script(&["--runtime", runtime], SCRIPT));
         // The command as the sandbox would run it, on the terminal.
         let words: Vec<String> = line.line().split_whitespace().map(str::to_owned).collect();
         let (program, _) = words.split_first().expect("words");
         let mut command = Command::new(program);
         command.args(["--root"]).arg(sandbox.graph_root()).arg("--runroot").arg(sandbox.run_root());
-        command.args(script(&["--runtime", runtime], "tty; stty size; read word; echo got $word; exit 5"));
+        command.args(script(&["--runtime", runtime], SCRIPT));
         let stream = || Stdio::from(user.try_clone().expect("clone"));
         let mut child = command.stdin(stream()).stdout(stream()).stderr(stream()).spawn().expect("spawn");
-        let mut terminal = fs::File::from(master);
+        let mut terminal = fs::File::from(master.try_clone().expect("clone"));
         let mut seen = String::new();
         let mut buffer = [0u8; 256];
         while !seen.contains("33 99") {
+            let length = terminal.read(&mut buffer).expect("read");
+            seen.push_str(&String::from_utf8_lossy(&buffer[..length]));
+        }
+        tcsetwinsize(&master, Winsize { ws_row: 44, ws_col: 111, ws_xpixel: 0, ws_ypixel: 0 }).expect("size");
+        kill_process(Pid::from_child(&child), Signal::WINCH).expect("kill");
+        while !seen.contains("resized") {
             let length = terminal.read(&mut buffer).expect("read");
             seen.push_str(&String::from_utf8_lossy(&buffer[..length]));
         }

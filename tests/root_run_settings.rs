@@ -317,3 +317,80 @@ fn root_run_in_the_hosts_processes_ends_with_gabion() {
         }
     }
 }
+
+#[test]
+fn root_run_exit_codes_that_are_no_failure() {
+    let sandbox = sandbox();
+    sandbox.gabion(["from", "--name", "work", "localhost/base"]).ok();
+    let run = |codes: &str, code: &str| {
+        let script = format!("exit {code}");
+        let words = ["run", "--network=none", "--valid-exit-codes", codes, "work", "sh", "-c", &script];
+        sandbox.gabion(words).run()
+    };
+    assert!(run("0,3", "3").status.success() && run("3", "3").status.success() && run("3,0", "0").status.success());
+    run("3", "4").says(4, &["exit status 4"]);
+    run("3", "0").says(125, &["exit status 0", "--valid-exit-codes"]);
+    // Without pivot_root the command sees the same.
+    for runtime in ["runc", "crun"] {
+        let words = ["run", "--runtime", runtime, "--network=none", "--no-pivot", "work", "ls", "/"];
+        let plain = ["run", "--runtime", runtime, "--network=none", "work", "ls", "/"];
+        assert_eq!(sandbox.gabion(words).ok(), sandbox.gabion(plain).ok());
+    }
+}
+
+#[test]
+fn root_run_default_mounts_are_copies() {
+    let sandbox = sandbox();
+    let secrets = sandbox.path("secrets");
+    fs::create_dir(&secrets).expect("mkdir");
+    sandbox.write("key", "key\n");
+    std::os::unix::fs::symlink(sandbox.path("key"), secrets.join("key")).expect("symlink");
+    let conf = sandbox.write("mounts.conf", format!("{}:/run/secrets\n/nosuch:/nosuch\n", secrets.display()));
+    let conf = conf.to_str().expect("text");
+    let script = "cat /run/secrets/key; echo changed > /run/secrets/key; ls -d /nosuch 2>/dev/null; true";
+    // Given to the command, or kept with the container.
+    sandbox.gabion(["from", "--name", "work", "localhost/base"]).ok();
+    let given = ["--default-mounts-file", conf, "run", "--network=none", "work", "sh", "-c", script];
+    assert_eq!(sandbox.gabion(given).ok(), "key");
+    sandbox.gabion(["--default-mounts-file", conf, "from", "--name", "kept", "localhost/base"]).ok();
+    for _ in 0..2 {
+        assert_eq!(sandbox.gabion(["run", "--network=none", "kept", "sh", "-c", script]).ok(), "key");
+    }
+    assert_eq!(fs::read_to_string(sandbox.path("key")).expect("read"), "key\n", "the host's stays");
+    sandbox.write("context/Dockerfile", "FROM localhost/base\nRUN cp /run/secrets/key /seen\n");
+    let context = sandbox.path("context");
+    let context = context.to_str().expect("text");
+    sandbox.gabion(["--default-mounts-file", conf, "build", "--network=none", "-t", "built", context]).ok();
+    let root = sandbox.gabion(["from", "--name", "seen", "localhost/built"]).ok();
+    assert_eq!(sandbox.gabion(["run", "--network=none", &root, "cat", "/seen"]).ok(), "key");
+    let listed = sandbox.gabion(["run", "--network=none", &root, "sh", "-c", "ls -A /run"]).ok();
+    assert!(!listed.contains("secrets"), "{listed}");
+}
+
+#[test]
+fn root_build_runs_oci_hooks() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let sandbox = sandbox();
+    let program = sandbox.write("hook.sh", "#!/bin/sh\ncat > \"$1\"\n");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("chmod");
+    let hook = |name: &str, when: &str| {
+        let seen = sandbox.path(name);
+        let text = format!(
+            r#"{{"version": "1.0.0", "hook": {{"path": {program:?}, "args": ["hook.sh", {seen:?}], "env": ["PATH=/usr/bin:/bin"]}},
+                "when": {when}, "stages": ["createRuntime"]}}"#
+        );
+        sandbox.write(format!("hooks/{name}.json"), text);
+    };
+    hook("always", r#"{"always": true}"#);
+    hook("never", r#"{"commands": ["nosuch"]}"#);
+    sandbox.write("context/Dockerfile", "FROM localhost/base\nRUN true\n");
+    let (hooks, context) = (sandbox.path("hooks"), sandbox.path("context"));
+    let words = ["build", "--network=none", "--hooks-dir", hooks.to_str().expect("text"), context.to_str().expect("text")];
+    sandbox.gabion(words).ok();
+    let state: Value = serde_json::from_slice(&fs::read(sandbox.path("always")).expect("it was called")).expect("JSON");
+    assert!(state["pid"].as_i64().is_some_and(|pid| pid > 0), "{state}");
+    assert!(!sandbox.path("never").exists());
+    sandbox.write("hooks/bad.json", "{}");
+    sandbox.write("context/Dockerfile", "FROM localhost/base\nRUN false\n");
+    sandbox.gabion(words).fails().says(125, &["bad.json"]);
+}

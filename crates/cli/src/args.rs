@@ -94,6 +94,10 @@ pub struct GlobalArgs {
     /// The same as --log-level=debug
     #[arg(long, hide = true)]
     debug: bool,
+    /// File that names what commands get to see of the host [default: /etc/containers/mounts.conf or
+    /// /usr/share/containers/mounts.conf]
+    #[arg(long, global = true, value_name = "FILE", hide = true)]
+    pub default_mounts_file: Option<PathBuf>,
     /// Directory of the store's images, layers and containers [default: storage.conf's graphroot]
     #[arg(long, global = true, value_name = "DIR")]
     pub root: Option<PathBuf>,

@@ -81,6 +81,8 @@ pub struct RunOptions {
     pub runtime: PathBuf,
     /// Options given to the runtime before its subcommand.
     pub runtime_flags: Vec<String>,
+    /// Whether the runtime changes the root directory without `pivot_root`.
+    pub no_pivot: bool,
     /// Directories where programs are looked up, as in `PATH`.
     pub search_path: String,
     /// The process's standard streams.
@@ -123,6 +125,7 @@ impl RunOptions {
             shm_size: 64 << 20,
             runtime: "runc".into(),
             runtime_flags: Vec::new(),
+            no_pivot: false,
             search_path: SEARCH_PATH.into(),
             stdio: Stdio::Inherit,
             keep_output_end: false,
@@ -576,7 +579,8 @@ fn runtime_command(program: &Path, options: &RunOptions, bundle: &Bundle, memory
     command.args(&options.runtime_flags);
     command.arg("--root").arg(memory.path().join("state"));
     command.arg("--log").arg(bundle.path().join(LOG_NAME)).args(["--log-format", "json"]);
-    command.arg("run").arg("--bundle").arg(memory.path()).arg(&options.id);
+    command.arg("run").arg("--bundle").arg(memory.path());
+    command.args(options.no_pivot.then_some("--no-pivot")).arg(&options.id);
     command
 }
 

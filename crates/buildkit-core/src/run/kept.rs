@@ -12,7 +12,7 @@ use runtime::{
 };
 
 use super::settings::nodes_of;
-use super::{DeviceRequest, MountRequest, Settings, parse_size};
+use super::{DeviceRequest, MountRequest, Settings, default_mounts, parse_size};
 use crate::containers_conf::ContainersConf;
 use crate::working_container::{CommonOptions, Isolation, KeptDevice, KeptSettings, NetworkPolicy};
 
@@ -20,6 +20,8 @@ use crate::working_container::{CommonOptions, Isolation, KeptDevice, KeptSetting
 const SECCOMP_DEFAULT: &str = "/usr/share/containers/seccomp.json";
 /// The host's own default profile.
 const SECCOMP_OVERRIDE: &str = "/etc/containers/seccomp.json";
+/// Where OCI hooks are.
+const HOOKS: [&str; 2] = ["/usr/share/containers/oci/hooks.d", "/etc/containers/oci/hooks.d"];
 /// Where networks are defined.
 const NETWORKS: &str = "/etc/containers/networks";
 
@@ -147,13 +149,21 @@ impl KeptSettings {
             shm_size: shm_size(&common.shm_size)?,
             resources: common.resources(),
             devices: self.device_requests()?,
+            hook_dirs: match common.oci_hooks_dir.as_slice() {
+                [] => HOOKS.iter().map(PathBuf::from).collect(),
+                dirs => dirs.iter().map(PathBuf::from).collect(),
+            },
             cdi_dirs,
         };
+        let mut mounts = default_mounts::requests(&self.default_mounts_file_path);
+        for text in &common.volumes {
+            mounts.push(volume(text)?);
+        }
         Ok(Resolved {
             settings,
             network: self.network(conf)?,
             host_files: common.host_files(conf)?,
-            mounts: common.volumes.iter().map(|text| volume(text)).collect::<Result<_, _>>()?,
+            mounts,
             sees_proxies: common.http_proxy,
         })
     }

@@ -6,11 +6,14 @@
 
 pub(crate) mod cache; // directories that outlive a step
 mod cdi; // devices by specifications
+mod default_mounts; // what the host gives every command to see
 mod kept; // from what a container keeps
 mod mount_request; // --mount and --volume
+mod oci_hooks; // programs of the host on the way to a command
 mod settings; // how steps are confined
 mod sources; // what a mount's source is
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -24,6 +27,7 @@ use store::Store;
 
 use crate::working_container::{WorkingContainer, WorkingContainerError};
 pub use kept::{InvalidSetting, Resolved, parse_group, parse_host, parse_ulimit};
+pub use oci_hooks::HookError;
 pub use mount_request::{InvalidMount, MountRequest, MountRequestKind, MountSource, Sharing, parse_size};
 pub use settings::{DeviceError, DeviceRequest, Settings};
 use sources::Held;
@@ -73,6 +77,11 @@ pub struct RunOptions {
     pub make_volumes: bool,
     /// Whether signals sent to this process are passed on to the step.
     pub forward_signals: bool,
+    /// Whether the root directory is changed without `pivot_root`, which a root file system in memory
+    /// needs.
+    pub no_pivot: bool,
+    /// Annotations of the image to be, for OCI hooks.
+    pub annotations: BTreeMap<String, String>,
     /// Ends the step when it is set.
     pub stop: Option<Arc<Stop>>,
 }
@@ -100,6 +109,8 @@ impl RunOptions {
             keep_output_end: false,
             make_volumes: true,
             forward_signals: true,
+            no_pivot: false,
+            annotations: BTreeMap::new(),
             stop: None,
         }
     }
@@ -138,6 +149,9 @@ pub enum RunError {
     /// The step cannot get a device.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// A hook cannot be read.
+    #[error(transparent)]
+    Hook(#[from] HookError),
     /// The root file system fails.
     #[error("container {0}: {1}")]
     Rootfs(String, rootfs::Error),
@@ -237,6 +251,12 @@ pub fn run_in(target: RunTarget<'_>, options: RunOptions) -> Result<Outcome, Run
         !options.mounts.iter().any(|own| Path::new(&absolute(&working_dir, &own.target)) == mount.target)
     }));
 
+    let subject = oci_hooks::Subject {
+        command: options.command.first().map(String::as_str).unwrap_or_default(),
+        annotations: &options.annotations,
+        has_bind_mounts: !options.mounts.is_empty() || !config.volumes.is_empty(),
+    };
+    let hooks = oci_hooks::matching(&options.settings.hook_dirs, &subject)?;
     let process = runtime::ProcessSpec {
         args: options.command,
         env: environment(
@@ -269,6 +289,8 @@ pub fn run_in(target: RunTarget<'_>, options: RunOptions) -> Result<Outcome, Run
     run.confinement = options.confinement;
     run.devices = edits.devices;
     run.hooks = edits.hooks;
+    run.hooks.extend(hooks);
+    run.no_pivot = options.no_pivot;
     run.runtime = options.runtime;
     run.runtime_flags = options.runtime_flags;
     if let Some(search_path) = options.search_path {

@@ -48,6 +48,11 @@ pub enum MountRequestKind {
         /// Whether what is mounted below it comes along.
         recursive: bool,
     },
+    /// A copy of a file or directory of the host, which goes with the step.
+    Copy {
+        /// Its path; must exist.
+        host_path: PathBuf,
+    },
     /// A directory that is kept from step to step and build to build.
     Cache {
         /// Tells caches apart, together with their owner; the target when absent.
@@ -324,6 +329,7 @@ fn parse_volume(text: &str) -> Result<MountRequest, String> {
     }
     let mut read_only = None;
     let mut propagation = None;
+    let mut label = None;
     let (mut discard_writes, mut give_to_user, mut recursive) = (false, false, true);
     let mut words = Vec::new();
     for option in options.split(',').filter(|option| !option.is_empty()) {
@@ -334,12 +340,25 @@ fn parse_volume(text: &str) -> Result<MountRequest, String> {
                     return Err(twice());
                 }
             }
-            "O" => discard_writes = true,
+            "O" | "z" | "Z" => {
+                if label.replace(option).is_some() {
+                    return Err(twice());
+                }
+                // Labels mean nothing without SELinux.
+                discard_writes = option == "O";
+            }
             "U" => give_to_user = true,
             "bind" => recursive = false,
             "rbind" => recursive = true,
-            // Labels mean nothing without SELinux; macOS's words for caching mean nothing on Linux.
-            "z" | "Z" | "cached" | "delegated" | "consistent" => {}
+            // macOS's words for caching mean nothing on Linux; the others ask for what is done anyway.
+            "cached" | "delegated" | "consistent" | "nocopy" | "nocreate" => {}
+            "copy" => return Err("copy: only a new named volume could be filled, and there are none".into()),
+            "no-dereference" => return Err("no-dereference: sources that are symlinks are always followed".into()),
+            "unbindable" | "runbindable" => return Err(format!("{option}: mounts of steps are bound nowhere else")),
+            _ if option.starts_with("idmap") => return Err("idmap: user namespaces are not supported yet".into()),
+            _ if option.starts_with("upperdir=") || option.starts_with("workdir=") => {
+                return Err(format!("{option}: what is written with O is always dropped"));
+            }
             "nosuid" | "nodev" | "noexec" | "suid" | "dev" | "exec" => words.push(option.into()),
             name => {
                 let unknown = || format!("unknown option {name:?}");
@@ -469,6 +488,7 @@ mod tests {
             ("/c", true, vec!["nodev".to_string()])
         );
         assert!(matches!(request.kind, MountRequestKind::Volume { host_path, .. } if host_path == Path::new("/a:b")));
+        assert_eq!(volume("/a:/c:nocopy,cached,nocreate,z").expect("valid"), volume("/a:/c").expect("valid"));
         let request = volume("/a:/c:O,U,rshared").expect("valid");
         assert!(matches!(
             request.kind,
@@ -480,7 +500,8 @@ mod tests {
             }
         ));
         for text in
-            ["/a", "a:/b", "/a:b", "/a:/", "/a:/b:ro:x", "/a:/b:ro,rw", "/a:/b:size=1", "/a:/b:shared,private", ""]
+            ["/a", "a:/b", "/a:b", "/a:/", "/a:/b:ro:x", "/a:/b:ro,rw", "/a:/b:size=1", "/a:/b:shared,private", "/a:/b:O,z", "/a:/b:z,Z", "/a:/b:copy", "/a:/b:idmap=uids=0-1-10", "/a:/b:O,upperdir=/u,workdir=/w",
+            "/a:/b:unbindable", "/a:/b:no-dereference", ""]
         {
             assert!(volume(text).is_err(), "{text}");
         }

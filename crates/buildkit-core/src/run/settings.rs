@@ -32,6 +32,8 @@ pub struct Settings {
     pub resources: Resources,
     /// Devices that every step sees.
     pub devices: Vec<DeviceRequest>,
+    /// Directories of OCI hooks.
+    pub hook_dirs: Vec<PathBuf>,
     /// Where CDI specifications are; of two for one device, the later one counts.
     pub cdi_dirs: Vec<PathBuf>,
 }
@@ -53,6 +55,7 @@ impl Default for Settings {
             shm_size: 64 << 20,
             resources: Resources::default(),
             devices: Vec::new(),
+            hook_dirs: Vec::new(),
             cdi_dirs: vec!["/etc/cdi".into(), "/var/run/cdi".into()],
         }
     }

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use rootfs::{Owner, Root};
 use runtime::{BindSource, Mount, MountKind, User};
 use rustix::io::Errno;
-use store::{LayerTree, Mounted, Store};
+use store::{LayerTree, Mounted, Store, TemporaryDirectory};
 
 use super::cache::{self, Cache, CacheOptions, Fill};
-use super::{MountRequest, MountRequestKind, MountSource};
+use super::{MountRequest, MountRequestKind, MountSource, default_mounts};
 use crate::copy::{self, CopyOptions, Prepared, Tree};
 use crate::image::Image;
 
@@ -50,6 +50,7 @@ pub(super) struct Held<'s> {
     trees: Vec<LayerTree>,
     containers: Vec<Mounted<'s>>,
     caches: Vec<(String, Cache)>,
+    copies: Vec<TemporaryDirectory>,
 }
 
 impl<'s> Held<'s> {
@@ -147,6 +148,14 @@ impl<'s> Held<'s> {
                     give_away(host_path, user).map_err(|error| SourceError::Host(host_path.clone(), error))?;
                 }
                 bind(BindSource::Path(host_path.clone()), *propagation, *recursive, *discard_writes, options)
+            }
+            MountRequestKind::Copy { host_path } => {
+                let store = self.store.ok_or_else(|| SourceError::UnknownSource(host_path.display().to_string()))?;
+                let dir = store.temporary_directory()?;
+                let copy = dir.path().join("copy");
+                default_mounts::copy(host_path, &copy).map_err(|error| SourceError::Host(host_path.clone(), error))?;
+                self.copies.push(dir);
+                bind(BindSource::Path(copy), Default::default(), false, false, options)
             }
             MountRequestKind::Cache { from, source, .. } => {
                 let key = self.cache_options(request)?.map(|options| cache::key(&options)).unwrap_or_default();

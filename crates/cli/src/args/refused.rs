@@ -46,12 +46,6 @@ const VALUE: Takes = Takes::Value(&[]);
 pub const REFUSED: &[Refused] = &[
     Refused {
         commands: &[],
-        flag: "default-mounts-file",
-        takes: VALUE,
-        reason: "default mounts are not supported yet",
-    },
-    Refused {
-        commands: &[],
         flag: "imagestore",
         takes: VALUE,
         reason: "images and containers are kept in one store: use --root",
@@ -108,18 +102,6 @@ pub const REFUSED: &[Refused] = &[
     Refused { commands: &["build"], flag: "all-platforms", takes: Takes::Switch, reason: NO_PLATFORMS },
     Refused { commands: &["build"], flag: "save-stages", takes: Takes::Switch, reason: "use --target to keep a stage" },
     Refused {
-        commands: &["run"],
-        flag: "no-pivot",
-        takes: Takes::Switch,
-        reason: "the OCI runtime always uses pivot_root",
-    },
-    Refused {
-        commands: &["run"],
-        flag: "valid-exit-codes",
-        takes: VALUE,
-        reason: "look at the exit code of `gabion run`, which is the command's own",
-    },
-    Refused {
         commands: &["add", "copy"],
         flag: "link",
         takes: Takes::Switch,
@@ -163,7 +145,6 @@ pub const REFUSED: &[Refused] = &[
         takes: Takes::SwitchOff,
         reason: "content trust is not supported",
     },
-    Refused { commands: &["build"], flag: "hooks-dir", takes: VALUE, reason: "OCI hooks are not supported yet" },
     Refused { commands: &["build"], flag: "log-rusage", takes: Takes::Switch, reason: NO_USAGE },
     Refused { commands: &["build"], flag: "rusage-logfile", takes: VALUE, reason: NO_USAGE },
     Refused {

@@ -182,6 +182,20 @@ impl SandboxArgs {
     }
 }
 
+/// `mounts.conf` as the flag before the command names it.
+pub fn set_default_mounts(kept: &mut KeptSettings, session: &Session) -> Result<(), CommandError> {
+    if let Some(file) = &session.global().default_mounts_file {
+        let path = std::path::absolute(file)?;
+        if !path.is_file() {
+            return Err(CommandError::new(format!(
+                "invalid --default-mounts-file {}: expected a file", file.display()
+            )));
+        }
+        kept.default_mounts_file_path = path.to_string_lossy().into_owned();
+    }
+    Ok(())
+}
+
 impl RuntimeArgs {
     /// Changes which files are made.
     pub fn apply(&self, kept: &mut KeptSettings) -> Result<(), CommandError> {

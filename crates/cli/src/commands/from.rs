@@ -12,7 +12,7 @@ use crate::args::parse_format;
 use crate::args::platform::PlatformArgs;
 use crate::args::pull::PullArgs;
 use crate::args::registry::RegistryArgs;
-use crate::args::run_settings::{LimitArgs, SandboxArgs};
+use crate::args::run_settings::{LimitArgs, SandboxArgs, set_default_mounts};
 use crate::command_error::CommandError;
 use crate::session::{Progress, Session};
 
@@ -84,6 +84,7 @@ fn settings(args: &Args, session: &Session) -> Result<KeptSettings, CommandError
     let mut settings = args.sandbox.defaults(&conf)?;
     args.sandbox.apply(&mut settings)?;
     args.limits.apply(&mut settings)?;
+    set_default_mounts(&mut settings, session)?;
     settings.change_capabilities(&args.sandbox.cap_add, &args.sandbox.cap_drop)?;
     // What cannot be is told now, not by the first command.
     settings.resolve(&conf)?;

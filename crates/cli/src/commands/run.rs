@@ -11,7 +11,7 @@ use buildkit_core::working_container::WorkingContainer;
 use jiff::Timestamp;
 use oci::History;
 
-use crate::args::run_settings::{RuntimeArgs, SandboxArgs};
+use crate::args::run_settings::{RuntimeArgs, SandboxArgs, set_default_mounts};
 use crate::command_error::{CommandError, FAILURE};
 use crate::session::{Progress, Session};
 
@@ -55,6 +55,12 @@ pub struct Args {
     /// Directory the command starts in [default: the container's]
     #[arg(long, value_name = "DIR")]
     workingdir: Option<String>,
+    /// Change the root directory without pivot_root, as a root file system in memory needs
+    #[arg(long)]
+    no_pivot: bool,
+    /// Exit codes of the command that are no failure
+    #[arg(long, value_name = "NUMBER", value_delimiter = ',', default_value = "0")]
+    valid_exit_codes: Vec<u8>,
     #[command(flatten)]
     sandbox: SandboxArgs,
     #[command(flatten)]
@@ -68,6 +74,10 @@ pub struct Args {
 
 pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     session.policy_file(args.signature_policy.as_deref())?;
+    if args.cached && !args.valid_exit_codes.contains(&0) {
+        return Err(CommandError::new("--cached and --valid-exit-codes without 0 contradict each other: only what \
+                                      ends with 0 is remembered"));
+    }
     let store = session.store()?;
     let mut container = WorkingContainer::open(&store, &args.container)?;
     let mut command = args.command.clone();
@@ -77,7 +87,7 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     let created_by = command.join(" ");
     let options = options(args, session, &container, command)?;
     let outcome = if args.cached { cached(&mut container, options, session) } else { run_now(&container, options) }?;
-    if let Some(failure) = outcome.as_ref().and_then(failure) {
+    if let Some(failure) = outcome.as_ref().and_then(|outcome| failure(outcome, &args.valid_exit_codes)) {
         return Err(failure);
     }
     // A step with a layer is in the history anyway.
@@ -125,10 +135,11 @@ fn cached(
 }
 
 /// How a command that did not succeed is told.
-fn failure(outcome: &Outcome) -> Option<CommandError> {
+fn failure(outcome: &Outcome, valid: &[u8]) -> Option<CommandError> {
     let code = outcome.exit.code();
     match outcome.interrupted_by {
-        _ if code == 0 => None,
+        _ if valid.contains(&code) => None,
+        _ if code == 0 => Some(CommandError::new("exit status 0 is not in the list of --valid-exit-codes")),
         Some(signal) => {
             let code = 128u8.saturating_add(u8::try_from(signal).unwrap_or(0));
             Some(CommandError::new("the command was interrupted").exit_code(code))
@@ -147,6 +158,7 @@ fn options(
     let mut kept = container.state().settings.clone();
     args.sandbox.apply(&mut kept)?;
     args.runtime.apply(&mut kept)?;
+    set_default_mounts(&mut kept, session)?;
     let mut options = RunOptions::new(command);
     options.host_env = proxies(session);
     options.apply(kept.resolve(&conf)?);
@@ -158,6 +170,8 @@ fn options(
     for mount in &args.mount {
         options.mounts.push(MountRequest::parse(mount, args.contextdir.as_deref())?);
     }
+    options.no_pivot = args.no_pivot || session.env("BUILDAH_NOPIVOT").is_some();
+    options.annotations.clone_from(&container.state().annotations);
     options.search_path = session.env("PATH");
     options.runtime = args.runtime.program(session, &conf);
     options.runtime_flags = args.runtime.flags();

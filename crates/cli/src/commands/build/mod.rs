@@ -30,7 +30,7 @@ use crate::args::parse_format;
 use crate::args::platform::PlatformArgs;
 use crate::args::pull::PullArgs;
 use crate::args::registry::RegistryArgs;
-use crate::args::run_settings::{LimitArgs, RuntimeArgs, SandboxArgs};
+use crate::args::run_settings::{LimitArgs, RuntimeArgs, SandboxArgs, set_default_mounts};
 use crate::command_error::CommandError;
 use crate::progress::{Display, ProgressArgs, Work};
 use crate::report::Recorder;
@@ -64,6 +64,9 @@ pub struct Args {
     /// What the first stage begins with, in place of what its FROM says
     #[arg(long, value_name = "IMAGE")]
     from: Option<String>,
+    /// Directory with OCI hooks, in place of /usr/share/containers/oci/hooks.d and /etc/containers/oci/hooks.d
+    #[arg(long, value_name = "DIR")]
+    hooks_dir: Vec<PathBuf>,
     /// Mount that every RUN has, as with RUN --mount
     #[arg(long, value_name = "OPTIONS")]
     mount: Vec<String>,
@@ -217,6 +220,13 @@ fn options(
     args.sandbox.apply(&mut kept)?;
     args.limits.apply(&mut kept)?;
     args.runtime.apply(&mut kept)?;
+    set_default_mounts(&mut kept, session)?;
+    for dir in &args.hooks_dir {
+        if !dir.is_dir() {
+            return Err(CommandError::new(format!("invalid --hooks-dir {}: expected a directory", dir.display())));
+        }
+        kept.common_build_opts.oci_hooks_dir.push(dir.to_string_lossy().into_owned());
+    }
     let mut resolved = kept.resolve(&conf)?;
     args.sandbox.change_capabilities(&mut resolved.settings.capabilities);
     let host_env = PROXY_ARGS.iter().filter(|_| resolved.sees_proxies);
