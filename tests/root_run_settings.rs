@@ -385,7 +385,8 @@ fn root_build_runs_oci_hooks() {
     hook("never", r#"{"commands": ["nosuch"]}"#);
     sandbox.write("context/Dockerfile", "FROM localhost/base\nRUN true\n");
     let (hooks, context) = (sandbox.path("hooks"), sandbox.path("context"));
-    let words = ["build", "--network=none", "--hooks-dir", hooks.to_str().expect("text"), context.to_str().expect("text")];
+    let words =
+        ["build", "--network=none", "--hooks-dir", hooks.to_str().expect("text"), context.to_str().expect("text")];
     sandbox.gabion(words).ok();
     let state: Value = serde_json::from_slice(&fs::read(sandbox.path("always")).expect("it was called")).expect("JSON");
     assert!(state["pid"].as_i64().is_some_and(|pid| pid > 0), "{state}");

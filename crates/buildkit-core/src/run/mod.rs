@@ -27,8 +27,8 @@ use store::Store;
 
 use crate::working_container::{WorkingContainer, WorkingContainerError};
 pub use kept::{InvalidSetting, Resolved, parse_group, parse_host, parse_ulimit};
-pub use oci_hooks::HookError;
 pub use mount_request::{InvalidMount, MountRequest, MountRequestKind, MountSource, Sharing, parse_size};
+pub use oci_hooks::HookError;
 pub use settings::{DeviceError, DeviceRequest, Settings};
 use sources::Held;
 pub use sources::SourceError;

@@ -499,10 +499,24 @@ mod tests {
                 ..
             }
         ));
-        for text in
-            ["/a", "a:/b", "/a:b", "/a:/", "/a:/b:ro:x", "/a:/b:ro,rw", "/a:/b:size=1", "/a:/b:shared,private", "/a:/b:O,z", "/a:/b:z,Z", "/a:/b:copy", "/a:/b:idmap=uids=0-1-10", "/a:/b:O,upperdir=/u,workdir=/w",
-            "/a:/b:unbindable", "/a:/b:no-dereference", ""]
-        {
+        for text in [
+            "/a",
+            "a:/b",
+            "/a:b",
+            "/a:/",
+            "/a:/b:ro:x",
+            "/a:/b:ro,rw",
+            "/a:/b:size=1",
+            "/a:/b:shared,private",
+            "/a:/b:O,z",
+            "/a:/b:z,Z",
+            "/a:/b:copy",
+            "/a:/b:idmap=uids=0-1-10",
+            "/a:/b:O,upperdir=/u,workdir=/w",
+            "/a:/b:unbindable",
+            "/a:/b:no-dereference",
+            "",
+        ] {
             assert!(volume(text).is_err(), "{text}");
         }
     }

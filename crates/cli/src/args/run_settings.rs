@@ -188,7 +188,8 @@ pub fn set_default_mounts(kept: &mut KeptSettings, session: &Session) -> Result<
         let path = std::path::absolute(file)?;
         if !path.is_file() {
             return Err(CommandError::new(format!(
-                "invalid --default-mounts-file {}: expected a file", file.display()
+                "invalid --default-mounts-file {}: expected a file",
+                file.display()
             )));
         }
         kept.default_mounts_file_path = path.to_string_lossy().into_owned();
