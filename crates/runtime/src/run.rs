@@ -27,6 +27,7 @@ use crate::signals::{Request, Signals, WATCH_INTERVAL};
 use crate::stop::Stop;
 use crate::streams::Streams;
 use crate::stubs::{StubKind, Stubs};
+use crate::terminal;
 use crate::{
     Capabilities, Device, Masks, Mount, Namespace, Namespaces, Network, ProcessSpec, Resources, Rlimit, Seccomp,
     control_group, devices, namespaces, spec,
@@ -362,7 +363,7 @@ pub fn run(mut options: RunOptions) -> Result<Outcome, RunError> {
     let config = spec::build(spec::Inputs {
         rootfs: &options.rootfs,
         process: &options.process,
-        terminal: streams.terminal.as_ref().map(crate::terminal::size),
+        terminal: streams.terminal.as_ref().map(terminal::size),
         capabilities: capabilities.to_spec(options.process.user.uid)?,
         rlimits,
         seccomp,
@@ -637,11 +638,12 @@ fn supervise(
         }
         if let Some(signals) = signals.as_mut().filter(|_| has_signal)
             && signals.pass_on(pid, own_processes) == Request::Resize
-            && streams.terminal.is_some()
+            && let Some(terminal) = &streams.terminal
         {
             streams.copy_size();
-            // The runtime passes the new size of its terminal on to the process's.
+            // A runtime may pass the new size of its terminal on to the process's.
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::WINCH);
+            terminal::hand_size_on(terminal, pid, process.as_fd());
         }
         if has_ended {
             return Ok(signals.and_then(|signals| signals.asked_to_end()));

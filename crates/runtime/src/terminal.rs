@@ -4,10 +4,11 @@
 //! standard streams. Those are a second terminal, made here, so that this works wherever the
 //! caller's streams lead to; it is in raw mode from the beginning, so that it changes nothing.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use rustix::process::{Pid, PidfdGetfdFlags, pidfd_getfd};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{OptionalActions, Termios, Winsize, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
 
@@ -29,6 +30,19 @@ pub(crate) fn copy_size(models: &[&dyn AsFd], terminal: impl AsFd) {
     let sizes = models.iter().filter_map(|model| tcgetwinsize(model.as_fd()).ok());
     if let Some(size) = sizes.into_iter().find(|size| matches!(size, Winsize { ws_row: 1.., ws_col: 1.., .. })) {
         let _: Result<(), Errno> = tcsetwinsize(terminal, size);
+    }
+}
+
+/// Gives the terminals that the runtime has made the size of `terminal`. crun takes no notice of its
+/// own terminal's new size.
+pub(crate) fn hand_size_on(terminal: &OwnedFd, runtime: Pid, handle: BorrowedFd<'_>) {
+    let files = std::fs::read_dir(format!("/proc/{}/fd", runtime.as_raw_nonzero())).into_iter().flatten().flatten();
+    for file in files {
+        let is_master = std::fs::read_link(file.path()).is_ok_and(|target| target.ends_with("ptmx"));
+        let number = file.file_name().to_str().and_then(|name| name.parse().ok()).filter(|_| is_master);
+        if let Some(master) = number.and_then(|fd| pidfd_getfd(handle, fd, PidfdGetfdFlags::empty()).ok()) {
+            copy_size(&[terminal], master);
+        }
     }
 }
 
