@@ -75,8 +75,10 @@ pub struct Args {
 pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     session.policy_file(args.signature_policy.as_deref())?;
     if args.cached && !args.valid_exit_codes.contains(&0) {
-        return Err(CommandError::new("--cached and --valid-exit-codes without 0 contradict each other: only what \
-                                      ends with 0 is remembered"));
+        return Err(CommandError::new(
+            "--cached and --valid-exit-codes without 0 contradict each other: only what \
+                                      ends with 0 is remembered",
+        ));
     }
     let store = session.store()?;
     let mut container = WorkingContainer::open(&store, &args.container)?;

@@ -31,9 +31,8 @@ pub(super) fn of_command(
 ) -> Result<StepParts, StepError> {
     let config = &container.state().config.config;
     let working_dir = absolute("/", options.working_dir.as_deref().unwrap_or(&config.working_dir));
-    let is_volume = |mount: &&MountRequest| {
-        matches!(mount.kind, MountRequestKind::Volume { .. } | MountRequestKind::Copy { .. })
-    };
+    let is_volume =
+        |mount: &&MountRequest| matches!(mount.kind, MountRequestKind::Volume { .. } | MountRequestKind::Copy { .. });
     let volumes: Vec<MountRequest> = options.mounts.iter().filter(is_volume).cloned().collect();
     let mut parts = begin(container, times);
     let command = Command {
@@ -98,7 +97,9 @@ fn mount(store: &Store, request: &MountRequest, working_dir: &str, parts: &mut S
         MountRequestKind::Tmpfs { size, mode, copy_up } => {
             (MountKind::Tmpfs { size: *size, mode: *mode, copy_up: *copy_up }, None)
         }
-        MountRequestKind::Volume { .. } | MountRequestKind::Copy { .. } | MountRequestKind::File { .. } => return Ok(()),
+        MountRequestKind::Volume { .. } | MountRequestKind::Copy { .. } | MountRequestKind::File { .. } => {
+            return Ok(());
+        }
     };
     let name = format!("files mounted at {target}");
     let (read_only, options) = (request.read_only, request.options.clone());
