@@ -476,7 +476,7 @@ fn root_bad_dockerfiles_are_refused_before_anything_is_done() {
     sandbox.gabion(["build", "-"]).fails().says(125, &["build context -: it is empty"]);
     let empty = sandbox.path("empty").display().to_string();
     sandbox.gabion(["build", &empty]).fails().says(125, &["no Containerfile or Dockerfile in"]);
-    sandbox.gabion(["build", "-f", "gone", &empty]).fails().says(125, &["Dockerfile gone is not there"]);
+    sandbox.gabion(["build", "-f", "gone", &empty]).fails().says(125, &["--file \"gone\"", "in the context"]);
     let plain = ["--runtime=/no/such/runtime"];
     let outcome = try_build(&sandbox, "bad", "FROM localhost/base\nRUN true\n", &Tree::new(), &plain);
     outcome.says(125, &["/no/such/runtime"]);

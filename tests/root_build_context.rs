@@ -312,7 +312,7 @@ fn root_ignore_files_in_their_order() {
     let stdin = "FROM localhost/base\nCOPY ? /c/\n";
     let files = built(&sandbox, gabion(&sandbox, &["-f", "-", "context"]).stdin(stdin));
     assert!(!files.contains(&"/c/b \"b\"".to_owned()) && files.contains(&"/c/a \"a\"".to_owned()), "{files:?}");
-    refused(&sandbox, gabion(&sandbox, &["--ignorefile", "gone", "context"]), "ignore file gone");
+    refused(&sandbox, gabion(&sandbox, &["--ignorefile", "gone", "context"]), "--ignorefile");
 }
 
 #[test]
@@ -348,10 +348,14 @@ fn root_named_directories() {
     let own = "FROM localhost/base AS y\nRUN echo own > /f\nFROM localhost/base\nCOPY --from=y f /f";
     assert_eq!(built(&sandbox, build(own, &with)), ["/f \"own\\n\""]);
 
-    refused(&sandbox, build("FROM localhost/base", &["--build-context", "x=gone"]), "build context gone");
+    refused(
+        &sandbox,
+        build("FROM localhost/base", &["--build-context", "x=gone"]),
+        "--build-context x: build context gone",
+    );
     refused(&sandbox, build("FROM localhost/base", &["--build-context", "x"]), "expected NAME=WHERE");
     let twice = ["--build-context", "x=named", "--build-context", "x:latest=context"];
-    refused(&sandbox, build("FROM localhost/base", &twice), "build context x is given twice");
+    refused(&sandbox, build("FROM localhost/base", &twice), "--build-context x: it is given twice");
     refused(&sandbox, build("FROM localhost/base\nCOPY --from=x ../context/f /f", &with), "cannot copy");
 }
 
@@ -421,7 +425,7 @@ fn root_named_images_layouts_and_archives() {
     let context = format!("x={url}/files.tar.xz");
     assert_eq!(built(&sandbox, build("FROM localhost/base\nCOPY --from=x . /x/", &context)), ["/x/a \"A\""]);
     let plain = serve(b"FROM localhost/base\n".to_vec());
-    refused(&sandbox, build("FROM x", &format!("x={plain}/text")), "is no tar");
+    refused(&sandbox, build("FROM x", &format!("x={plain}/text")), "expected a tar");
 }
 
 #[test]

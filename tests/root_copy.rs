@@ -157,7 +157,7 @@ fn root_copy_says_what_is_missing() {
     place.run(&["copy", "nosuch", "/x"]).fails().says(125, &["nosuch", "no such file"]);
     place.run(&["copy", "no*", "/x"]).fails().says(125, &["no*", "matches nothing"]);
     place.run(&["copy", "[", "/x"]).fails().says(125, &["malformed"]);
-    place.run(&["copy", "--ignorefile=x", "f", "/x"]).fails().says(125, &["--contextdir"]);
+    place.run(&["copy", "--ignorefile=f", "f", "/x"]).fails().says(125, &["--contextdir"]);
     place.run(&["copy", "--checksum=sha256:12", "f", "/x"]).fails().says(125, &["sha256:12"]);
     place.sandbox.gabion(["copy", "unknown", "f", "/x"]).fails().says(125, &["unknown"]);
     assert!(!place.root.join("x").exists());

@@ -14,8 +14,10 @@ use crate::stage_state::{Scope, StageState};
 #[derive(Debug, thiserror::Error)]
 #[error("invalid change {text:?}: {reason}")]
 pub struct InvalidChange {
-    text: String,
-    reason: String,
+    /// As given.
+    pub text: String,
+    /// What is wrong.
+    pub reason: String,
 }
 
 /// `config` after the instructions in `changes`, each of which may hold several lines: CMD,

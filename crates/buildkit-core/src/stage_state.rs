@@ -434,7 +434,10 @@ fn clean(path: &str) -> String {
 }
 
 /// Signals are names with or without SIG, real-time ones with an offset, or numbers.
-fn check_signal(text: &str) -> std::result::Result<(), String> {
+///
+/// # Errors
+/// What is none, with what it may have been meant to be.
+pub fn check_signal(text: &str) -> std::result::Result<(), String> {
     const NAMES: [&str; 33] = [
         "ABRT", "ALRM", "BUS", "CHLD", "CLD", "CONT", "FPE", "HUP", "ILL", "INT", "IO", "IOT", "KILL", "PIPE", "POLL",
         "PROF", "PWR", "QUIT", "SEGV", "STKFLT", "STOP", "SYS", "TERM", "TRAP", "TSTP", "TTIN", "TTOU", "URG", "USR1",

@@ -5,8 +5,9 @@ pub mod compression; // --compression-format, …
 pub mod platform; // --platform, --os, --arch, --variant
 pub mod pull; // --pull
 pub mod refused; // flags that are known and refused
-pub mod registry;
-pub mod run_settings; // how commands are run // --authfile, --creds, --tls-verify, …
+pub mod registry; // --authfile, --creds, --tls-verify, …
+pub mod run_settings; // how commands are run
+pub mod value; // what several flags take
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -96,28 +97,29 @@ pub struct GlobalArgs {
     debug: bool,
     /// File that names what commands get to see of the host [default: /etc/containers/mounts.conf or
     /// /usr/share/containers/mounts.conf]
-    #[arg(long, global = true, value_name = "FILE", hide = true)]
+    #[arg(long, global = true, value_name = "FILE", hide = true, value_parser = value::file())]
     pub default_mounts_file: Option<PathBuf>,
     /// Directory of the store's images, layers and containers [default: storage.conf's graphroot]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", value_parser = value::new_directory())]
     pub root: Option<PathBuf>,
     /// Directory of the store's state that a reboot ends [default: storage.conf's runroot]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", value_parser = value::new_directory())]
     pub runroot: Option<PathBuf>,
     /// File with the aliases of short names that were chosen by hand [default: in ~/.cache/containers]
     #[arg(long, global = true, value_name = "FILE")]
     pub short_name_alias_conf: Option<PathBuf>,
     /// Storage driver, overlay or vfs [default: storage.conf's, or as the store was made]
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, value_name = "NAME", value_parser = parse_storage_driver)]
     pub storage_driver: Option<String>,
     /// Storage driver option, such as overlay.mountopt=nodev (may be repeated; replaces those of storage.conf)
     #[arg(long, global = true, value_name = "KEY=VALUE")]
     pub storage_opt: Vec<String>,
     /// Registries configuration file
-    #[arg(long, global = true, value_name = "FILE", env = "CONTAINERS_REGISTRIES_CONF", hide_env = true)]
+    #[arg(long, global = true, value_name = "FILE", env = "CONTAINERS_REGISTRIES_CONF", hide_env = true,
+          value_parser = value::file())]
     pub registries_conf: Option<PathBuf>,
     /// Directory of registries configuration drop-ins
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", value_parser = value::directory())]
     pub registries_conf_dir: Option<PathBuf>,
     /// Least severe messages to show: error, warn, info or debug
     #[arg(long, global = true, value_name = "LEVEL", default_value = "warn", ignore_case = true)]
@@ -134,6 +136,14 @@ impl GlobalArgs {
 /// How cgroups are made.
 #[derive(Clone, Copy, Debug)]
 pub struct CgroupManager;
+
+/// An empty name is no name, as with Buildah.
+fn parse_storage_driver(text: &str) -> Result<String, String> {
+    match text {
+        "overlay" | "overlay2" | "vfs" | "" => Ok(text.to_owned()),
+        _ => Err("expected overlay or vfs".to_owned()),
+    }
+}
 
 fn parse_cgroup_manager(text: &str) -> Result<CgroupManager, String> {
     match text {

@@ -23,6 +23,11 @@ impl CommandError {
         CommandError { message: message.into(), hint: None, exit_code: FAILURE, is_told: false }
     }
 
+    /// What a flag was given is not what it takes.
+    pub fn invalid(flag: &str, given: impl std::fmt::Display, reason: impl std::fmt::Display) -> CommandError {
+        CommandError::new(format!("invalid {flag} {:?}: {reason}", given.to_string()))
+    }
+
     /// The same failure, saying on a second line what to try.
     pub fn hint(mut self, hint: impl Into<String>) -> CommandError {
         self.hint = Some(hint.into());

@@ -25,9 +25,8 @@ pub fn template_of(format: Option<&str>) -> Result<Option<Template>, CommandErro
     let Some(text) = format else { return Ok(None) };
     let has_action = text.split_once("{{").is_some_and(|(_, rest)| rest.contains("}}"));
     if !has_action {
-        return Err(CommandError::new(format!(
-            "invalid --format {text:?}: expected a Go template with an action in it, such as {{{{.host}}}}"
-        )));
+        let reason = "expected a Go template with an action in it, such as {{.host}}";
+        return Err(CommandError::invalid("--format", text, reason));
     }
     Template::parse(text).map(Some)
 }

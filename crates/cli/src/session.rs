@@ -248,6 +248,6 @@ fn set_driver_options(config: &mut ConfigFile, options: &[String]) -> Result<(),
 
 fn unknown_option(option: &str) -> CommandError {
     CommandError::new(format!(
-        "storage option {option:?} is not supported: expected overlay.mountopt=, overlay.imagestore= or overlay.skip_mount_home="
+        "invalid --storage-opt {option:?}: expected overlay.mountopt=, overlay.imagestore= or overlay.skip_mount_home="
     ))
 }

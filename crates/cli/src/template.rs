@@ -19,6 +19,9 @@ pub struct Template {
 impl Template {
     /// Parses `text`; a leading `table ` asks for a heading, and `\t` and `\n` may be written out.
     pub fn parse(text: &str) -> Result<Template, CommandError> {
+        if text.is_empty() {
+            return Err(CommandError::invalid("--format", text, "expected a Go template"));
+        }
         let (is_table, body) = match text.strip_prefix("table ") {
             Some(body) => (true, body),
             None => (false, text),
@@ -38,7 +41,7 @@ impl Template {
         inner.add_funcs(&functions);
         inner
             .parse(body.replace("\\t", "\t").replace("\\n", "\n"))
-            .map_err(|error| CommandError::new(format!("invalid template {text:?}: {error}")))?;
+            .map_err(|error| CommandError::invalid("--format", text, format!("expected a Go template: {error}")))?;
         Ok(Template { inner, is_table })
     }
 
@@ -52,10 +55,8 @@ impl Template {
         self.inner.render(&Context::from(top_level(value))).map_err(|error| {
             // The library shows all of the value that has no such field.
             let text = error.to_string();
-            CommandError::new(format!(
-                "template: {}",
-                text.split_once(" in map[").map_or(text.as_str(), |(text, _)| text)
-            ))
+            let reason = text.split_once(" in map[").map_or(text.as_str(), |(text, _)| text);
+            CommandError::new(format!("--format: {reason}"))
         })
     }
 }

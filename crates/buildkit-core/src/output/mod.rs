@@ -12,7 +12,7 @@ mod parse; // type=…,dest=…
 
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use oci::{ImageId, Reference};
 
@@ -156,6 +156,16 @@ impl Output {
                 | Output::Oci { to: Destination::Stdout, .. }
                 | Output::Docker { to: Destination::Stdout, .. }
         )
+    }
+
+    /// The file that is written, if it is a single one.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Output::Tar(Destination::Path(path))
+            | Output::Oci { to: Destination::Path(path), is_layout: false, .. }
+            | Output::Docker { to: Destination::Path(path), .. } => Some(path),
+            _ => None,
+        }
     }
 
     /// Whether the image stays in the store even without a name.

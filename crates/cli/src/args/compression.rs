@@ -4,6 +4,8 @@ use buildkit_core::transfer::LayerCompression;
 use clap::Args;
 use oci::media_type::Compression;
 
+use super::value::number;
+
 /// How layers are compressed on their way to a registry or another place.
 #[derive(Args, Clone, Debug)]
 pub struct CompressionArgs {
@@ -11,7 +13,7 @@ pub struct CompressionArgs {
     #[arg(long, value_name = "FORMAT", value_parser = parse_compression)]
     compression_format: Option<Compression>,
     /// How much to compress: 1 to 9 for gzip, 1 to 20 for zstd
-    #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(u32).range(1..=20))]
+    #[arg(long, value_name = "LEVEL", value_parser = number(1u32, 20))]
     compression_level: Option<u32>,
     /// Do not compress layers
     #[arg(short = 'D', long, value_name = "BOOL", num_args = 0..=1, require_equals = true,

@@ -3,6 +3,7 @@
 use clap::Args;
 use oci::Platform;
 
+use super::value::platform_word;
 use crate::command_error::CommandError;
 
 /// Which platform an image is wanted for.
@@ -12,13 +13,13 @@ pub struct PlatformArgs {
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", conflicts_with_all = ["os", "arch", "variant"])]
     pub platform: Option<Platform>,
     /// Operating system of the image instead of the host's
-    #[arg(long)]
+    #[arg(long, value_parser = platform_word)]
     pub os: Option<String>,
     /// CPU architecture of the image instead of the host's
-    #[arg(long)]
+    #[arg(long, value_parser = platform_word)]
     pub arch: Option<String>,
     /// Variant of the CPU architecture
-    #[arg(long)]
+    #[arg(long, value_parser = platform_word)]
     pub variant: Option<String>,
 }
 

@@ -10,6 +10,7 @@ use buildkit_core::run::{
 use buildkit_core::working_container::{Isolation, KeptSettings, NamespaceOption, NetworkPolicy};
 use clap::Args;
 
+use super::value::number;
 use crate::command_error::CommandError;
 use crate::session::Session;
 
@@ -23,7 +24,7 @@ pub struct SandboxArgs {
     #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = capability)]
     pub cap_drop: Vec<String>,
     /// Directory with CDI specifications, beside /etc/cdi and /var/run/cdi
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = cdi_directory)]
     cdi_config_dir: Option<String>,
     /// Namespace of control groups: private, host or a path
     #[arg(long, value_name = "NAMESPACE", value_parser = namespace)]
@@ -64,7 +65,7 @@ pub struct RuntimeArgs {
     #[arg(long, value_name = "PROGRAM", env = "BUILDAH_RUNTIME", hide_env = true)]
     runtime: Option<PathBuf>,
     /// Option given to the OCI runtime, without its dashes
-    #[arg(long, value_name = "OPTION", value_delimiter = ',')]
+    #[arg(long, value_name = "OPTION", value_delimiter = ',', value_parser = one_word)]
     runtime_flag: Vec<String>,
 }
 
@@ -78,13 +79,13 @@ pub struct LimitArgs {
     #[arg(long, value_name = "PATH", value_parser = group_path)]
     cgroup_parent: Option<String>,
     /// Length of a period of the CPU's time, in microseconds
-    #[arg(long, value_name = "MICROSECONDS")]
+    #[arg(long, value_name = "MICROSECONDS", value_parser = number(0u64, 1_000_000))]
     cpu_period: Option<u64>,
     /// CPU time in each period, in microseconds
-    #[arg(long, value_name = "MICROSECONDS", allow_negative_numbers = true)]
+    #[arg(long, value_name = "MICROSECONDS", allow_negative_numbers = true, value_parser = number(-1, i64::MAX))]
     cpu_quota: Option<i64>,
     /// Weight beside other users of the CPU
-    #[arg(short, long, value_name = "WEIGHT")]
+    #[arg(short, long, value_name = "WEIGHT", value_parser = number(0u64, 262_144))]
     cpu_shares: Option<u64>,
     /// CPUs that commands may use, such as 0-3,5
     #[arg(long, value_name = "NUMBERS", value_parser = number_set)]
@@ -210,10 +211,20 @@ impl RuntimeArgs {
     }
 
     /// The runtime's program.
-    pub fn program(&self, session: &Session, conf: &ContainersConf) -> PathBuf {
+    ///
+    /// # Errors
+    /// The one that is asked for is not installed.
+    pub fn program(&self, session: &Session, conf: &ContainersConf) -> Result<PathBuf, CommandError> {
         let named = self.runtime.clone().or_else(|| conf.runtime.clone().map(PathBuf::from));
         let program = named.unwrap_or_else(|| installed_runtime(session));
-        program.to_str().and_then(|name| conf.runtime_program(name)).unwrap_or(program)
+        let program = program.to_str().and_then(|name| conf.runtime_program(name)).unwrap_or(program);
+        match &self.runtime {
+            Some(given) if !is_installed(&program, session) => {
+                let reason = "expected the name or path of a program that is installed";
+                Err(CommandError::invalid("--runtime", given.display(), reason))
+            }
+            _ => Ok(program),
+        }
     }
 
     /// Its options.
@@ -224,9 +235,17 @@ impl RuntimeArgs {
 
 /// runc, unless only crun is installed.
 fn installed_runtime(session: &Session) -> PathBuf {
-    let search_path = session.env("PATH").unwrap_or_default();
-    let installed = |name: &str| search_path.split(':').any(|dir| Path::new(dir).join(name).is_file());
+    let installed = |name: &str| is_installed(Path::new(name), session);
     if !installed("runc") && installed("crun") { "crun".into() } else { "runc".into() }
+}
+
+/// Whether there is such a program: at its path, or by its name in one of PATH's directories.
+fn is_installed(program: &Path, session: &Session) -> bool {
+    let search_path = session.env("PATH").unwrap_or_default();
+    match program.components().count() {
+        1 => search_path.split(':').any(|dir| Path::new(dir).join(program).is_file()),
+        _ => program.is_file(),
+    }
 }
 
 impl LimitArgs {
@@ -291,7 +310,10 @@ impl SecurityOption {
         Ok(match name {
             "no-new-privileges" if matches!(value, "" | "true") => SecurityOption::NoNewPrivileges,
             "apparmor" if !value.is_empty() => SecurityOption::Apparmor(value.to_owned()),
-            "seccomp" if !value.is_empty() => SecurityOption::Seccomp(value.to_owned()),
+            "seccomp" if value == "unconfined" || Path::new(value).is_file() => {
+                SecurityOption::Seccomp(value.to_owned())
+            }
+            "seccomp" => return Err("expected seccomp=unconfined, or seccomp= and a file that is there".to_owned()),
             "label" if value == "disable" => SecurityOption::NoLabel,
             "label" => return Err("SELinux labels are not supported: expected label=disable".to_owned()),
             "mask" if absolute(&paths()) => SecurityOption::Mask(paths()),
@@ -314,6 +336,14 @@ fn checked<T, E: ToString>(text: &str, parse: impl Fn(&str) -> Result<T, E>) -> 
 fn capability(text: &str) -> Result<String, String> {
     let of = |text: &str| Capabilities { add: vec![text.to_owned()], ..Capabilities::default() }.names();
     checked(text, of)
+}
+
+/// A directory that is there.
+fn cdi_directory(text: &str) -> Result<String, String> {
+    match Path::new(text).is_dir() {
+        true => Ok(text.to_owned()),
+        false => Err("expected a directory that is there".to_owned()),
+    }
 }
 
 fn device(text: &str) -> Result<String, String> {

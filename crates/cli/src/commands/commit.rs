@@ -16,6 +16,7 @@ use serde_json::json;
 use crate::args::compression::CompressionArgs;
 use crate::args::parse_format;
 use crate::args::registry::RegistryArgs;
+use crate::args::value;
 use crate::command_error::CommandError;
 use crate::output::indented;
 use crate::progress::{Display, ProgressArgs, Work};
@@ -34,7 +35,7 @@ pub struct Args {
     #[arg(short, long, value_name = "INSTRUCTION")]
     change: Vec<String>,
     /// JSON file whose members replace or join those of the image's config; the container's config stays
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = value::file())]
     config: Option<PathBuf>,
     /// Add an annotation that says when the image was made [default: false, but true for buildah]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
@@ -46,10 +47,10 @@ pub struct Args {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     identity_label: Option<bool>,
     /// File to write the image's ID to
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = value::new_file())]
     iidfile: Option<PathBuf>,
     /// File to write the image's digests to, as JSON
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = value::new_file())]
     metadata_file: Option<PathBuf>,
     /// Leave the history out of the image
     #[arg(long)]
@@ -61,7 +62,8 @@ pub struct Args {
     #[arg(short, long)]
     quiet: bool,
     /// The same as --timestamp with the time of this file
-    #[arg(long, hide = true, value_name = "FILE", conflicts_with_all = ["timestamp", "source_date_epoch"])]
+    #[arg(long, hide = true, value_name = "FILE", conflicts_with_all = ["timestamp", "source_date_epoch"],
+          value_parser = value::file())]
     reference_time: Option<PathBuf>,
     /// Give no file of the new layer a later time than --source-date-epoch [default: true, but false for buildah]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
@@ -70,19 +72,20 @@ pub struct Args {
     #[arg(long)]
     rm: bool,
     /// Time of the image, in seconds since 1970 [default: the variable SOURCE_DATE_EPOCH, or else now]
-    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true, conflicts_with = "timestamp")]
+    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true, conflicts_with = "timestamp",
+          value_parser = value::seconds)]
     source_date_epoch: Option<i64>,
     /// Make one layer of everything, the base image's included
     #[arg(long)]
     squash: bool,
     /// Time of the image and of every file in its new layer, in seconds since 1970
-    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
+    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true, value_parser = value::seconds)]
     timestamp: Option<i64>,
     /// Annotation of the base image to leave out
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = value::name)]
     unsetannotation: Vec<String>,
     /// Environment variable to leave out of the image
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = value::name)]
     unsetenv: Vec<String>,
     #[command(flatten)]
     compression: CompressionArgs,
@@ -173,7 +176,8 @@ fn changed_config(args: &Args, state: &State) -> Result<Option<ImageConfig>, Com
         let given: RunConfig = serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
         override_config(&mut config.config, given);
     }
-    Ok(Some(change::apply(config, &args.change)?))
+    let changed = change::apply(config, &args.change);
+    Ok(Some(changed.map_err(|error| CommandError::invalid("--change", &error.text, &error.reason))?))
 }
 
 /// What is set in `given` replaces the same in `config`; lists of names are joined.

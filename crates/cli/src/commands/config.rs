@@ -3,12 +3,14 @@
 use std::process::ExitCode;
 
 use buildkit_core::configure::{ConfigChanges, Edit, HealthcheckChanges, configure};
+use buildkit_core::stage_state::check_signal;
 use buildkit_core::working_container::WorkingContainer;
 use dockerfile::instruction::parse_ports;
+use dockerfile::{Source, parse_instructions};
 use jiff::Timestamp;
 use oci::History;
 
-use crate::args::parse_duration;
+use crate::args::{parse_duration, value};
 use crate::command_error::CommandError;
 use crate::session::Session;
 
@@ -21,11 +23,12 @@ pub struct Args {
     #[arg(short, long, value_name = "NAME=VALUE", allow_hyphen_values = true)]
     annotation: Vec<String>,
     /// Add an entry to the image's history for each change
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false",
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          default_value = "false",
           env = "BUILDAH_HISTORY", hide_env = true, action = clap::ArgAction::Set)]
     add_history: bool,
     /// CPU architecture of the image
-    #[arg(long)]
+    #[arg(long, value_parser = value::platform_word)]
     arch: Option<String>,
     /// Who made the image
     #[arg(long, value_name = "CONTACT")]
@@ -40,7 +43,7 @@ pub struct Args {
     #[arg(long, value_name = "TEXT")]
     created_by: Option<String>,
     /// Domain name of containers (Docker format only)
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = value::host_name_or_none)]
     domainname: Option<String>,
     /// Entrypoint: a JSON array, or a command for /bin/sh -c
     #[arg(long, value_name = "COMMAND", allow_hyphen_values = true)]
@@ -55,7 +58,7 @@ pub struct Args {
     #[arg(long, value_name = "TIME", value_parser = duration)]
     healthcheck_interval: Option<i64>,
     /// Failures in a row that mean unhealthy
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = value::number(0, i64::from(i32::MAX)))]
     healthcheck_retries: Option<i64>,
     /// Time between health checks while the container starts
     #[arg(long, value_name = "TIME", value_parser = duration)]
@@ -70,16 +73,16 @@ pub struct Args {
     #[arg(long, value_name = "TEXT")]
     history_comment: Option<String>,
     /// Host name of containers (Docker format only)
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = value::host_name_or_none)]
     hostname: Option<String>,
     /// Label of the image's config
     #[arg(short, long, value_name = "NAME=VALUE", allow_hyphen_values = true)]
     label: Vec<String>,
     /// Instruction that builds on the image run; `-` removes all (Docker format only)
-    #[arg(long, value_name = "INSTRUCTION", allow_hyphen_values = true)]
+    #[arg(long, value_name = "INSTRUCTION", allow_hyphen_values = true, value_parser = instruction)]
     onbuild: Vec<String>,
     /// Operating system of the image
-    #[arg(long)]
+    #[arg(long, value_parser = value::platform_word)]
     os: Option<String>,
     /// Operating system feature that the image needs
     #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
@@ -94,25 +97,25 @@ pub struct Args {
     #[arg(long, value_name = "COMMAND")]
     shell: Option<String>,
     /// Signal that stops containers
-    #[arg(long, value_name = "SIGNAL")]
+    #[arg(long, value_name = "SIGNAL", value_parser = signal)]
     stop_signal: Option<String>,
     /// Annotation to remove
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = value::name)]
     unsetannotation: Vec<String>,
     /// Label to remove
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = value::name)]
     unsetlabel: Vec<String>,
     /// User of containers' command: name or number, with a group after a colon
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = value::user)]
     user: Option<String>,
     /// Variant of the CPU architecture
-    #[arg(long)]
+    #[arg(long, value_parser = value::platform_word_or_none)]
     variant: Option<String>,
     /// Path of a volume
     #[arg(short, long, value_name = "PATH", value_delimiter = ',', allow_hyphen_values = true)]
     volume: Vec<String>,
     /// Directory that containers' command starts in
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = value::absolute_path_or_none)]
     workingdir: Option<String>,
     /// Name or ID of the working container
     container: String,
@@ -298,6 +301,22 @@ fn entrypoint(text: &str) -> Vec<String> {
         Err(_) if text.trim().is_empty() => Vec::new(),
         Err(_) => vec!["/bin/sh".into(), "-c".into(), text.into()],
     }
+}
+
+/// An instruction that an image can have for later builds, or `-`.
+fn instruction(text: &str) -> Result<String, String> {
+    let onbuild = format!("ONBUILD {text}");
+    let parsed = parse_instructions(&Source::new("onbuild", onbuild.as_bytes()));
+    match parsed.errors().next() {
+        _ if text == "-" => Ok(text.to_owned()),
+        Some(error) => Err(format!("expected an instruction, or -: {}", error.message)),
+        None => Ok(text.to_owned()),
+    }
+}
+
+/// A signal, or nothing.
+fn signal(text: &str) -> Result<String, String> {
+    if text.is_empty() { Ok(String::new()) } else { check_signal(text).map(|()| text.to_owned()) }
 }
 
 /// Nanoseconds of a time in Go's notation, such as `1m30s`.

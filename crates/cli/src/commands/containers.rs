@@ -166,8 +166,8 @@ enum FilterKey {
 
 impl Filter {
     fn parse(text: &str) -> Result<Filter, CommandError> {
-        let invalid = || CommandError::new(format!("invalid filter {text:?}: expected id=, name= or ancestor="));
-        let (key, value) = text.split_once('=').ok_or_else(invalid)?;
+        let invalid = || CommandError::invalid("--filter", text, "expected id=, name= or ancestor= with a value");
+        let (key, value) = text.split_once('=').filter(|(_, value)| !value.is_empty()).ok_or_else(invalid)?;
         let key = match key {
             "id" => FilterKey::Id,
             "name" => FilterKey::Name,

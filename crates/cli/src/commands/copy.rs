@@ -17,6 +17,7 @@ use oci::{History, Platform};
 use store::Store;
 
 use crate::args::registry::RegistryArgs;
+use crate::args::value;
 use crate::command_error::CommandError;
 use crate::ignore_file;
 use crate::session::{Progress, Session};
@@ -38,7 +39,8 @@ pub struct Args {
 #[derive(clap::Args)]
 pub struct SharedArgs {
     /// Add an entry to the image's history
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false",
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          default_value = "false",
           env = "BUILDAH_HISTORY", hide_env = true, action = clap::ArgAction::Set)]
     pub add_history: bool,
     /// Let a pattern match nothing; where all do, nothing is copied
@@ -60,19 +62,19 @@ pub struct SharedArgs {
     #[arg(long, value_name = "MODE", allow_hyphen_values = true, value_parser = Chmod::parse)]
     pub chmod: Option<Chmod>,
     /// Owner of what is made, looked up in the container [default: root]
-    #[arg(long, value_name = "USER[:GROUP]")]
+    #[arg(long, value_name = "USER[:GROUP]", value_parser = value::text())]
     pub chown: Option<String>,
     /// Directory that the sources are in; nothing outside can be copied
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = value::directory())]
     pub contextdir: Option<PathBuf>,
     /// Pattern of what is left out
-    #[arg(long, value_name = "PATTERN")]
+    #[arg(long, value_name = "PATTERN", value_parser = pattern)]
     pub exclude: Vec<String>,
     /// Container or image that the sources are in
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = value::text())]
     pub from: Option<String>,
     /// File with patterns of what is left out [default: .containerignore or .dockerignore in the context directory]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = value::file())]
     pub ignorefile: Option<PathBuf>,
     /// Copy a source that is a symlink as a symlink, not what it points to
     #[arg(long)]
@@ -81,7 +83,7 @@ pub struct SharedArgs {
     #[arg(short, long)]
     pub quiet: bool,
     /// Time of what is copied, in seconds since 1970 [default: that of the source]
-    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
+    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true, value_parser = value::seconds)]
     pub timestamp: Option<i64>,
     #[command(flatten)]
     pub registry: RegistryArgs,
@@ -166,6 +168,7 @@ pub fn run_as(verb: Verb, parents: bool, args: &SharedArgs, session: &Session) -
     }
     let digest = match copy(&container, &options) {
         Err(CopyError::NoSources) if args.allow_empty_wildcard => return Ok(ExitCode::SUCCESS),
+        Err(CopyError::User { user, reason }) => return Err(CommandError::invalid("--chown", user, reason)),
         digest => digest?,
     };
     if args.add_history {
@@ -202,6 +205,15 @@ fn copy_cached(
     let copy = CachedCopy { options, sources: typed.to_vec(), base };
     let events = session.events(Progress::from_quiet(args.quiet));
     cached_step::copy(container, &copy, times, &events)
+}
+
+/// A pattern that is well-formed.
+fn pattern(text: &str) -> Result<String, String> {
+    match Ignore::from_patterns(std::iter::once(text)) {
+        _ if text.trim().is_empty() => Err("expected a pattern".to_owned()),
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err("expected a pattern such as *.o: a [ lacks its ], or a \\ what it stands before".to_owned()),
+    }
 }
 
 /// The proxies of the environment, for git.
@@ -251,5 +263,6 @@ fn named_tree(
     }
     let options = PullOptions { policy: PullPolicy::Missing, platform: Platform::host() };
     let events = session.events(Progress::from_quiet(args.quiet));
-    Ok(resolve_or_pull(store, remotes, name, &options, &events)?.id().to_string())
+    let image = resolve_or_pull(store, remotes, name, &options, &events);
+    Ok(image.map_err(|error| CommandError::invalid("--from", name, error))?.id().to_string())
 }

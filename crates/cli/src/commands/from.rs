@@ -13,6 +13,7 @@ use crate::args::platform::PlatformArgs;
 use crate::args::pull::PullArgs;
 use crate::args::registry::RegistryArgs;
 use crate::args::run_settings::{LimitArgs, SandboxArgs, set_default_mounts};
+use crate::args::value;
 use crate::command_error::CommandError;
 use crate::session::{Progress, Session};
 
@@ -22,20 +23,20 @@ use crate::session::{Progress, Session};
 #[derive(clap::Args)]
 pub struct Args {
     /// File to write the container's ID to
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = value::new_file())]
     cidfile: Option<PathBuf>,
     /// Format of the image to be: oci or docker
     #[arg(short, long, value_name = "FORMAT", default_value = "oci", env = "BUILDAH_FORMAT", hide_env = true,
           value_parser = parse_format)]
     format: Format,
     /// Name of the container [default: the image's name with -working-container]
-    #[arg(long)]
+    #[arg(long, value_parser = value::text())]
     name: Option<String>,
     /// Do not tell of the progress of a pull
     #[arg(short, long)]
     quiet: bool,
     /// What the default name ends in, in place of working-container
-    #[arg(long, value_name = "TEXT", hide = true)]
+    #[arg(long, value_name = "TEXT", hide = true, value_parser = value::text())]
     suffix: Option<String>,
     #[command(flatten)]
     sandbox: SandboxArgs,

@@ -19,7 +19,7 @@ pub struct Args {
     #[arg(long, value_name = "TEMPLATE")]
     format: Option<String>,
     /// Print how long ago instead of times
-    #[arg(short = 'H', long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1,
+    #[arg(short = 'H', long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1,
         default_missing_value = "true", require_equals = true)]
     human: bool,
     /// Print whole IDs and commands

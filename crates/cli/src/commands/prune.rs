@@ -42,7 +42,7 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     for filter in &args.filter {
         let until = match filter.split_once('=') {
             Some(("until", value)) => parse_time(filter, value, now)?,
-            _ => return Err(CommandError::new(format!("invalid filter {filter:?}: expected until="))),
+            _ => return Err(CommandError::invalid("--filter", filter, "expected until=")),
         };
         options.until = Some(options.until.map_or(until, |other| other.min(until)));
     }

@@ -10,6 +10,7 @@ use oci::Format;
 
 use crate::args::compression::CompressionArgs;
 use crate::args::registry::RegistryArgs;
+use crate::args::value::new_file;
 use crate::command_error::CommandError;
 use crate::progress::{Display, ProgressArgs, Work};
 use crate::session::Session;
@@ -24,7 +25,7 @@ pub struct Args {
     #[command(flatten)]
     compression: CompressionArgs,
     /// File to write the digest of the pushed manifest to
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = new_file())]
     digestfile: Option<PathBuf>,
     /// Format of the manifest: oci or v2s2 [default: the image's]
     #[arg(short, long, value_name = "FORMAT", value_parser = parse_manifest_format)]

@@ -6,12 +6,13 @@ use std::process::ExitCode;
 
 use buildkit_core::build::StepError;
 use buildkit_core::build::cached_step::{self, Ran};
-use buildkit_core::run::{MountRequest, Outcome, RunOptions, Stdio, run as run_in};
+use buildkit_core::run::{MountRequest, Outcome, RunError, RunOptions, Stdio, run as run_in};
 use buildkit_core::working_container::WorkingContainer;
 use jiff::Timestamp;
 use oci::History;
 
 use crate::args::run_settings::{RuntimeArgs, SandboxArgs, set_default_mounts};
+use crate::args::value;
 use crate::command_error::{CommandError, FAILURE};
 use crate::session::{Progress, Session};
 
@@ -22,7 +23,8 @@ use crate::session::{Progress, Session};
 #[derive(clap::Args)]
 pub struct Args {
     /// Add an entry to the image's history
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false",
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          default_value = "false",
           env = "BUILDAH_HISTORY", hide_env = true, action = clap::ArgAction::Set)]
     add_history: bool,
     /// Do not run what has run before over the same files, with the same environment and mounts: the container goes on
@@ -30,36 +32,37 @@ pub struct Args {
     #[arg(long)]
     cached: bool,
     /// Directory that the sources of bind mounts are in
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = value::directory())]
     contextdir: Option<PathBuf>,
     /// Environment variable of the command; without a value, that of gabion's own environment, for NAME* of all that
     /// begin so
-    #[arg(short, long, value_name = "NAME[=VALUE]", allow_hyphen_values = true)]
+    #[arg(short, long, value_name = "NAME[=VALUE]", allow_hyphen_values = true, value_parser = value::variable)]
     env: Vec<String>,
     /// Host name in the container [default: the container's, or the beginning of its ID]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = value::host_name)]
     hostname: Option<String>,
     /// Mount: type=bind|cache|tmpfs,target=PATH,… with source, from, ro, rw and further options of each type
     #[arg(long, value_name = "OPTIONS")]
     mount: Vec<String>,
     /// File with the signature policy, which a command needs none of
-    #[arg(long, value_name = "FILE", hide = true)]
+    #[arg(long, value_name = "FILE", hide = true, value_parser = value::file())]
     signature_policy: Option<PathBuf>,
     /// Give the command a terminal [default: if gabion is on one]
-    #[arg(short = 't', long, visible_alias = "tty", num_args = 0..=1, require_equals = true,
+    #[arg(short = 't', long, visible_alias = "tty", value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", action = clap::ArgAction::Set)]
     terminal: Option<bool>,
     /// User the command runs as: name, uid, name:group or uid:gid [default: the container's]
-    #[arg(long, value_name = "USER")]
+    #[arg(long, value_name = "USER", value_parser = value::user)]
     user: Option<String>,
     /// Directory the command starts in [default: the container's]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = value::absolute_path_or_none)]
     workingdir: Option<String>,
     /// Change the root directory without pivot_root, as a root file system in memory needs
     #[arg(long)]
     no_pivot: bool,
     /// Exit codes of the command that are no failure
-    #[arg(long, value_name = "NUMBER", value_delimiter = ',', default_value = "0")]
+    #[arg(long, value_name = "NUMBER", value_delimiter = ',', default_value = "0",
+          value_parser = value::number(0, u8::MAX))]
     valid_exit_codes: Vec<u8>,
     #[command(flatten)]
     sandbox: SandboxArgs,
@@ -109,9 +112,14 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
 }
 
 fn run_now(container: &WorkingContainer<'_>, options: RunOptions) -> Result<Option<Outcome>, CommandError> {
+    let user = options.user.clone();
     let outcome = run_in(container, options).map_err(|error| {
         let code = error.command_exit_code().unwrap_or(FAILURE);
-        CommandError::from(error).exit_code(code)
+        let failure = match (&error, &user) {
+            (RunError::User(reason), Some(user)) => CommandError::invalid("--user", user, reason),
+            _ => CommandError::from(error),
+        };
+        failure.exit_code(code)
     })?;
     Ok(Some(outcome))
 }
@@ -175,7 +183,7 @@ fn options(
     options.no_pivot = args.no_pivot || session.env("BUILDAH_NOPIVOT").is_some();
     options.annotations.clone_from(&container.state().annotations);
     options.search_path = session.env("PATH");
-    options.runtime = args.runtime.program(session, &conf);
+    options.runtime = args.runtime.program(session, &conf)?;
     options.runtime_flags = args.runtime.flags();
     options.stdio = match args.terminal {
         Some(true) => Stdio::Terminal,

@@ -15,9 +15,6 @@ use crate::command_error::CommandError;
 impl Session {
     /// Registries, reached when first needed.
     pub fn remotes(&self, args: &RegistryArgs) -> Result<Remotes, CommandError> {
-        if let Some(path) = args.authfile.as_ref().filter(|path| !path.exists()) {
-            return Err(CommandError::new(format!("no credentials: {} does not exist", path.display())));
-        }
         let given = args.creds.as_deref().map(Credentials::parse_given).transpose()?;
         let client = ClientOptions {
             tls: TlsOptions {

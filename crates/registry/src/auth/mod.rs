@@ -82,7 +82,7 @@ pub enum AuthError {
         reason: String,
     },
     /// `--creds` without a user.
-    #[error("invalid credentials: expected USER[:PASSWORD]")]
+    #[error("invalid --creds: expected USER[:PASSWORD]")]
     Given,
 }
 

@@ -5,6 +5,7 @@ use buildkit_core::cache::place::{CacheFrom, CacheTo};
 use clap::Args;
 use jiff::SignedDuration;
 
+use crate::args::value::number;
 use crate::commands::prune::parse_budget;
 use crate::session::Session;
 
@@ -31,7 +32,7 @@ pub(super) struct CacheArgs {
     #[arg(long)]
     pub explain: bool,
     /// Stages that are built at once, 0 for all [default: the number of processors, but 1 for buildah]
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = number(0, u16::MAX))]
     jobs: Option<u16>,
     /// Make a layer of each RUN, COPY and ADD, which later builds use; otherwise one of all of them [default: true, but
     /// false for buildah]

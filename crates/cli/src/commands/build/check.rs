@@ -81,6 +81,18 @@ impl CheckArgs {
         of_flag.or(self.call).filter(|call| call.method != Method::Build)
     }
 
+    /// # Errors
+    /// There is to be a picture of a build, and nothing is built.
+    pub fn refuse_report(&self, is_asked_for: bool) -> Result<(), CommandError> {
+        match self.call().filter(|_| is_asked_for) {
+            Some(_) => {
+                let flag = if self.check { "--check" } else { "--call" };
+                Err(CommandError::new(format!("--report and {flag} cannot be used together: nothing is built")))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Does what is wanted instead of a build, if something is. Of base images counts what the
     /// store has.
     pub fn run(
@@ -160,7 +172,7 @@ fn refuse_errors(source: &Source, file: &Dockerfile) -> Result<(), CommandError>
 fn plan_error(source: &Source, error: &PlanError) -> CommandError {
     match error {
         PlanError::Target(message, hint) => {
-            let failure = CommandError::new(message.clone());
+            let failure = CommandError::new(format!("--target: {message}"));
             hint.iter().fold(failure, |failure, hint| failure.hint(hint.clone()))
         }
         PlanError::File(errors) => {

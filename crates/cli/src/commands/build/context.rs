@@ -13,6 +13,7 @@ use store::Store;
 
 use super::file::{Beside, DockerfileText, read_dockerfile, read_in_context};
 use super::preprocess::{is_for_preprocessor, preprocess};
+use crate::args::value;
 use crate::command_error::CommandError;
 use crate::ignore_file;
 use crate::session::Session;
@@ -22,10 +23,10 @@ use crate::session::Session;
 pub(super) struct ContextArgs {
     /// Context that FROM, --from and from= find by its name, in place of a stage or image: a directory, a git or http URL,
     /// docker-image://IMAGE or oci-layout://DIR[:TAG|@DIGEST] (may be repeated)
-    #[arg(long, value_name = "NAME=WHERE")]
-    build_context: Vec<String>,
+    #[arg(long, value_name = "NAME=WHERE", value_parser = NamedSource::parse)]
+    build_context: Vec<(String, NamedSource)>,
     /// Option for the C preprocessor, which Dockerfiles with names that end in .in go through (may be repeated)
-    #[arg(long, value_name = "OPTION", allow_hyphen_values = true)]
+    #[arg(long, value_name = "OPTION", allow_hyphen_values = true, value_parser = value::text())]
     cpp_flag: Vec<String>,
     /// Dockerfile, or its URL; - for standard input; several are one behind the other [default: Containerfile or Dockerfile
     /// in the context]
@@ -33,7 +34,7 @@ pub(super) struct ContextArgs {
     file: Vec<PathBuf>,
     /// Ignore file [default: DOCKERFILE.containerignore or DOCKERFILE.dockerignore beside the Dockerfile, else
     /// .containerignore or .dockerignore in the context]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = value::file())]
     ignorefile: Option<PathBuf>,
     /// Directory with the files that COPY and ADD copy, git URL, URL of a tar or of a Dockerfile, or - for a tar or a
     /// Dockerfile on standard input
@@ -90,14 +91,16 @@ impl ContextArgs {
         let ignore = ignore_file::read_for_build(main.dir(), self.ignorefile.as_deref(), &beside)?;
         let dir = main.dir().to_owned();
         let mut contexts = Contexts { dockerfile, dir, ignore, named: BTreeMap::new(), _held: vec![main] };
-        for text in &self.build_context {
-            let (name, source) = NamedSource::parse(text)?;
+        for (name, source) in &self.build_context {
+            let unusable =
+                |reason: &dyn std::fmt::Display| CommandError::new(format!("--build-context {name}: {reason}"));
             let context = match source {
-                NamedSource::Image(image) => NamedContext::Image(image),
+                NamedSource::Image(image) => NamedContext::Image(image.clone()),
                 NamedSource::Files(source) => {
-                    let context = Context::open(store, remotes, git, &source, std::io::empty())?;
+                    let context = Context::open(store, remotes, git, source, std::io::empty())
+                        .map_err(|error| unusable(&error))?;
                     if context.dockerfile().is_some() {
-                        return Err(CommandError::new(format!("build context {text:?} is no tar")));
+                        return Err(unusable(&"expected a tar"));
                     }
                     let dir = context.dir().to_owned();
                     let ignore = ignore_file::read(&dir, None)?;
@@ -106,7 +109,7 @@ impl ContextArgs {
                 }
             };
             if contexts.named.insert(name.clone(), context).is_some() {
-                return Err(CommandError::new(format!("build context {name} is given twice")));
+                return Err(unusable(&"it is given twice"));
             }
         }
         Ok(contexts)

@@ -53,7 +53,10 @@ pub(super) fn read_dockerfile(
     let path = match (file.exists(), context_dir.join(file)) {
         (true, _) => file.to_owned(),
         (false, inside) if inside.exists() => inside,
-        _ => return Err(CommandError::new(format!("Dockerfile {} is not there", file.display()))),
+        _ => {
+            let reason = "expected a file, of that name or in the context";
+            return Err(CommandError::invalid("--file", file.display(), reason));
+        }
     };
     // A directory can hold the file, as Buildah has it.
     let path = match path.is_dir() {

@@ -8,6 +8,7 @@ use buildkit_core::configure::Edit;
 use clap::Args;
 
 use super::parse_pair;
+use crate::args::value;
 use crate::command_error::CommandError;
 use crate::session::Session;
 
@@ -18,16 +19,16 @@ pub(super) struct ImageArgs {
     #[arg(long, value_name = "NAME=VALUE", value_parser = parse_pair)]
     pub annotation: Vec<(String, String)>,
     /// Value of an ARG; without a value, that of gabion's own environment
-    #[arg(long, value_name = "NAME[=VALUE]")]
+    #[arg(long, value_name = "NAME[=VALUE]", value_parser = value::variable)]
     build_arg: Vec<String>,
     /// File with a NAME=VALUE of --build-arg in each line; # begins a comment
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = value::file())]
     build_arg_file: Vec<PathBuf>,
     /// Add an annotation that says when the image was made [default: false, but true for buildah]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     created_annotation: Option<bool>,
     /// Environment variable of the image; without a value, that of gabion's own environment
-    #[arg(long, value_name = "NAME[=VALUE]")]
+    #[arg(long, value_name = "NAME[=VALUE]", value_parser = value::variable)]
     env: Vec<String>,
     /// Label the image with gabion's version [default: true, unless times are given]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
@@ -53,25 +54,26 @@ pub(super) struct ImageArgs {
     #[arg(long, value_name = "FEATURE", value_parser = parse_os_feature)]
     pub os_feature: Vec<Edit>,
     /// Version of the operating system that the image is for
-    #[arg(long, value_name = "VERSION")]
+    #[arg(long, value_name = "VERSION", value_parser = value::text())]
     pub os_version: Option<String>,
     /// Give no file of the new layers a later time than --source-date-epoch [default: true, but false for buildah]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     rewrite_timestamp: Option<bool>,
     /// Time of the image, in seconds since 1970 [default: the variable SOURCE_DATE_EPOCH, or else now]
-    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true, conflicts_with = "timestamp")]
+    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true, conflicts_with = "timestamp",
+          value_parser = value::seconds)]
     source_date_epoch: Option<i64>,
     /// Time of the image and of every file in its new layers, in seconds since 1970
-    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
+    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true, value_parser = value::seconds)]
     timestamp: Option<i64>,
     /// Annotation of the base image to leave out
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = value::name)]
     pub unsetannotation: Vec<String>,
     /// Environment variable to leave out of the image
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = value::name)]
     pub unsetenv: Vec<String>,
     /// Label to leave out of the image
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = value::name)]
     pub unsetlabel: Vec<String>,
 }
 

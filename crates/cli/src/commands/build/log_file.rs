@@ -9,13 +9,14 @@ use clap::Args;
 use oci::Platform;
 use rustix::stdio::{dup2_stderr, dup2_stdout, stderr, stdout};
 
+use crate::args::value::new_file;
 use crate::command_error::CommandError;
 
 /// Where what is printed goes.
 #[derive(Args)]
 pub(super) struct LogArgs {
     /// File for what gabion and the steps print, in place of standard output and standard error
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = new_file())]
     logfile: Option<PathBuf>,
     /// Add the platform to the name of the log file: FILE_OS_ARCH
     #[arg(long, requires = "logfile")]

@@ -24,13 +24,15 @@ use buildkit_core::plan::{PROXY_ARGS, PlanOptions};
 use buildkit_core::run::MountRequest;
 use buildkit_core::secret::Secrets;
 use buildkit_core::ssh::Agents;
-use oci::{Format, Platform};
+use buildkit_core::transport::Location;
+use oci::{Format, Platform, Reference};
 
 use crate::args::parse_format;
 use crate::args::platform::PlatformArgs;
 use crate::args::pull::PullArgs;
 use crate::args::registry::RegistryArgs;
 use crate::args::run_settings::{LimitArgs, RuntimeArgs, SandboxArgs, set_default_mounts};
+use crate::args::value;
 use crate::command_error::CommandError;
 use crate::progress::{Display, ProgressArgs, Work};
 use crate::report::Recorder;
@@ -62,10 +64,10 @@ pub struct Args {
           value_parser = parse_format)]
     format: Format,
     /// What the first stage begins with, in place of what its FROM says
-    #[arg(long, value_name = "IMAGE")]
+    #[arg(long, value_name = "IMAGE", value_parser = base)]
     from: Option<String>,
     /// Directory with OCI hooks, in place of /usr/share/containers/oci/hooks.d and /etc/containers/oci/hooks.d
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = value::directory())]
     hooks_dir: Vec<PathBuf>,
     /// Mount that every RUN has, as with RUN --mount
     #[arg(long, value_name = "OPTIONS")]
@@ -75,7 +77,7 @@ pub struct Args {
     quiet: bool,
     /// File to write a picture of the build to, an HTML page: times and waits, use of the cache, layers and what they
     /// hide, warnings; of a build that fails too
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = value::new_file())]
     report: Option<PathBuf>,
     /// Remove working containers of a build that went well
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
@@ -158,6 +160,7 @@ impl Entitlement {
 }
 
 pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
+    args.check.refuse_report(args.report.is_some())?;
     let outputs = args.output.resolve(session)?;
     let _log_file = args.log.open(&args.platform.resolve()?)?;
     let store = session.store()?;
@@ -244,7 +247,8 @@ fn options(
     }
     let platform = args.platform.resolve()?;
     if platform.os != "linux" {
-        return Err(CommandError::new(format!("platform {platform}: only images for linux can be built")));
+        let flag = if args.platform.platform.is_some() { "--platform" } else { "--os" };
+        return Err(CommandError::invalid(flag, platform, "only images for linux can be built"));
     }
     let times = args.image.times(session)?;
     Ok(BuildOptions {
@@ -293,7 +297,7 @@ fn options(
         omit_history: args.image.omit_history,
         identity_label: args.image.identity_label(session, times),
         run: RunDefaults {
-            runtime: args.runtime.program(session, &conf),
+            runtime: args.runtime.program(session, &conf)?,
             runtime_flags: args.runtime.flags(),
             search_path: session.env("PATH"),
             network: resolved.network.shared(),
@@ -321,6 +325,15 @@ fn options(
         on_failure: None,
         cancelled: Arc::new(AtomicBool::new(false)),
     })
+}
+
+/// What a FROM may name: a stage, a context or an image.
+fn base(text: &str) -> Result<String, String> {
+    let place = Location::parse(text).map_err(|error| error.to_string())?;
+    match place.is_some() || Reference::parse_normalized(&text.to_lowercase()).is_ok() {
+        true => Ok(text.to_owned()),
+        false => Err("expected the name of an image, a stage or a context".to_owned()),
+    }
 }
 
 /// How git repositories are reached: as the user's own git reaches them.

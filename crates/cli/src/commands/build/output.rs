@@ -13,6 +13,7 @@ use clap::Args;
 use oci::Reference;
 
 use crate::args::compression::CompressionArgs;
+use crate::args::value::{check_new_file, new_file};
 use crate::command_error::CommandError;
 use crate::commands::commit::metadata;
 use crate::progress::print_line;
@@ -22,28 +23,28 @@ use crate::session::Session;
 #[derive(Args)]
 pub(super) struct OutputArgs {
     /// File to write the image's ID to
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = new_file())]
     iidfile: Option<PathBuf>,
     /// File to write the image's ID to, without the algorithm before it
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = new_file())]
     iidfile_raw: Option<PathBuf>,
     /// Keep the image in the store also where --output asks for something else
     #[arg(long)]
     load: bool,
     /// File to write the image's names and digests to, as JSON
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = new_file())]
     metadata_file: Option<PathBuf>,
     /// Where the result goes: a directory for its files, - for a tar of them on standard output, or type=local,
     /// dest=DIR; type=tar, oci or docker,dest=FILE; type=image,name=NAME,push=true; type=registry,name=NAME (may be repeated).
     /// The store then keeps the image only with --tag or --load
-    #[arg(short, long, value_name = "WHERE")]
-    output: Vec<String>,
+    #[arg(short, long, value_name = "WHERE", value_parser = output)]
+    output: Vec<Output>,
     /// Push the image under its names
     #[arg(long, requires = "tag")]
     push: bool,
     /// Name of the image, or a place such as docker://HOST/NAME or oci:DIR:TAG (may be repeated)
-    #[arg(short, long, value_name = "NAME")]
-    tag: Vec<String>,
+    #[arg(short, long, value_name = "NAME", value_parser = Destination::parse)]
+    tag: Vec<Destination>,
     #[command(flatten)]
     compression: CompressionArgs,
 }
@@ -65,9 +66,9 @@ impl OutputArgs {
         let compression = self.compression.resolve(!session.called_as_buildah()).map_err(CommandError::new)?;
         let copy = CopyOptions { format: None, compression };
         let mut names = Vec::new();
-        let mut outputs = self.output.iter().map(|text| Output::parse(text)).collect::<Result<Vec<_>, _>>()?;
+        let mut outputs = self.output.clone();
         for tag in &self.tag {
-            match Destination::parse(tag)? {
+            match tag.clone() {
                 Destination::Store(name) => names.push(name),
                 Destination::Elsewhere(to) => outputs.push(Output::Elsewhere { to, copy: copy.clone() }),
             }
@@ -111,4 +112,11 @@ impl OutputArgs {
         }
         Ok(())
     }
+}
+
+/// A place for the result, where it can be.
+fn output(text: &str) -> Result<Output, String> {
+    let output = Output::parse(text).map_err(|error| error.to_string())?;
+    output.file().map_or(Ok(()), check_new_file)?;
+    Ok(output)
 }

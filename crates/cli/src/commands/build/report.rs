@@ -15,7 +15,10 @@ pub(super) fn report(error: &BuildError) -> (Vec<String>, CommandError) {
         BuildError::Command { rendered, output, exit, .. } => {
             return (command_details(rendered, output), failure.exit_code(exit.code()));
         }
-        BuildError::Target { hint: Some(hint), .. } => failure.hint(hint.clone()),
+        BuildError::Target { hint, .. } => {
+            let failure = CommandError::new(format!("--target: {error}"));
+            hint.iter().fold(failure, |failure, hint| failure.hint(hint.clone()))
+        }
         BuildError::Interrupted => failure.exit_code(INTERRUPTED),
         error => match error.command_exit_code() {
             Some(code) => failure.exit_code(code),

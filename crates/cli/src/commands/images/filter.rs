@@ -25,17 +25,19 @@ pub enum Filter {
 impl Filter {
     /// Parses `key=value`; images named in it are looked up in `store`.
     pub fn parse(text: &str, store: &Store, now: Timestamp) -> Result<Filter, CommandError> {
-        let (key, value) = text
-            .split_once('=')
-            .ok_or_else(|| CommandError::new(format!("invalid image filter {text:?}: expected key=value")))?;
+        let invalid = |reason: &str| CommandError::invalid("--filter", text, reason);
+        let (key, value) =
+            text.split_once('=').filter(|(_, value)| !value.is_empty()).ok_or_else(|| invalid("expected key=value"))?;
         let flag = || match value {
             "true" | "1" | "t" => Ok(true),
             "false" | "0" | "f" => Ok(false),
-            _ => Err(CommandError::new(format!("invalid image filter {text:?}: expected true or false"))),
+            _ => Err(invalid("expected true or false")),
         };
+        let time_of_image =
+            || store.image(value).map(|image| image.created).map_err(|error| invalid(&error.to_string()));
         Ok(match key {
-            "after" | "since" => Filter::After(store.image(value)?.record_time()),
-            "before" => Filter::Before(store.image(value)?.record_time()),
+            "after" | "since" => Filter::After(time_of_image()?),
+            "before" => Filter::Before(time_of_image()?),
             "until" => Filter::Before(parse_time(text, value, now)?),
             "dangling" => Filter::Dangling(flag()?),
             "intermediate" => Filter::Intermediate(flag()?),
@@ -47,7 +49,12 @@ impl Filter {
             },
             "reference" => Filter::Reference(value.to_owned()),
             "id" => Filter::Id(value.trim_start_matches("sha256:").to_owned()),
-            _ => return Err(CommandError::new(format!("unsupported image filter {key:?}"))),
+            _ => {
+                return Err(invalid(
+                    "expected after=, before=, since=, until=, dangling=, intermediate=, containers=, readonly=, label=, \
+                     reference= or id=",
+                ));
+            }
         })
     }
 
@@ -93,16 +100,6 @@ pub fn images_in_use(store: &Store) -> Result<HashSet<ImageId>, CommandError> {
     Ok(store.containers()?.into_iter().filter_map(|container| container.image).collect())
 }
 
-trait RecordTime {
-    fn record_time(&self) -> Timestamp;
-}
-
-impl RecordTime for store::Image {
-    fn record_time(&self) -> Timestamp {
-        self.created
-    }
-}
-
 /// A time stamp, seconds since 1970, or a time span before now; `filter` is the whole text.
 pub fn parse_time(filter: &str, text: &str, now: Timestamp) -> Result<Timestamp, CommandError> {
     let span = || {
@@ -110,9 +107,11 @@ pub fn parse_time(filter: &str, text: &str, now: Timestamp) -> Result<Timestamp,
         now.checked_sub(jiff::SignedDuration::try_from(span).ok()?).ok()
     };
     let seconds = || text.parse().ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
-    text.parse().ok().or_else(seconds).or_else(span).ok_or_else(|| {
-        CommandError::new(format!("invalid filter {filter:?}: expected a time such as 2h or 2026-01-31T00:00:00Z"))
-    })
+    text.parse()
+        .ok()
+        .or_else(seconds)
+        .or_else(span)
+        .ok_or_else(|| CommandError::invalid("--filter", filter, "expected a time such as 2h or 2026-01-31T00:00:00Z"))
 }
 
 /// Whether `pattern`, with `*` and `?`, fits `name`, whole or without its registry or its tag.
