@@ -161,8 +161,8 @@ impl Store {
 
     /// Syncs the staged layers' data, then makes them and `images` visible under one set of locks.
     /// A layer whose ID exists already is left as it is in favour of that one: it is gone when the caller
-    /// drops it. A kill at any moment
-    /// leaves the old state or the new one.
+    /// drops it. A kill at any moment leaves the old state or the new one, or some of the images with their
+    /// layers.
     ///
     /// A layer comes behind those below it. At most one may be a container's upper dir ([`Store::stage_upper`]),
     /// the last one.
@@ -246,6 +246,10 @@ impl Store {
             if is_coming(sealed) {
                 entry.seal = Some(SealEntry::new(self, upper, sealed.clone(), fresh.clone())?);
             }
+        }
+        if !staged_images.is_empty() {
+            // They go where the image that is to reach them has not been recorded.
+            entry.unneeded.extend(missing.iter().rev().map(|(_, new)| new.id()));
         }
         journal.write(&entry, Purpose::Add)?;
 

@@ -5,6 +5,7 @@ mod support;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
 
 use oci::LayerId;
 use serde_json::{Value, json};
@@ -72,6 +73,32 @@ fn root_layer_needs_its_parent_and_image_its_layer() {
     assert!(store.images().expect("listed").is_empty() && store.layers().expect("listed").is_empty());
     assert_eq!(fs::read_dir(sandbox.graph_root().join("gabion/journal")).expect("there").count(), 0);
     assert_eq!(fs::read_dir(sandbox.graph_root().join("overlay-images")).expect("there").count(), 1, "the lock file");
+}
+
+#[test]
+fn root_layers_whose_image_is_not_recorded_are_taken_back() {
+    let (sandbox, store) = sandbox();
+    let one_file = |name: &'static str| move |dir: &Path| fs::write(dir.join(name), name).expect("written");
+    let one = stage(&store, None, one_file("one"));
+    let below = stage(&store, None, one_file("below"));
+    let above = stage(&store, Some(&below.1.id()), one_file("above"));
+    let image = |layers: &[&NewLayer], name: &str| {
+        let diff_ids: Vec<_> = layers.iter().map(|layer| layer.diff_id.clone()).collect();
+        let sizes = layers.iter().map(|layer| i64::try_from(layer.diff_size).expect("small")).collect();
+        new_image_of(&diff_ids, sizes, layers.last().map(|top| top.id()), name)
+    };
+    let images = vec![image(&[&one.1], "localhost/one:1"), image(&[&below.1, &above.1], "localhost/two:1")];
+    // The second image cannot be written, when all layers and the first one are.
+    let in_the_way = sandbox.graph_root().join("overlay-images").join(images[1].id.as_str());
+    fs::write(&in_the_way, "").expect("written");
+    let expected = (one.1.id(), images[0].id.clone());
+    store.publish(&[one, below, above], images).expect_err("something is in the way");
+    fs::remove_file(&in_the_way).expect("removed");
+    let store = open(&sandbox);
+    let (layers, images) = (store.layers().expect("listed"), store.images().expect("listed"));
+    assert_eq!((layers.len(), images.len()), (1, 1), "{layers:?}");
+    assert_eq!((layers[0].id.clone(), images[0].id.clone()), expected);
+    assert_records_sound(&sandbox);
 }
 
 #[test]
