@@ -538,6 +538,24 @@ pub const FLAGS: &[Row] = &[
     ),
     (
         "build",
+        "--rusage-logfile",
+        Refused("<FILE>"),
+        Wrong(&[
+            (&["--rusage-logfile=/nosuch/x", "--log-rusage"], &["/nosuch/x", "a directory that is there"]),
+            (&["--rusage-logfile=usage"], &["--log-rusage"]),
+        ]),
+    ),
+    (
+        "build",
+        "--source-policy-file",
+        Refused("<FILE>"),
+        Wrong(&[
+            (&["--source-policy-file=/nosuch"], &["/nosuch", "expected a file"]),
+            (&["--source-policy-file=file"], &["file", "expected value"]),
+        ]),
+    ),
+    (
+        "build",
         "--secret",
         Refused("id"),
         Wrong(&[
@@ -907,6 +925,8 @@ pub const SWITCHES: &[(&str, &[&str], &[&str])] = &[
     ("build", &["--debug"], &["--debug", "terminal"]),
     ("build", &["--logsplit"], &["--logfile"]),
     ("build", &["--push"], &["--tag"]),
+    ("build", &["--stage-labels"], &["--stage-labels", "--save-stages"]),
+    ("build", &["--stdin", "--file=-"], &["--stdin", "Dockerfile"]),
     ("build", &["--squash", "--squash-all"], &["--squash", "--squash-all"]),
     ("build,from", &["--pull-always", "--pull-never"], &["--pull-always", "--pull-never"]),
     ("commit", &["--omit-timestamp", "--timestamp=1"], &["--omit-timestamp", "--timestamp"]),

@@ -29,6 +29,7 @@ pub mod plan; // the stages of a Dockerfile, those that are needed
 pub mod prune; // what takes room, and what of it may go
 pub mod run; // a command in a working container
 pub mod secret; // secrets of the command line
+pub mod source_policy; // which images and URLs a build may use
 pub mod ssh; // SSH agents of the command line
 pub mod stage_state; // config and arguments while a stage is built
 pub mod step; // an instruction, ready to be done

@@ -12,6 +12,7 @@ use super::stage::{At, Executed, StageBuild, own_parts};
 use super::step_key::{self, StepParts};
 use crate::copy::{self, Chmod, ContentDigest, CopyError, CopyOptions, Meaning, Prepared, Tree, Unpack};
 use crate::git::GitOptions;
+use crate::source_policy::SourcePolicy;
 use crate::ssh::{Served, SocketOwner};
 use crate::step::{Action, CopyStep, Step, StepSource};
 
@@ -24,7 +25,7 @@ pub(super) fn copy(stage: &mut StageBuild<'_, '_>, at: At<'_>, step: &Step, copy
         None => Found::Directory(build.options.context_dir.clone(), build.options.ignore.clone()),
     };
     let agent = agent(stage, copy).map_err(|error| at.failed(error))?;
-    let mut options = CopyOptions::new(sources(at, copy)?, Tree::Host, &copy.destination);
+    let mut options = CopyOptions::new(sources(at, copy, &build.options.source_policy)?, Tree::Host, &copy.destination);
     options.meaning = Meaning::BuildKit;
     options.unpack = match copy.unpack {
         Some(true) => Unpack::All,
@@ -162,7 +163,7 @@ pub(super) fn everything(
     of_directory(stage, at, &step, parts, false, dir, &options, &history)
 }
 
-fn sources(at: At<'_>, copy: &CopyStep) -> Result<Vec<copy::Source>, BuildError> {
+fn sources(at: At<'_>, copy: &CopyStep, policy: &SourcePolicy) -> Result<Vec<copy::Source>, BuildError> {
     let wrong = |message: String| Err(at.failed(StepError::Value(message)));
     let mut sources = Vec::with_capacity(copy.sources.len());
     for item in &copy.sources {
@@ -176,6 +177,10 @@ fn sources(at: At<'_>, copy: &CopyStep) -> Result<Vec<copy::Source>, BuildError>
                 }
                 copy::Source::Git(_) if !copy.is_add => {
                     return wrong("COPY takes no git repository: ADD does".to_owned());
+                }
+                copy::Source::Url(_) | copy::Source::Git(_) => {
+                    let allowed = policy.url(path).map_err(|error| at.failed(error))?;
+                    copy::Source::parse(&allowed)
                 }
                 source => source,
             },

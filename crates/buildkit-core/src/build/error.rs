@@ -106,6 +106,9 @@ pub enum StepError {
     /// An image could not be had.
     #[error(transparent)]
     Image(#[from] TransferError),
+    /// The source policy stands against a source.
+    #[error(transparent)]
+    SourcePolicy(#[from] crate::source_policy::SourcePolicyError),
     /// An image of the store could not be read.
     #[error(transparent)]
     StoredImage(#[from] ImageError),

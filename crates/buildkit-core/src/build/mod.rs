@@ -34,6 +34,7 @@ pub(crate) mod record; // which builds are under way
 mod run_step; // RUN
 mod schedule; // when stages are built
 mod stage; // one stage, from FROM to its files
+mod stage_images; // stages that are to be images
 mod step_key; // what a step depends on
 mod step_output; // what a step's program writes, as events
 mod unfinished; // images over what failed builds finished
@@ -73,11 +74,12 @@ use export::DoneStep;
 use import::Imports;
 use layers::{DigestJob, Files, Moves};
 pub use on_failure::{AfterFailure, FailedRun, OnFailure};
-pub use options::{Allowed, BuildOptions, CacheUse, Keep, LayerStyle, RunDefaults, StepOutput};
+pub use options::{Allowed, BuildOptions, CacheUse, Keep, LayerStyle, RunDefaults, StageImages, StepOutput};
 use publish::Over;
 use record::BuildRecord;
 use schedule::Schedule;
 use stage::{StageResult, Wreck, build_stage};
+use stage_images::StageIds;
 use unfinished::Unfinished;
 
 /// A value that several threads use.
@@ -410,8 +412,9 @@ impl<'b> Build<'b> {
             self.settle(position)?;
         }
         let squashed = (self.options.layers == LayerStyle::WithBase).then(|| self.squashed(target)).transpose()?;
-        let mut all: Vec<(Files, Over<'_>)> = Vec::new();
-        if self.cache.is_some() {
+        let stage_ids = StageIds::default();
+        let mut all: Vec<(Files, Over<'_>)> = self.stage_images(&stage_ids);
+        if self.cache.is_some() && all.is_empty() {
             all.extend(self.stages_of_their_own(results).into_iter().map(|files| (files, Over::Anchor)));
         }
         if let Some(image) = &target.unchanged {
@@ -428,7 +431,10 @@ impl<'b> Build<'b> {
         };
         let names_of_new = names.clone();
         let make = |top: Option<LayerId>, layers: &[_]| -> Result<Ready, StepError> {
-            let config = self.with_inline_cache(&target.state.config, layers)?;
+            let mut config = self.with_inline_cache(&target.state.config, layers)?;
+            if let Some(stage) = self.plan.stages.last() {
+                self.add_stage_labels(stage, &mut config.config.labels, &stage_ids);
+            }
             let mut ready = draft.image(&config, top.clone(), layers, self.options, true)?;
             if let Some(earlier) = self.earlier_image(&ready, top.as_ref())? {
                 ready = earlier;
@@ -439,13 +445,15 @@ impl<'b> Build<'b> {
             Ok(ready)
         };
         all.push((files.clone(), Over::Image(Box::new(make))));
-        let ready = self.publish(all)?.pop().ok_or_else(|| StepError::Value("no image was made".to_owned()))?;
+        let mut published = self.publish(all)?;
         self.record_all()?;
-        if let Some(cache) =
-            self.cache.as_ref().filter(|cache| cache.index.image(&ready.key).as_ref() != Some(&ready.id))
-        {
-            let _ = cache.index.put_image(&ready.key, &ready.id);
+        if let Some(cache) = &self.cache {
+            for ready in published.iter().filter(|ready| cache.index.image(&ready.key).as_ref() != Some(&ready.id)) {
+                let _ = cache.index.put_image(&ready.key, &ready.id);
+            }
         }
+        // The target's comes last.
+        let ready = published.pop().ok_or_else(|| StepError::Value("no image was made".to_owned()))?;
         self.remove_needless(Some(files))?;
         // An image of an earlier build gets the names that it does not have.
         let record = self.store.image_by_id(&ready.id)?;
@@ -659,17 +667,20 @@ impl<'b> Build<'b> {
     }
 
     /// The image `name`, found or pulled once for the whole build.
-    fn image(&self, name: &str, platform: &Platform) -> Result<Image, TransferError> {
-        self.image_once(name, platform, || {
+    fn image(&self, name: &str, platform: &Platform) -> Result<Image, StepError> {
+        let name = &self.options.source_policy.image(name)?;
+        let image = self.image_once(name, platform, || {
             let options = PullOptions { policy: self.options.pull, platform: platform.clone() };
             resolve_or_pull(self.store, self.remotes, name, &options, self.events)
-        })
+        });
+        Ok(image?)
     }
 
     /// The image of a named context. One that is no registry's has no name in the store, and goes when
     /// the build ends, unless it was there before.
-    fn borrowed_image(&self, name: &str, platform: &Platform) -> Result<Image, TransferError> {
-        self.image_once(name, platform, || {
+    fn borrowed_image(&self, name: &str, platform: &Platform) -> Result<Image, StepError> {
+        let name = &self.options.source_policy.image(name)?;
+        let image = self.image_once(name, platform, || {
             let before: HashSet<ImageId> = self.store.images()?.into_iter().map(|image| image.id).collect();
             let options = PullOptions { policy: self.options.pull, platform: platform.clone() };
             let image = resolve_or_pull_nameless(self.store, self.remotes, name, &options, self.events)?;
@@ -677,7 +688,8 @@ impl<'b> Build<'b> {
                 self.borrowed.lock().push(image.id().clone());
             }
             Ok(image)
-        })
+        });
+        Ok(image?)
     }
 
     fn image_once(

@@ -2,15 +2,13 @@
 //! another try, the container, or the end.
 
 use std::fmt;
-use std::path::Path;
 
 use super::error::{BuildError, StepError};
 use super::options::LayerStyle;
-use super::run_step::{Granted, run_command};
-use super::stage::{At, Executed, StageBuild};
+use super::run_step::{Running, run_command};
+use super::stage::{Executed, StageBuild};
 use crate::event::StepId;
 use crate::run::{Exit, RunError, Stdio};
-use crate::step::RunStep;
 
 /// The shell where the stage's own is not there.
 const SHELL: &str = "/bin/sh";
@@ -71,10 +69,7 @@ impl FailedRun<'_> {
 /// Has the caller decide about a command that failed with `error`.
 pub(super) fn decide(
     stage: &mut StageBuild<'_, '_>,
-    at: At<'_>,
-    step: &RunStep,
-    granted: &Granted,
-    root: &Path,
+    running: Running<'_>,
     error: BuildError,
 ) -> Result<Executed, BuildError> {
     let build = stage.build;
@@ -82,7 +77,7 @@ pub(super) fn decide(
     let (id, position) = (stage.step_id(), stage.position);
     let can_be_retried = build.options.layers == LayerStyle::PerStep;
     let container = stage.container_name().to_owned();
-    let mut shell = |on_terminal| open_shell(stage, at, step, granted, root, on_terminal);
+    let mut shell = |on_terminal| open_shell(stage, running, on_terminal);
     let failed = FailedRun { step: id, error: &error, container: &container, can_be_retried, shell: &mut shell };
     let after = decide(failed);
     match after {
@@ -97,14 +92,8 @@ pub(super) fn decide(
 }
 
 /// Runs the first shell that is there.
-fn open_shell(
-    stage: &mut StageBuild<'_, '_>,
-    at: At<'_>,
-    step: &RunStep,
-    granted: &Granted,
-    root: &Path,
-    on_terminal: bool,
-) -> Result<Exit, BuildError> {
+fn open_shell(stage: &mut StageBuild<'_, '_>, running: Running<'_>, on_terminal: bool) -> Result<Exit, BuildError> {
+    let at = running.at;
     // Without its options: those before a command are not for a person.
     let own = stage.state.config.config.shell.iter().take_while(|word| !word.starts_with('-'));
     let mut shells: Vec<Vec<String>> = vec![own.cloned().collect(), vec![SHELL.to_owned()]];
@@ -112,7 +101,7 @@ fn open_shell(
     shells.dedup();
     for words in &shells {
         let stdio = if on_terminal { Stdio::Terminal } else { Stdio::Inherit };
-        match run_command(stage, at, step, granted, root, words.clone(), stdio)? {
+        match run_command(stage, running, words.clone(), stdio)? {
             Ok(outcome) => return Ok(outcome.exit),
             Err(error) if is_missing(&error) => {}
             Err(error) => return Err(at.failed(error)),

@@ -19,6 +19,7 @@ use crate::output::Output;
 use crate::plan::PlanOptions;
 use crate::run::{HostFiles, MountRequest, Network, Settings};
 use crate::secret::Secrets;
+use crate::source_policy::SourcePolicy;
 use crate::ssh::Agents;
 use crate::transfer::pull::PullPolicy;
 
@@ -62,6 +63,10 @@ pub struct BuildOptions {
     pub times: Times,
     /// When base images are pulled.
     pub pull: PullPolicy,
+    /// Which images and URLs may be used.
+    pub source_policy: SourcePolicy,
+    /// What becomes of the stages that are built beside the target.
+    pub stage_images: StageImages,
     /// Environment variables of the image beside the Dockerfile's, for its steps too.
     pub env: Vec<(String, String)>,
     /// Environment variables to leave out of the image.
@@ -102,9 +107,9 @@ pub struct BuildOptions {
 }
 
 impl BuildOptions {
-    /// How many stages are really built at once.
+    /// How many stages are really built at once: one, where a person or a script talks to a step.
     pub(super) fn jobs(&self) -> usize {
-        if self.on_failure.is_some() { 1 } else { self.jobs }
+        if self.on_failure.is_some() || self.run.reads_stdin { 1 } else { self.jobs }
     }
 
     /// The use made of earlier builds' results, of which there are none where steps have no layers of
@@ -127,6 +132,18 @@ pub enum LayerStyle {
     PerStage,
     /// Everything that the build did, and the base image too.
     WithBase,
+}
+
+/// What becomes of the stages that are built beside the target.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StageImages {
+    /// They have no images of their own.
+    #[default]
+    None,
+    /// Each is an image without a name.
+    Saved,
+    /// The same; labels of these and of the result tell the stage and what it begins with.
+    Labelled,
 }
 
 /// What use is made of the results of earlier builds.
@@ -196,6 +213,9 @@ pub struct RunDefaults {
     pub allowed: Allowed,
     /// Whether RUN makes the directories of the image's volumes.
     pub make_volumes: bool,
+    /// Whether RUN reads this process's standard input; otherwise it reads nothing. With it, stages are
+    /// built one at a time.
+    pub reads_stdin: bool,
 }
 
 /// What a Dockerfile may ask for on the user's word only.
@@ -227,6 +247,7 @@ impl Default for RunDefaults {
             output: StepOutput::default(),
             allowed: Allowed::default(),
             make_volumes: false,
+            reads_stdin: false,
         }
     }
 }

@@ -43,8 +43,7 @@ pub(super) fn resolve(stage: &mut StageBuild<'_, '_>, at: At<'_>, word: &Word) -
         Origin::Context(name) => match context(build, &name).map_err(failed)? {
             NamedContext::Directory { dir, ignore } => Ok(Found::Directory(dir.clone(), ignore.clone())),
             NamedContext::Image(image) => {
-                let image =
-                    build.borrowed_image(image, &build.options.plan.platform).map_err(|error| failed(error.into()))?;
+                let image = build.borrowed_image(image, &build.options.plan.platform).map_err(failed)?;
                 Ok(Found::Image(Files::of_base(image.top_layer().cloned())))
             }
         },
@@ -64,7 +63,7 @@ fn image(build: &Build<'_>, name: &str) -> Result<Files, StepError> {
             if let Some(near) = dockerfile::diagnostic::nearest(name, build.plan.names.iter()) {
                 (build.events)(Event::Warning(format!("no stage is named {name}: did you mean {near}?")));
             }
-            Err(error.into())
+            Err(error)
         }
     }
 }

@@ -85,7 +85,11 @@ impl Build<'_> {
             match over {
                 Over::Image(image) => {
                     let mut image = image(top, &layers)?;
-                    batch.images.extend(image.image.take());
+                    if let Some(new) = image.image.take() {
+                        // Two stages may come to the same image: the later one's has the names.
+                        batch.images.retain(|other| other.id != new.id);
+                        batch.images.push(new);
+                    }
                     ready.push(image);
                 }
                 Over::Anchor => {

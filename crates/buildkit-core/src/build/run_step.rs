@@ -1,7 +1,7 @@
 //! RUN: the command is run over the stage's files.
 
 use std::fs;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use dockerfile::instruction::{Mount, MountKind, Network as RunNetwork, Security};
@@ -37,7 +37,9 @@ pub(super) fn run(stage: &mut StageBuild<'_, '_>, at: At<'_>, step: &Step, run: 
                 mount_parts(stage, At { span: *span, ..at }, mount, from.as_ref(), &mut parts)?;
             }
         }
-        stage.make_layer(at, step, parts, false, |stage, root| execute(stage, at, run, &granted, root))?;
+        stage.make_layer(at, step, parts, false, |stage, root| {
+            execute(stage, Running { at, step: run, granted: &granted, root })
+        })?;
         if !stage.was_given_up() {
             return Ok(());
         }
@@ -90,27 +92,37 @@ impl Granted {
     }
 }
 
-/// Runs the command in the root file system at `root`. What becomes of it when it fails is the caller's
-/// to say.
-fn execute(
-    stage: &mut StageBuild<'_, '_>,
-    at: At<'_>,
-    step: &RunStep,
-    granted: &Granted,
-    root: &Path,
-) -> Result<Executed, BuildError> {
+/// A RUN in the works.
+#[derive(Clone, Copy)]
+pub(super) struct Running<'r> {
+    /// Where it stands.
+    pub at: At<'r>,
+    pub step: &'r RunStep,
+    pub granted: &'r Granted,
+    /// The root file system that it runs in.
+    pub root: &'r Path,
+}
+
+/// Runs the command. What becomes of it when it fails is the caller's to say.
+fn execute(stage: &mut StageBuild<'_, '_>, running: Running<'_>) -> Result<Executed, BuildError> {
+    let Running { at, step, .. } = running;
     let failed = |error: StepError| at.failed(error);
     let (events, output, id) = (stage.build.events, stage.build.options.run.output, stage.step_id());
-    let mut run = |stdio| run_command(stage, at, step, granted, root, step.args.clone(), stdio);
+    let reads_stdin = stage.build.options.run.reads_stdin;
+    let stdin = stdin(reads_stdin).map_err(|error| failed(error.into()))?;
+    let mut run = |stdio| run_command(stage, running, step.args.clone(), stdio);
     let outcome = match (output, id) {
-        (StepOutput::Events, Some(id)) => with_lines(events, id, &mut run).map_err(|error| failed(error.into()))?,
-        (StepOutput::ErrorsOnly, _) => run(errors_only().map_err(|error| failed(error.into()))?),
+        (StepOutput::Events, Some(id)) => {
+            with_lines(events, id, stdin, &mut run).map_err(|error| failed(error.into()))?
+        }
+        (StepOutput::ErrorsOnly, _) => run(errors_only(stdin).map_err(|error| failed(error.into()))?),
+        _ if reads_stdin => run(Stdio::Inherit),
         _ => run(Stdio::InheritOutput),
     };
     let outcome = match outcome? {
         Ok(outcome) => outcome,
         Err(error) if error.command_exit_code().is_some() => {
-            return on_failure::decide(stage, at, step, granted, root, failed(error.into()));
+            return on_failure::decide(stage, running, failed(error.into()));
         }
         Err(error) => return Err(failed(error.into())),
     };
@@ -125,18 +137,15 @@ fn execute(
             let marked = Diagnostic::error(format!("{command} ended with exit code {}", exit.code()), at.span);
             let (place, rendered) = (Box::new(Place::new(at.source, at.span)), marked.render(at.source));
             let error = BuildError::Command { place, command, exit, rendered, output: outcome.output_end };
-            on_failure::decide(stage, at, step, granted, root, error)
+            on_failure::decide(stage, running, error)
         }
     }
 }
 
-/// Runs `command` with all that `step` has, in the root file system at `root`.
+/// Runs `command` with all that the RUN has.
 pub(super) fn run_command(
     stage: &mut StageBuild<'_, '_>,
-    at: At<'_>,
-    step: &RunStep,
-    granted: &Granted,
-    root: &Path,
+    Running { at, step, granted, root }: Running<'_>,
     command: Vec<String>,
     stdio: Stdio,
 ) -> Result<Result<Outcome, RunError>, BuildError> {
@@ -196,11 +205,19 @@ pub(super) fn run_command(
     outcome
 }
 
+/// What a command reads: this process's standard input, or nothing.
+fn stdin(is_ours: bool) -> std::io::Result<OwnedFd> {
+    match is_ours {
+        true => std::io::stdin().as_fd().try_clone_to_owned(),
+        false => Ok(fs::File::open("/dev/null")?.into()),
+    }
+}
+
 /// Standard output is dropped; errors are still seen.
-fn errors_only() -> std::io::Result<Stdio> {
+fn errors_only(stdin: OwnedFd) -> std::io::Result<Stdio> {
     let stderr = std::io::stderr().as_fd().try_clone_to_owned()?;
-    let null = fs::File::options().read(true).write(true).open("/dev/null")?;
-    Ok(Stdio::Descriptors { stdin: null.try_clone()?.into(), stdout: null.into(), stderr })
+    let stdout = fs::File::options().write(true).open("/dev/null")?.into();
+    Ok(Stdio::Descriptors { stdin, stdout, stderr })
 }
 
 /// A secret as a file, if it is to be one; as a variable, it joins `env`. One that the command line

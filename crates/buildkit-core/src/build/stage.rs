@@ -27,8 +27,9 @@ use super::error::{BuildError, StepError};
 use super::explain::StepLog;
 use super::export::DoneStep;
 use super::layers::{Files, MadeLayer};
-use super::options::LayerStyle;
+use super::options::{LayerStyle, StageImages};
 use super::schedule::Place;
+use super::stage_images::STAGE_LABELS;
 use super::step_key::{self, StepParts};
 use super::{Build, copy_step, origin, run_step, workdir_step};
 use crate::cache::index::Record;
@@ -162,8 +163,12 @@ impl<'a, 'b> StageBuild<'a, 'b> {
         }
         let step = RunningStep::begin(build.events, step_id(build, stage, position, 1), &stage.from.text);
         let at = At { source: build.source, span: stage.from.span };
-        let Start { draft, state, files, made_by, image } =
+        let Start { draft, mut state, files, made_by, image } =
             base::start(build, stage).map_err(|error| at.failed(error))?;
+        if build.options.stage_images == StageImages::Labelled && !stage.instructions.is_empty() {
+            // Those of what it begins with say nothing of this stage.
+            STAGE_LABELS.iter().for_each(|name| drop(state.config.config.labels.remove(*name)));
+        }
         build.work(position).files = files;
         Ok(StageBuild {
             build,
@@ -520,7 +525,7 @@ impl<'a, 'b> StageBuild<'a, 'b> {
         open.mount.finish()?;
         let layer = Arc::new(MadeLayer::staged(open.staged));
         // Who only reads files of the stage needs no digest of them.
-        if self.is_target || self.stage.is_base {
+        if self.is_target || self.stage.is_base || self.build.options.stage_images != StageImages::None {
             self.digest(&layer, false, self.diff_options(open.began, open.stubs))?;
         }
         self.build.work(self.position).files.made.push(layer);

@@ -13,10 +13,14 @@ use crate::run::Stdio;
 /// A line longer than this is told in pieces: memory does not depend on what a program writes.
 const LONGEST_LINE: usize = 8 << 10;
 
-/// Runs `start` with streams whose lines become events of the step `id`. All of them are told when
-/// this returns.
-pub(super) fn with_lines<T>(events: Events<'_>, id: StepId, start: impl FnOnce(Stdio) -> T) -> io::Result<T> {
-    let stdin = File::open("/dev/null")?.into();
+/// Runs `start` with `stdin`, and streams whose lines become events of the step `id`. All of them are
+/// told when this returns.
+pub(super) fn with_lines<T>(
+    events: Events<'_>,
+    id: StepId,
+    stdin: OwnedFd,
+    start: impl FnOnce(Stdio) -> T,
+) -> io::Result<T> {
     let (output, stdout) = pipe_with(PipeFlags::CLOEXEC)?;
     let (errors, stderr) = pipe_with(PipeFlags::CLOEXEC)?;
     thread::scope(|scope| {

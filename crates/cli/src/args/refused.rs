@@ -38,8 +38,6 @@ const NO_BLOB_CACHE: &str = "blobs are not kept in a directory of their own: the
 const NO_WORKLOADS: &str = "confidential workloads are not supported";
 const NO_USERNS: &str = "user namespaces are not supported yet";
 
-const NO_USAGE: &str = "what steps use of the machine is not measured: --progress shows how long they take";
-
 const VALUE: Takes = Takes::Value(&[]);
 
 /// All of them.
@@ -100,7 +98,6 @@ pub const REFUSED: &[Refused] = &[
     Refused { commands: &["build", "from"], flag: "userns-uid-map-user", takes: VALUE, reason: NO_USERNS },
     Refused { commands: &["build", "from"], flag: "userns-gid-map-group", takes: VALUE, reason: NO_USERNS },
     Refused { commands: &["build"], flag: "all-platforms", takes: Takes::Switch, reason: NO_PLATFORMS },
-    Refused { commands: &["build"], flag: "save-stages", takes: Takes::Switch, reason: "use --target to keep a stage" },
     Refused {
         commands: &["add", "copy"],
         flag: "link",
@@ -145,31 +142,11 @@ pub const REFUSED: &[Refused] = &[
         takes: Takes::SwitchOff,
         reason: "content trust is not supported",
     },
-    Refused { commands: &["build"], flag: "log-rusage", takes: Takes::Switch, reason: NO_USAGE },
-    Refused { commands: &["build"], flag: "rusage-logfile", takes: VALUE, reason: NO_USAGE },
     Refused {
         commands: &["build"],
         flag: "skip-unused-stages",
         takes: Takes::SwitchOff,
         reason: "stages that nothing needs are never built",
-    },
-    Refused {
-        commands: &["build"],
-        flag: "source-policy-file",
-        takes: VALUE,
-        reason: "source policies are not supported yet",
-    },
-    Refused {
-        commands: &["build"],
-        flag: "stage-labels",
-        takes: Takes::Switch,
-        reason: "images of stages are not kept",
-    },
-    Refused {
-        commands: &["build"],
-        flag: "stdin",
-        takes: Takes::Switch,
-        reason: "steps read nothing from the terminal",
     },
 ];
 

@@ -52,6 +52,11 @@ pub(super) struct Contexts {
 }
 
 impl ContextArgs {
+    /// Whether standard input is the context or a Dockerfile.
+    pub fn reads_stdin(&self) -> bool {
+        self.context == "-" || self.file.iter().any(|file| file == Path::new("-"))
+    }
+
     pub fn open(
         &self,
         session: &Session,

@@ -9,6 +9,7 @@ mod log_file; // --logfile
 mod output; // where the result goes
 mod preprocess; // Containerfile.in
 mod report; // what a build tells
+mod rusage; // --log-rusage
 mod wreck; // a shell where a RUN failed
 
 use std::path::PathBuf;
@@ -16,13 +17,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use buildkit_core::build::{Allowed, BuildOptions, Keep, LayerStyle, RunDefaults, StepOutput, build};
+use buildkit_core::build::{Allowed, BuildOptions, Keep, LayerStyle, RunDefaults, StageImages, StepOutput, build};
 use buildkit_core::event::Event;
 use buildkit_core::git::GitOptions;
 use buildkit_core::output::Output;
 use buildkit_core::plan::{PROXY_ARGS, PlanOptions};
 use buildkit_core::run::MountRequest;
 use buildkit_core::secret::Secrets;
+use buildkit_core::source_policy::SourcePolicy;
 use buildkit_core::ssh::Agents;
 use buildkit_core::transport::Location;
 use oci::{Format, Platform, Reference};
@@ -44,6 +46,7 @@ use image::ImageArgs;
 use log_file::LogArgs;
 use output::{OutputArgs, Outputs};
 use report::{INTERRUPTED, report};
+use rusage::RusageArgs;
 use wreck::WreckArgs;
 
 /// Build an image from a Dockerfile
@@ -83,10 +86,18 @@ pub struct Args {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           default_value_t = true, action = clap::ArgAction::Set)]
     rm: bool,
+    /// Keep the stages beside the target as images without a name
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          default_value_t = false, action = clap::ArgAction::Set)]
+    save_stages: bool,
     /// Secret for RUN --mount=type=secret, of a file or an environment variable [default: the variable ID, or else the
     /// file ID]
     #[arg(long, value_name = "id=ID[,src=FILE|env=NAME]")]
     secret: Vec<String>,
+    /// JSON file with BuildKit's rules on which images and URLs may be used, and what stands in for them; the first that
+    /// matches counts
+    #[arg(long, value_name = "FILE", value_parser = value::file())]
+    source_policy_file: Option<PathBuf>,
     /// SSH agent for RUN --mount=type=ssh: a socket, or keys without a passphrase [default: the agent of SSH_AUTH_SOCK]
     #[arg(long, value_name = "default|ID[=SOCKET|KEY,…]")]
     ssh: Vec<String>,
@@ -96,6 +107,14 @@ pub struct Args {
     /// Make one layer of everything, the base image's included
     #[arg(long)]
     squash_all: bool,
+    /// With --save-stages: label these images and the result with the stage (io.buildah.stage.name) and what it begins
+    /// with (io.buildah.stage.base)
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          default_value_t = false, action = clap::ArgAction::Set)]
+    stage_labels: bool,
+    /// Let RUN read standard input; stages are built one at a time then
+    #[arg(long)]
+    stdin: bool,
     /// Stage to build, by name or number [default: the last one]
     #[arg(long, value_name = "STAGE")]
     target: Option<String>,
@@ -125,6 +144,8 @@ pub struct Args {
     platform: PlatformArgs,
     #[command(flatten)]
     registry: RegistryArgs,
+    #[command(flatten)]
+    rusage: RusageArgs,
     #[command(flatten)]
     wreck: WreckArgs,
 }
@@ -162,6 +183,12 @@ impl Entitlement {
 pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     args.check.refuse_report(args.report.is_some())?;
     let outputs = args.output.resolve(session)?;
+    if args.stage_labels && !args.save_stages {
+        return Err(CommandError::new("--stage-labels labels what --save-stages keeps: give that too"));
+    }
+    if args.stdin && args.context.reads_stdin() {
+        return Err(CommandError::new("--stdin: standard input is the context or the Dockerfile"));
+    }
     let _log_file = args.log.open(&args.platform.resolve()?)?;
     let store = session.store()?;
     let remotes = session.remotes(&args.registry)?;
@@ -186,7 +213,11 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
         _ if display.takes_output() => StepOutput::Events,
         _ => StepOutput::Inherit,
     };
+    let usage = args.rusage.begin(args.quiet)?;
     let events = |event: Event| {
+        if let (Some(usage), Event::StepEnded { .. }) = (&usage, &event) {
+            usage.log();
+        }
         if let Some(recorder) = &recorder {
             recorder.note(&event);
         }
@@ -282,6 +313,12 @@ fn options(
         jobs: args.cache.jobs(session),
         times,
         pull: args.pull.policy(session),
+        source_policy: source_policy(args)?,
+        stage_images: match (args.save_stages, args.stage_labels) {
+            (false, _) => StageImages::None,
+            (true, false) => StageImages::Saved,
+            (true, true) => StageImages::Labelled,
+        },
         env: args.image.env(session),
         unset_env: args.image.unsetenv.clone(),
         labels: args.image.label.clone(),
@@ -315,6 +352,7 @@ fn options(
             },
             // With Buildah, a step makes the directories of the image's volumes.
             make_volumes: session.called_as_buildah(),
+            reads_stdin: args.stdin,
             ..RunDefaults::default()
         },
         keep: match (args.rm, args.force_rm) {
@@ -334,6 +372,14 @@ fn base(text: &str) -> Result<String, String> {
         true => Ok(text.to_owned()),
         false => Err("expected the name of an image, a stage or a context".to_owned()),
     }
+}
+
+fn source_policy(args: &Args) -> Result<SourcePolicy, CommandError> {
+    let Some(path) = &args.source_policy_file else { return Ok(SourcePolicy::default()) };
+    let invalid =
+        |reason: String| CommandError::new(format!("invalid --source-policy-file {}: {reason}", path.display()));
+    let bytes = std::fs::read(path).map_err(|error| invalid(error.to_string()))?;
+    SourcePolicy::parse(&bytes).map_err(|error| invalid(error.to_string()))
 }
 
 /// How git repositories are reached: as the user's own git reaches them.
