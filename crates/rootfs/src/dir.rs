@@ -122,8 +122,12 @@ impl Dir {
     pub fn create_file(&self, name: impl AsRef<OsStr>, mode: u32) -> Result<File> {
         let name = self.check("create", name.as_ref(), Dot::Refused)?;
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o600)).doing("create", self.join(name))?;
-        fs::fchmod(&fd, Mode::from_raw_mode(mode & 0o7777)).doing("set the mode of", self.join(name))?;
+        let fd =
+            fs::openat(&self.fd, name, flags, Mode::from_raw_mode(mode & 0o777)).doing("create", self.join(name))?;
+        let made = fs::fstat(&fd).doing("look at", self.join(name))?;
+        if made.st_mode & 0o7777 != mode & 0o7777 {
+            fs::fchmod(&fd, Mode::from_raw_mode(mode & 0o7777)).doing("set the mode of", self.join(name))?;
+        }
         Ok(File::from(fd))
     }
 

@@ -4,10 +4,13 @@
 //! It covers names at the destination, types, modes, owners, contents, link targets and
 //! attributes, and leaves out times: the same content gives the same digest on every day.
 
+use std::collections::VecDeque;
 use std::fmt;
 
 use oci::Digest;
 use oci::digest::{Algorithm, Hasher};
+
+use super::fill::Content;
 
 /// Digest of what was copied.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +40,13 @@ impl fmt::Display for ContentDigest {
 pub(super) struct ContentHasher {
     done: Vec<ContentDigest>,
     open: Option<(&'static str, Hasher)>,
+    /// What comes after a file whose content is not known yet, and that file before it.
+    waiting: VecDeque<Part>,
+}
+
+enum Part {
+    Bytes(Vec<u8>),
+    Content(Content),
 }
 
 impl ContentHasher {
@@ -48,8 +58,10 @@ impl ContentHasher {
 
     /// Adds bytes of content.
     pub fn update(&mut self, bytes: &[u8]) {
-        if let Some((_, hasher)) = &mut self.open {
-            hasher.update(bytes);
+        match self.waiting.back_mut() {
+            Some(Part::Bytes(before)) => before.extend_from_slice(bytes),
+            Some(Part::Content(_)) => self.waiting.push_back(Part::Bytes(bytes.to_owned())),
+            None => self.hash(bytes),
         }
     }
 
@@ -57,6 +69,20 @@ impl ContentHasher {
     pub fn field(&mut self, bytes: &[u8]) {
         self.update(&(bytes.len() as u64).to_be_bytes());
         self.update(bytes);
+    }
+
+    /// Adds the content of a file that may still be on its way.
+    pub fn content(&mut self, content: Content) {
+        self.waiting.push_back(Part::Content(content));
+        while let Some(part) = self.waiting.pop_front() {
+            match &part {
+                Part::Content(content) if content.digest().is_none() => {
+                    self.waiting.push_front(part);
+                    return;
+                }
+                part => self.part(part),
+            }
+        }
     }
 
     /// The digest of all items; `None` if there was none.
@@ -70,8 +96,24 @@ impl ContentHasher {
     }
 
     fn close(&mut self) {
+        for part in std::mem::take(&mut self.waiting) {
+            self.part(&part);
+        }
         if let Some((kind, hasher)) = self.open.take() {
             self.done.push(ContentDigest { kind, digest: hasher.finish() });
+        }
+    }
+
+    fn part(&mut self, part: &Part) {
+        match part {
+            Part::Bytes(bytes) => self.hash(bytes),
+            Part::Content(content) => self.hash(content.wait()),
+        }
+    }
+
+    fn hash(&mut self, bytes: &[u8]) {
+        if let Some((_, hasher)) = &mut self.open {
+            hasher.update(bytes);
         }
     }
 }

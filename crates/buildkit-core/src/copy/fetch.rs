@@ -44,7 +44,7 @@ pub(super) fn ahead(store: &Store, url: &str, options: &CopyOptions<'_>) -> Resu
 
 /// Downloads `url`, unless it is there already, to where `put` puts things. Its time is what the
 /// server says, else 1970.
-pub(super) fn fetch(put: &mut Put<'_>, url: &str, waiting: Option<&Waiting>) -> Result<(), CopyError> {
+pub(super) fn fetch(put: &mut Put<'_, '_, '_>, url: &str, waiting: Option<&Waiting>) -> Result<(), CopyError> {
     let name = match &put.target.name {
         Some(name) => name.clone(),
         None => file_name(url, put.options.meaning)?,

@@ -31,6 +31,7 @@ mod content_digest; // file:…, dir:…, multi:…
 mod destination; // where the sources go
 mod error; // what can go wrong
 mod fetch; // URLs
+mod fill; // contents of files, beside the walk
 mod parents; // --parents: what a pattern includes
 mod pattern; // Go's filepath.Match
 mod put; // into the container
@@ -291,34 +292,37 @@ impl<'s, 'o> Prepared<'s, 'o> {
             None => Some(Owner::ROOT),
         };
         make_destination(root, &target, owner.unwrap_or(Owner::ROOT), options)?;
-        for source in found {
-            let nothing = Ignore::default();
-            let ignore = if matches!(source, Found::Fetched(_)) { &nothing } else { &options.ignore };
-            let mut put =
-                Put { root, target: &target, owner, given_owner: chown, store, options, ignore, hasher: &mut hasher };
-            match (source, tree) {
-                (Found::Items(text, items), Some(tree)) => {
-                    let mut copied = 0;
-                    for item in items {
-                        copied += put.item(tree, item)?;
+        let nothing = Ignore::default();
+        fill::with_fillers(|fillers| {
+            for source in found {
+                let ignore = if matches!(source, Found::Fetched(_)) { &nothing } else { &options.ignore };
+                let (hasher, target) = (&mut hasher, &target);
+                let mut put = Put { root, target, owner, given_owner: chown, store, options, ignore, hasher, fillers };
+                match (source, tree) {
+                    (Found::Items(text, items), Some(tree)) => {
+                        let mut copied = 0;
+                        for item in items {
+                            copied += put.item(tree, item)?;
+                        }
+                        // What is left out of a context is not there for BuildKit, and may lack.
+                        let may_lack = Matching::of(options).may_be_nothing && source::has_pattern(text);
+                        if copied == 0 && !may_lack {
+                            return Err(CopyError::AllIgnored((*text).to_owned()));
+                        }
                     }
-                    // What is left out of a context is not there for BuildKit, and may lack.
-                    let may_lack = Matching::of(options).may_be_nothing && source::has_pattern(text);
-                    if copied == 0 && !may_lack {
-                        return Err(CopyError::AllIgnored((*text).to_owned()));
+                    (Found::Parents(parents), Some(tree)) => put.parents(tree, parents)?,
+                    (Found::Items(..) | Found::Parents(_), None) => return Err(CopyError::NoSources),
+                    (Found::Fetched(fetched), _) => {
+                        for item in &fetched.items {
+                            put.item(&fetched.tree, item)?;
+                        }
                     }
+                    (Found::Url(url, waiting), _) => fetch::fetch(&mut put, url, waiting.as_ref())?,
+                    (Found::Content(name, content), _) => put.content(name, content)?,
                 }
-                (Found::Parents(parents), Some(tree)) => put.parents(tree, parents)?,
-                (Found::Items(..) | Found::Parents(_), None) => return Err(CopyError::NoSources),
-                (Found::Fetched(fetched), _) => {
-                    for item in &fetched.items {
-                        put.item(&fetched.tree, item)?;
-                    }
-                }
-                (Found::Url(url, waiting), _) => fetch::fetch(&mut put, url, waiting.as_ref())?,
-                (Found::Content(name, content), _) => put.content(name, content)?,
             }
-        }
+            Ok(())
+        })?;
         hasher.finish().ok_or(CopyError::NoSources)
     }
 }

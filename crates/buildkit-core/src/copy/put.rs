@@ -2,12 +2,11 @@
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
-use std::fs::{File, FileTimes, Permissions};
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use dockerfile::ignore::Ignore;
 use layers::Decompressor;
@@ -16,15 +15,13 @@ use rustix::io::Errno;
 
 use super::content_digest::ContentHasher;
 use super::destination::Destination;
+use super::fill::{Fillers, NewFile, finish};
 use super::parents::Parents;
 use super::source::{Item, Matching, SourceTree};
 use super::{CopyError, CopyOptions, Meaning, Tree};
 
-/// Bytes copied at once.
-const BUFFER: usize = 256 * 1024;
-
 /// Puts one source's items into the container.
-pub(super) struct Put<'a> {
+pub(super) struct Put<'a, 'scope, 'env> {
     pub root: &'a Root,
     pub target: &'a Destination,
     /// `None` keeps owners.
@@ -36,6 +33,7 @@ pub(super) struct Put<'a> {
     /// What of the tree stays out.
     pub ignore: &'a Ignore,
     pub hasher: &'a mut ContentHasher,
+    pub fillers: &'a mut Fillers<'scope, 'env>,
 }
 
 /// A directory that is being copied.
@@ -54,7 +52,7 @@ struct Walk<'a> {
     copied: usize,
 }
 
-impl Put<'_> {
+impl Put<'_, '_, '_> {
     /// Copies an item; returns how many entries were copied, none if all is ignored.
     pub fn item(&mut self, tree: &SourceTree<'_>, item: &Item) -> Result<usize, CopyError> {
         if item.metadata.is_dir() {
@@ -110,8 +108,7 @@ impl Put<'_> {
             dir.remove_file(name)?;
         }
         let mtime = filled?;
-        finish_file(&file, owner, mode)
-            .and_then(|()| set_file_time(&file, self.time(mtime)))
+        finish(&file, owner, mode, self.time(mtime))
             .map_err(|source| CopyError::Write { path: self.target.dir.join(name), source })
     }
 
@@ -123,6 +120,19 @@ impl Put<'_> {
         }
         dir.remove_all(name)?;
         Ok(false)
+    }
+
+    /// A new file in place of what may be in its way.
+    fn create(&self, dir: &Dir, name: &OsStr, mode: u32) -> Result<File, CopyError> {
+        // What is set for whom it runs as comes with the owner.
+        let mode = mode & 0o777;
+        match dir.create_file(name, mode) {
+            Err(error) if error.errno() == Errno::EXIST => {
+                dir.remove_all(name)?;
+                Ok(dir.create_file(name, mode)?)
+            }
+            other => Ok(other?),
+        }
     }
 
     fn archive(&mut self, tree: &SourceTree<'_>, item: &Item) -> Result<(), CopyError> {
@@ -150,7 +160,17 @@ impl Put<'_> {
                 ..CopyOptions::new(Vec::new(), Tree::Host, "")
             };
             let mut unnoticed = ContentHasher::default();
-            let mut put = Put { owner: None, options: &options, ignore: &nothing, hasher: &mut unnoticed, ..*self };
+            let mut put = Put {
+                root: self.root,
+                target: self.target,
+                owner: None,
+                given_owner: self.given_owner,
+                store: self.store,
+                options: &options,
+                ignore: &nothing,
+                hasher: &mut unnoticed,
+                fillers: self.fillers,
+            };
             for item in unpacked.find("/", false, Matching::default())? {
                 put.item(&unpacked, &item)?;
             }
@@ -292,17 +312,21 @@ impl Put<'_> {
             self.hasher.field(key.as_bytes());
             self.hasher.field(value);
         }
+        if metadata.is_file() {
+            let from = entry.dir.open_file(entry.name)?;
+            let to = self.create(dir, name, mode)?;
+            let mtime = self.time(metadata.mtime);
+            let file = NewFile { from, to, path: entry.path.to_owned(), metadata: *metadata, owner, mode, mtime };
+            if xattrs.is_empty() {
+                self.hasher.content(self.fillers.fill(file)?);
+            } else {
+                self.hasher.field(&file.fill(&mut Vec::new())?);
+                set_xattrs(dir, name, &xattrs)?;
+            }
+            return Ok(());
+        }
         let merges = self.make_way(dir, name, metadata.is_dir())?;
         match metadata.file_type {
-            FileType::File => {
-                let from = entry.dir.open_file(entry.name)?;
-                let to = dir.create_file(name, 0o600)?;
-                self.data(&from, &to, entry)?;
-                let error = |source| CopyError::Write { path: dir.path().join(name), source };
-                finish_file(&to, owner, mode).map_err(error)?;
-                set_xattrs(dir, name, &xattrs)?;
-                return set_file_time(&to, self.time(metadata.mtime)).map_err(error);
-            }
             FileType::Directory => {
                 if !merges {
                     dir.create_dir(name, 0o700)?;
@@ -322,48 +346,6 @@ impl Put<'_> {
         set_xattrs(dir, name, &xattrs)?;
         let mtime = self.time(metadata.mtime);
         Ok(dir.set_times(name, mtime, mtime)?)
-    }
-
-    /// Copies and hashes a file's bytes; holes stay holes.
-    fn data(&mut self, from: &File, to: &File, entry: &Entry<'_>) -> Result<(), CopyError> {
-        let size = entry.metadata.size;
-        let read_error = |source| CopyError::Read { path: entry.path.to_owned(), source };
-        let write_error = |source| CopyError::Write { path: entry.path.to_owned(), source };
-        let mut buffer = vec![0; usize::try_from(size).unwrap_or(BUFFER).clamp(1, BUFFER)];
-        let mut at = 0;
-        while at < size {
-            let stretch = if entry.metadata.may_have_holes() {
-                rootfs::next_data(from, at, size).map_err(read_error)?
-            } else {
-                Some((at, size))
-            };
-            let (start, end) = stretch.unwrap_or((size, size));
-            self.zeros(start - at);
-            at = start;
-            while at < end {
-                let want = usize::try_from(end - at).unwrap_or(BUFFER).min(buffer.len());
-                let part = buffer.get_mut(..want).unwrap_or_default();
-                let read = match from.read_at(part, at) {
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                    Ok(0) => return Err(read_error(io::ErrorKind::UnexpectedEof.into())),
-                    other => other.map_err(read_error)?,
-                };
-                let part = part.get(..read).unwrap_or_default();
-                self.hasher.update(part);
-                to.write_all_at(part, at).map_err(write_error)?;
-                at += read as u64;
-            }
-        }
-        if entry.metadata.may_have_holes() { to.set_len(size).map_err(write_error) } else { Ok(()) }
-    }
-
-    fn zeros(&mut self, mut count: u64) {
-        let zeros = [0; 4096];
-        while count > 0 {
-            let part = count.min(zeros.len() as u64);
-            self.hasher.update(zeros.get(..part as usize).unwrap_or_default());
-            count -= part;
-        }
     }
 
     /// The time of what has `mtime` at its source.
@@ -431,19 +413,4 @@ fn set_xattrs(dir: &Dir, name: &OsStr, xattrs: &[(OsString, Vec<u8>)]) -> Result
         }
     }
     Ok(())
-}
-
-/// Owner first: a change of owner takes setuid bits away.
-fn finish_file(file: &File, owner: Owner, mode: u32) -> io::Result<()> {
-    std::os::unix::fs::fchown(file, Some(owner.uid), Some(owner.gid))?;
-    file.set_permissions(Permissions::from_mode(mode))
-}
-
-fn set_file_time(file: &File, mtime: Time) -> io::Result<()> {
-    let whole = Duration::from_secs(mtime.seconds.unsigned_abs());
-    let epoch = SystemTime::UNIX_EPOCH;
-    let second = if mtime.seconds < 0 { epoch.checked_sub(whole) } else { epoch.checked_add(whole) };
-    let exact = second.and_then(|second| second.checked_add(Duration::from_nanos(u64::from(mtime.nanoseconds))));
-    let time = exact.unwrap_or(epoch);
-    file.set_times(FileTimes::new().set_modified(time).set_accessed(time))
 }
