@@ -24,12 +24,13 @@ fn main() {
     let chosen: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let runs = std::env::var("GABION_BENCH_RUNS").ok().and_then(|text| text.parse().ok()).unwrap_or(5);
     let bench = Bench::new(runs);
-    let all: [(&str, Benchmark); 12] = [
+    let all: [(&str, Benchmark); 13] = [
         ("build-steps", builds::steps),
         ("build-cached", builds::cached),
         ("build-context", builds::large_context),
         ("build-stages", builds::stages),
         ("images", builds::images),
+        ("start", builds::start),
         ("commit-many", builds::commit_many),
         ("commit-change", builds::small_change),
         ("commit-big", commit_big),
@@ -140,7 +141,10 @@ fn median(costs: &[Cost]) -> Cost {
 }
 
 fn seconds(time: Duration) -> String {
-    format!("{:.2} s", time.as_secs_f64())
+    match time.as_secs_f64() {
+        seconds @ ..0.1 => format!("{:.1} ms", seconds * 1000.0),
+        seconds => format!("{seconds:.2} s"),
+    }
 }
 
 /// Commit of a 500 MB upper dir: with `--rm`, and plain, which is compared to the floor as well.

@@ -156,6 +156,27 @@ pub fn images(bench: &Bench) {
     bench.compare("`version`", |store| store.timed(&["version"]));
 }
 
+/// Start-up on a store of 500 images, each with a config of its own. gabion makes them in both stores.
+pub fn start(bench: &Bench) {
+    let ids = bench.stores.each_ref().map(|store| {
+        let gabion = |args: &[&str]| store.sandbox.on_store(env!("CARGO_BIN_EXE_gabion")).args(args).ok();
+        let container = gabion(&["from", "--pull=never", "localhost/base"]);
+        let commit = |number: usize| {
+            let (label, name) = (format!("LABEL n={number}"), format!("localhost/many:{number}"));
+            gabion(&["commit", "-q", "--change", &label, &container, &name])
+        };
+        let ids: Vec<String> = (0..500).map(commit).collect();
+        gabion(&["rm", &container]);
+        ids
+    });
+    bench.compare("`images`, 500 images", |store| store.timed(&["images"]));
+    bench.compare("`images --json`, 500 images", |store| store.timed(&["images", "--json"]));
+    bench.compare("`version`, 500 images", |store| store.timed(&["version"]));
+    for (store, ids) in bench.stores.iter().zip(&ids) {
+        store.sandbox.on_store(env!("CARGO_BIN_EXE_gabion")).arg("rmi").args(ids).ok();
+    }
+}
+
 /// Commit of 480 MB in 25,000 files by rename, against reading, hashing and syncing them.
 pub fn commit_many(bench: &Bench) {
     let files = bench.files.path().join("480");

@@ -10,7 +10,8 @@ fn offers(sandbox: &Sandbox, words: &[&str]) -> Vec<String> {
         "eval \"$(gabion completion bash)\"\n\
          function=$(complete -p gabion | sed 's/.* -F \\([^ ]*\\) .*/\\1/')\n\
          COMP_WORDS=({}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); COMP_TYPE=9\n\
-         \"$function\" gabion \"${{COMP_WORDS[COMP_CWORD]}}\" \"${{COMP_WORDS[COMP_CWORD - 1]}}\"\n\
+         current=\"${{COMP_WORDS[COMP_CWORD]}}\"; case \"$current\" in :|=) current=;; esac\n\
+         \"$function\" gabion \"$current\" \"${{COMP_WORDS[COMP_CWORD - 1]}}\"\n\
          printf '%s\\n' \"${{COMPREPLY[@]}}\"\n",
         quoted.join(" ")
     );
@@ -40,4 +41,9 @@ fn root_bash_completes_names() {
     assert_eq!(with(&["cont"]), ["containers"]);
     assert_eq!(with(&["images", "--no-t"]), ["--no-trunc"]);
     assert_eq!(with(&["rm", "nosuch"]), [""; 0]);
+    // Bash's words end at colons and equals signs, and what is offered goes on behind them.
+    assert_eq!(with(&["rmi", "base", ":"]), ["latest"]);
+    assert_eq!(with(&["rmi", "localhost/base", ":", "la"]), ["latest"]);
+    assert_eq!(with(&["build", "--target", "=", "f"]), ["first"]);
+    assert_eq!(offers(&sandbox, &["gabion", "--root", "=", root, "--runroot", "=", run, "rm", "work-o"]), ["work-one"]);
 }

@@ -2,11 +2,10 @@
 #![allow(clippy::expect_used, reason = "tests")]
 
 use std::collections::BTreeSet;
-use std::num::NonZeroU16;
 use std::path::PathBuf;
 
 use serde_json::Value;
-use test_support::{DockerRegistry, Outcome, Sandbox, Tool};
+use test_support::{DockerRegistry, Outcome, Sandbox, Tool, terminal};
 
 /// Two stages, output on both streams, an escape sequence and a line that is drawn anew.
 const DOCKERFILE: &str = "FROM localhost/base AS one\n\
@@ -44,32 +43,11 @@ fn named<'a>(events: &'a [Value], name: &str) -> Vec<&'a Value> {
     events.iter().filter(|event| event["event"] == name).collect()
 }
 
-/// Runs gabion on a terminal of `columns` and `rows`; gives what the terminal shows at the end, with
-/// what was scrolled off, and everything that was written to it.
-fn on_terminal(sandbox: &Sandbox, command: &str, columns: u16, rows: u16, env: &[(&str, &str)]) -> (String, String) {
-    let words: Vec<String> = sandbox
-        .store_command(env!("CARGO_BIN_EXE_gabion"))
-        .into_iter()
-        .map(|word| word.into_string().expect("plain words"))
-        .collect();
-    let line = format!("stty cols {columns} rows {rows}; {} {command}; echo code $?", words.join(" "));
-    let script = sandbox.any("script").args(["-qec", &line, "/dev/null"]).env("TERM", "xterm").env_remove("NO_COLOR");
-    let written = env.iter().fold(script, |script, (name, value)| script.env(name, value)).ok();
-    let at_least_one = |number| NonZeroU16::new(number).unwrap_or(NonZeroU16::MIN);
-    let mut terminal = vt100::Parser::new(at_least_one(rows), at_least_one(columns), 1000);
-    terminal.process(written.as_bytes());
-    terminal.screen_mut().set_scrollback(1000);
-    let above = terminal.screen().scrollback();
-    let mut lines: Vec<String> = Vec::new();
-    for offset in (0..=above).rev() {
-        terminal.screen_mut().set_scrollback(offset);
-        let screen: Vec<String> = terminal.screen().rows(0, columns).collect();
-        match offset {
-            0 => lines.extend(screen),
-            _ => lines.extend(screen.into_iter().next()),
-        }
-    }
-    (lines.join("\n"), written)
+/// Runs a build on a terminal of `columns` and `rows`; gives its exit code, what the terminal shows at
+/// the end, and everything that was written to it.
+fn on_terminal(tool: Tool, columns: u16, rows: u16) -> (i32, String, String) {
+    let (code, written) = tool.env("TERM", "xterm").env_remove("NO_COLOR").on_terminal(columns, rows).ends();
+    (code, terminal::screen(&written, columns, rows), written)
 }
 
 #[test]
@@ -194,16 +172,15 @@ fn root_transfers_are_told() {
 #[test]
 fn root_a_terminal_shows_steps_folded() {
     let sandbox = sandbox();
-    let context = context(&sandbox, DOCKERFILE);
-    let (screen, written) =
-        on_terminal(&sandbox, &format!("build --network=none --jobs=1 -t new {}", context.display()), 100, 40, &[]);
+    let (code, screen, written) = on_terminal(build(&sandbox, &["--jobs=1", "-t", "new"], DOCKERFILE), 100, 40);
+    assert_eq!(code, 0, "{screen}");
     let lines: Vec<&str> = screen.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
     assert!(lines[0].starts_with("[1/2] STEP 1/2: FROM localhost/base AS one  0."), "{screen}");
     assert!(lines[1].starts_with("[1/2] STEP 2/2: RUN echo out"), "{screen}");
     assert!(lines[2].starts_with("[2/2] STEP 1/2: FROM localhost/base  0."), "{screen}");
     assert!(lines[3].starts_with("[2/2] STEP 2/2: COPY --from=one"), "{screen}");
     assert!(screen.contains("4 steps in ") && screen.contains("by layer:"), "{screen}");
-    assert!(screen.contains("Successfully tagged localhost/new:latest") && screen.contains("code 0"), "{screen}");
+    assert!(screen.contains("Successfully tagged localhost/new:latest"), "{screen}");
     // What the step wrote was seen only while it ran, and could not drive the terminal.
     assert!(!lines.iter().any(|line| line.trim() == "progress 2") && !written.contains("\u{1b}[2J"), "{written:?}");
     assert!(written.contains("\u{1b}[32m"), "{written:?}");
@@ -215,29 +192,28 @@ fn root_a_terminal_shows_steps_folded() {
 fn root_a_terminal_shows_the_end_of_a_failed_step() {
     let sandbox = sandbox();
     let dockerfile = "FROM localhost/base\nRUN for i in $(seq 1 50); do echo line $i; done; exit 3\n";
-    let context = context(&sandbox, dockerfile);
-    let (screen, _) = on_terminal(&sandbox, &format!("build --network=none {}", context.display()), 100, 40, &[]);
+    let (code, screen, _) = on_terminal(build(&sandbox, &[], dockerfile), 100, 40);
     let place = |text: &str| screen.find(text).unwrap_or_else(|| panic!("{text:?} in\n{screen}"));
     assert!(place("line 50") < place("Error: ") && screen.matches("line 50").count() == 1, "{screen}");
-    assert!(screen.contains("code 3") && !screen.contains("line 20"), "{screen}");
+    assert!(code == 3 && !screen.contains("line 20"), "{screen}");
 }
 
 #[test]
 fn root_terminals_may_be_narrow_dumb_or_without_colors() {
     let sandbox = sandbox();
-    let context = context(&sandbox, DOCKERFILE);
-    let command = format!("build --network=none {}", context.display());
-    let (screen, written) = on_terminal(&sandbox, &command, 100, 40, &[("NO_COLOR", "1")]);
+    let tool = || build(&sandbox, &[], DOCKERFILE);
+    let (_, written) = tool().env("TERM", "xterm").env("NO_COLOR", "1").on_terminal(100, 40).ends();
+    let screen = terminal::screen(&written, 100, 40);
     assert!(
         screen.contains("4 steps in ")
             && !["2", "32", "36"].iter().any(|color| written.contains(&format!("\u{1b}[{color}m"))),
         "{written:?}"
     );
     for (columns, rows) in [(12, 3), (1, 1), (0, 0)] {
-        let (_, written) = on_terminal(&sandbox, &command, columns, rows.max(1), &[]);
-        assert!(written.contains("code 0"), "{columns}: {written:?}");
+        let (code, _, written) = on_terminal(tool(), columns, rows);
+        assert_eq!(code, 0, "{columns}: {written:?}");
     }
-    let (_, written) = on_terminal(&sandbox, &command, 100, 40, &[("TERM", "dumb")]);
+    let (_, written) = tool().env("TERM", "dumb").on_terminal(100, 40).ends();
     assert!(written.contains("STEP 1/2: FROM localhost/base AS one\r\n"), "{written:?}");
     assert!(!written.replace("\u{1b}[2Jbad", "").contains('\u{1b}'), "{written:?}");
     build(&sandbox, &["--progress=tty"], DOCKERFILE).fails().says(125, &["--progress tty", "no terminal"]);

@@ -135,7 +135,7 @@ fn root_a_report_that_cannot_be_written_is_refused_before_building() {
     let reported = Reported::new();
     let context = reported.0.write("context/Dockerfile", "FROM localhost/base\nRUN echo begun\n");
     let context = context.parent().expect("a directory");
-    for (place, words) in [("gone/build.html", "no such directory"), ("context", "it is a directory")] {
+    for (place, words) in [("gone/build.html", "a directory that is there"), ("context", "it is a directory")] {
         let path = reported.0.path(place);
         let refused = reported.0.gabion(["build", "--report"]).arg(&path).arg(context).fails();
         refused.says(125, &["--report", words]);

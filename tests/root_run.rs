@@ -2,10 +2,10 @@
 #![allow(clippy::expect_used, reason = "tests")]
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -388,49 +388,19 @@ fn processes_with(word: &str) -> Vec<PathBuf> {
 
 #[test]
 fn root_run_on_a_terminal() {
-    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-    use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
     const SCRIPT: &str = "tty; stty size; until [ \"$(stty size)\" = '44 111' ]; do :; done; echo resized;
         read word; echo got $word; exit 5";
     let sandbox = sandbox();
     for runtime in ["runc", "crun"] {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("openpt");
-        grantpt(&master).expect("grantpt");
-        unlockpt(&master).expect("unlockpt");
-        let name = ptsname(&master, Vec::new()).expect("ptsname").into_string().expect("text");
-        let user = fs::File::options().read(true).write(true).open(&name).expect("open");
-        tcsetwinsize(&master, Winsize { ws_row: 33, ws_col: 99, ws_xpixel: 0, ws_ypixel: 0 }).expect("size");
-        let line = sandbox.gabion(script(&["--runtime", runtime], SCRIPT));
-        // The command as the sandbox would run it, on the terminal.
-        let words: Vec<String> = line.line().split_whitespace().map(str::to_owned).collect();
-        let (program, _) = words.split_first().expect("words");
-        let mut command = Command::new(program);
-        command.args(["--root"]).arg(sandbox.graph_root()).arg("--runroot").arg(sandbox.run_root());
-        command.args(script(&["--runtime", runtime], SCRIPT));
-        let stream = || Stdio::from(user.try_clone().expect("clone"));
-        let mut child = command.stdin(stream()).stdout(stream()).stderr(stream()).spawn().expect("spawn");
-        let mut terminal = fs::File::from(master.try_clone().expect("clone"));
-        let mut seen = String::new();
-        let mut buffer = [0u8; 256];
-        while !seen.contains("33 99") {
-            let length = terminal.read(&mut buffer).expect("read");
-            seen.push_str(&String::from_utf8_lossy(&buffer[..length]));
-        }
-        tcsetwinsize(&master, Winsize { ws_row: 44, ws_col: 111, ws_xpixel: 0, ws_ypixel: 0 }).expect("size");
-        kill_process(Pid::from_child(&child), Signal::WINCH).expect("kill");
-        while !seen.contains("resized") {
-            let length = terminal.read(&mut buffer).expect("read");
-            seen.push_str(&String::from_utf8_lossy(&buffer[..length]));
-        }
+        let mut terminal = sandbox.gabion(script(&["--runtime", runtime], SCRIPT)).on_terminal(99, 33);
+        let seen = terminal.shows("33 99");
         assert!(seen.starts_with("/dev/pts/0\r\n") || seen.starts_with("/dev/console\r\n"), "{runtime}: {seen:?}");
-        assert!(!tcgetattr(&user).expect("attributes").local_modes.contains(LocalModes::ICANON), "raw meanwhile");
-        terminal.write_all(b"hello\r").expect("write");
-        while !seen.contains("got hello") {
-            let length = terminal.read(&mut buffer).expect("read");
-            seen.push_str(&String::from_utf8_lossy(&buffer[..length]));
-        }
-        assert_eq!(child.wait().expect("wait").code(), Some(5), "{runtime}");
-        assert!(tcgetattr(&user).expect("attributes").local_modes.contains(LocalModes::ICANON), "restored");
+        terminal.resize(111, 44);
+        terminal.shows("resized");
+        assert!(terminal.is_raw(), "raw meanwhile");
+        terminal.types("hello\r");
+        terminal.shows("got hello");
+        assert_eq!(terminal.ends().0, 5, "{runtime}");
     }
     // Without one at hand, on request; the end of input is Ctrl-D.
     let asked = sandbox.gabion(script(&["-t"], "tty; cat; echo end")).stdin("typed\n").ok();

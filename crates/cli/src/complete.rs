@@ -64,8 +64,15 @@ pub fn answer_shell(called_as_buildah: bool) {
 /// Writes the script that makes `shell` ask.
 pub fn write_script(shell: &str, out: &mut impl Write) -> io::Result<()> {
     let shells = Shells::builtins();
-    let shell = shells.completer(shell).ok_or_else(|| io::Error::other("no such shell"))?;
-    shell.write_registration(VARIABLE, "gabion", "gabion", "gabion", out)
+    let completer = shells.completer(shell).ok_or_else(|| io::Error::other("no such shell"))?;
+    if shell != "bash" {
+        return completer.write_registration(VARIABLE, "gabion", "gabion", "gabion", out);
+    }
+    let mut script = Vec::new();
+    completer.write_registration(VARIABLE, "gabion", "gabion", "gabion", &mut script)?;
+    let script = String::from_utf8(script).map_err(io::Error::other)?;
+    let asks = "_clap_complete_gabion";
+    write!(out, "{}{}", include_str!("complete.bash"), script.replace(&format!("-F {asks}"), "-F _gabion"))
 }
 
 fn candidates(names: Names, start: &OsStr) -> Vec<CompletionCandidate> {

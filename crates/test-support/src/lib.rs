@@ -12,6 +12,7 @@ pub mod flatten; // what a container would see of an image
 pub mod registry; // Debian's docker-registry on a loopback port
 pub mod sandbox; // a store of the test's own
 pub mod store_check; // is a store whole? seen from outside
+pub mod terminal; // a command on a terminal
 pub mod tool; // a command, run and judged
 pub mod tree; // file tree literals
 pub mod validate; // recompute every digest of an image on disk
@@ -19,5 +20,6 @@ pub mod validate; // recompute every digest of an image on disk
 pub use built::{Built, Machine};
 pub use registry::DockerRegistry;
 pub use sandbox::Sandbox;
+pub use terminal::Terminal;
 pub use tool::{Outcome, Tool};
 pub use tree::Tree;

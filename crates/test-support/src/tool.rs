@@ -5,6 +5,8 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
+use crate::terminal::Terminal;
+
 /// A command to be run. Its stdin is empty unless said otherwise.
 pub struct Tool {
     command: Command,
@@ -70,6 +72,11 @@ impl Tool {
     pub fn line(&self) -> String {
         let words = std::iter::once(self.command.get_program()).chain(self.command.get_args());
         words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Starts the command on a terminal of this size.
+    pub fn on_terminal(mut self, columns: u16, rows: u16) -> Terminal {
+        Terminal::start(&mut self.command, columns, rows)
     }
 
     /// Starts the command with its output piped; the caller waits for it.

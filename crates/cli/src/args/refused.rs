@@ -31,7 +31,7 @@ pub enum Takes {
 
 const NO_ENCRYPTION: &str = "encrypted images are not supported";
 const NO_SIGNATURES: &str = "signatures are not supported yet: sign the pushed image with another tool, such as cosign";
-const NO_PLATFORMS: &str = "a build makes the image of one platform, this machine's";
+const NO_PLATFORMS: &str = "a build makes the image of one platform: name it with --platform";
 const NO_LISTS: &str = "manifest lists are not supported yet";
 const NO_SBOM: &str = "images are not scanned for their parts: run a scanner on the rootfs that `gabion mount` prints";
 const NO_BLOB_CACHE: &str = "blobs are not kept in a directory of their own: the store has the layers";

@@ -24,7 +24,7 @@ pub struct Args {
     #[arg(long)]
     digests: bool,
     /// List only those that match: after=, before=, since=, until=, dangling=, intermediate=, containers=, label=,
-    /// readonly=, reference= or id= (may be repeated)
+    /// readonly=, reference= or id=; with != those that do not (may be repeated)
     #[arg(short, long, value_name = "FILTER", value_delimiter = ',')]
     filter: Vec<String>,
     /// Print each with this Go template

@@ -27,12 +27,14 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     let store = session.store()?;
     let mut info = Map::new();
     if args.debug {
-        info.insert(
-            "debug".into(),
-            json!({ "gabion version": env!("CARGO_PKG_VERSION"), "programs": programs(session) }),
-        );
+        info.insert("debug".into(), json!({ "gabion version": env!("CARGO_PKG_VERSION") }));
     }
     info.insert("host".into(), host());
+    // Buildah says nothing of these.
+    if !session.called_as_buildah() {
+        info.insert("kernel".into(), kernel());
+        info.insert("programs".into(), programs(session));
+    }
     info.insert("store".into(), describe(&store)?);
     let info = Value::Object(info);
     print_one(&info, template.as_ref())?;
@@ -42,12 +44,14 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
 /// Programs of the host that gabion uses: where each is, or what is missing without it and which
 /// package brings it.
 fn programs(session: &Session) -> Value {
-    const PROGRAMS: [(&str, &str, &str); 5] = [
+    const PROGRAMS: [(&str, &str, &str); 7] = [
         ("runc", "runs commands (crun does, too)", "runc"),
         ("crun", "runs commands (runc does, too)", "crun"),
         ("netavark", "makes private networks of commands", "netavark"),
-        ("git", "fetches sources from git repositories", "git"),
         ("aardvark-dns", "resolves names in Podman's networks", "aardvark-dns"),
+        ("git", "fetches sources from git repositories", "git"),
+        ("ssh", "reaches git repositories by git@HOST:PATH", "openssh-client"),
+        ("cpp", "reads Containerfile.in", "cpp"),
     ];
     let search_path = session.env("PATH").unwrap_or_default();
     let helpers = ["/usr/libexec/podman", "/usr/lib/podman", "/usr/local/libexec/podman"];
@@ -61,6 +65,26 @@ fn programs(session: &Session) -> Value {
         (name.to_owned(), Value::from(text))
     };
     PROGRAMS.into_iter().map(describe).collect::<Map<_, _>>().into()
+}
+
+/// What gabion uses of the kernel where it is there, and what goes without.
+fn kernel() -> Value {
+    let reads = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let told = |is_there: bool, what: &str, without: &str| match is_there {
+        true => what.to_owned(),
+        false => format!("missing: {without}"),
+    };
+    let controllers = reads("/sys/fs/cgroup/cgroup.controllers");
+    let has_overlay =
+        reads("/proc/filesystems").lines().any(|line| line.trim_start_matches("nodev").trim() == "overlay");
+    let has_seccomp = reads("/proc/self/status").contains("\nSeccomp:");
+    let has_apparmor = reads("/sys/module/apparmor/parameters/enabled").starts_with('Y');
+    json!({
+        "apparmor": told(has_apparmor, "usable", "--security-opt apparmor= has no effect"),
+        "control groups": told(!controllers.trim().is_empty(), controllers.trim(), "limits such as --memory need cgroup v2"),
+        "overlay": told(has_overlay, "usable", "load the module overlay, or use --storage-driver vfs"),
+        "seccomp": told(has_seccomp, "usable", "commands may call everything of the kernel"),
+    })
 }
 
 fn host() -> Value {

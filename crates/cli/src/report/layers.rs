@@ -55,8 +55,8 @@ fn table(layers: &[LayerContents]) -> Markup {
                         td data-name="Made by" { code { (cut(&layer.created_by)) } }
                         td.nowrap data-name="Files" {
                             strong { (bytes(layer.bytes)) } (bar(layer, largest))
-                            div.note { (layer.files) " files" }
-                            @if layer.deletions > 0 { div.note { (layer.deletions) " deletions" } }
+                            div.note { (counted(layer.files, "file")) }
+                            @if layer.deletions > 0 { div.note { (counted(layer.deletions, "deletion")) } }
                         }
                         td data-name="Largest files" {
                             @for (path, size) in layer.largest.iter().take(NAMED) { (file(path, *size)) }
@@ -110,4 +110,8 @@ fn cut(text: &str) -> String {
         true => text.chars().take(LONGEST).chain("…".chars()).collect(),
         false => text,
     }
+}
+
+fn counted(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }

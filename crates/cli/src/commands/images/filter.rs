@@ -17,17 +17,27 @@ pub enum Filter {
     Intermediate(bool),
     Containers(bool),
     ReadOnly(bool),
-    Label { key: String, value: Option<String> },
+    Label {
+        key: String,
+        value: Option<String>,
+    },
     Reference(String),
     Id(String),
+    /// All that the other one does not accept: `key!=value`.
+    Not(Box<Filter>),
 }
 
 impl Filter {
-    /// Parses `key=value`; images named in it are looked up in `store`.
+    /// Parses `key=value` or `key!=value`; images named in it are looked up in `store`.
     pub fn parse(text: &str, store: &Store, now: Timestamp) -> Result<Filter, CommandError> {
         let invalid = |reason: &str| CommandError::invalid("--filter", text, reason);
-        let (key, value) =
-            text.split_once('=').filter(|(_, value)| !value.is_empty()).ok_or_else(|| invalid("expected key=value"))?;
+        let (key, value) = text
+            .split_once('=')
+            .filter(|(_, value)| !value.is_empty())
+            .ok_or_else(|| invalid("expected key=value or key!=value"))?;
+        if let Some(key) = key.strip_suffix('!') {
+            return Ok(Filter::Not(Box::new(Filter::parse(&format!("{key}={value}"), store, now)?)));
+        }
         let flag = || match value {
             "true" | "1" | "t" => Ok(true),
             "false" | "0" | "f" => Ok(false),
@@ -60,7 +70,10 @@ impl Filter {
 
     /// Whether the user chose steps on the way to other images, or against them.
     pub fn is_about_steps(&self) -> bool {
-        matches!(self, Filter::Intermediate(_))
+        match self {
+            Filter::Not(filter) => filter.is_about_steps(),
+            filter => matches!(filter, Filter::Intermediate(_)),
+        }
     }
 
     fn accepts(&self, image: &ListedImage, list: &ImageList, in_use: &HashSet<ImageId>) -> bool {
@@ -79,6 +92,7 @@ impl Filter {
             }
             Filter::Reference(pattern) => record.names.iter().any(|name| names_match(pattern, name)),
             Filter::Id(prefix) => record.id.as_str().starts_with(prefix.as_str()),
+            Filter::Not(filter) => !filter.accepts(image, list, in_use),
         }
     }
 }
