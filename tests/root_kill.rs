@@ -151,6 +151,46 @@ fn root_commit_rm_killed_at_any_moment() {
     commit_killed(&["--rm"]);
 }
 
+/// A copy that is done, and one that is known: the container goes on over another layer in both.
+#[test]
+fn root_cached_copy_killed_at_any_moment() {
+    let sandbox = sandbox();
+    let mut dice = Dice::new();
+    let from = || sandbox.gabion(["from", "--pull=never", "localhost/base"]).ok();
+    let copy = |container: &str| {
+        sandbox.gabion(["copy", "--cached", "-q", container]).arg(sandbox.path("files")).arg("/files")
+    };
+    let duration = || {
+        let container = from();
+        let start = Instant::now();
+        copy(&container).ok();
+        start.elapsed()
+    };
+    let (done, known) = (duration(), duration());
+    for turn in 0..MOMENTS {
+        let is_known = turn % 2 == 1;
+        if !is_known {
+            sandbox.gabion(["rm", "--all"]).ok();
+            sandbox.gabion(["prune"]).ok();
+        }
+        let container = from();
+        let delay = dice.moment(if is_known { known } else { done });
+        println!("killed after {delay:?} of {:?}", if is_known { known } else { done });
+        kill_after(copy(&container), delay);
+        sandbox.podman(["images"]).ok();
+        sandbox.gabion(["umount", "--all"]).ok();
+        copy(&container).ok();
+        sandbox.gabion(["commit", "-q", &container, "localhost/new"]).ok();
+        assert_image_works(&sandbox);
+        assert_records_sound(&sandbox);
+        sandbox.gabion(["rmi", "localhost/new"]).ok();
+    }
+    sandbox.gabion(["rm", "--all"]).ok();
+    sandbox.gabion(["prune"]).ok();
+    assert_sound(&sandbox);
+    assert_nothing_left(&sandbox);
+}
+
 #[test]
 fn root_pull_killed_at_any_moment() {
     let sandbox = sandbox();

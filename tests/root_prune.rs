@@ -352,6 +352,43 @@ fn root_layers_that_containers_stand_on_keep_their_images() {
 }
 
 #[test]
+fn root_layers_that_only_a_container_had_go_with_it() {
+    let sandbox = sandbox();
+    let layers = || records(&sandbox.graph_root(), "layers").len();
+    let before = layers();
+    // A container on layers of steps whose image is gone.
+    let container = || {
+        let container = sandbox.gabion(["from", "localhost/base"]).ok();
+        for file in ["one", "two"] {
+            let command = format!("echo {file} > /{file}");
+            sandbox.gabion(["run", "--cached", "--network=none", &container, "--", "/bin/sh", "-c", &command]).ok();
+        }
+        sandbox.gabion(["commit", "-q", &container, "localhost/new"]).ok();
+        sandbox.gabion(["rmi", "localhost/new"]).ok();
+        assert_eq!(layers(), before + 3);
+        container
+    };
+    sandbox.gabion(["rm", &container()]).ok();
+    assert_eq!(layers(), before);
+    // Another tool knows nothing of that.
+    sandbox.buildah(["rm", &container()]).ok();
+    assert_eq!(layers(), before + 2);
+    let listed = du(&sandbox, "layer");
+    assert!(listed.len() == 1 && listed[0]["size"].as_u64() > Some(0), "{listed:?}");
+    let id = listed[0]["id"].as_str().expect("an ID");
+    let would_go = |args: &[&str]| prune(&sandbox, &[&["--dry-run"], args].concat()).stdout.contains(&id[..12]);
+    assert_eq!(
+        [would_go(&["--filter=until=24h"]), would_go(&["--keep-storage=1g"]), would_go(&[])],
+        [false, false, true]
+    );
+    let pruned = prune(&sandbox, &[]);
+    assert!(pruned.stdout.contains(&format!("layer: {id}")), "{pruned}");
+    assert_eq!(layers(), before);
+    assert!(cache_records(&sandbox, "cache/steps", "echo two").is_empty());
+    assert_sound(&sandbox);
+}
+
+#[test]
 fn root_age_takes_no_mark_of_what_stays() {
     let sandbox = sandbox();
     build(&sandbox, &["-q", "-t", "named"], STAGES).ok();

@@ -5,6 +5,7 @@ use oci::{ContainerId, ImageId, Reference};
 use store::Store;
 
 use crate::image_list::{ImageList, ListedImage};
+use crate::working_container;
 
 /// What was removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -158,7 +159,7 @@ fn free_of_containers(store: &Store, id: &ImageId, force: Force) -> Result<(), R
     for container in store.containers()?.into_iter().filter(|container| container.image.as_ref() == Some(id)) {
         match force {
             Force::No => return Err(RemovalError::InUse { container: container.id }),
-            Force::Yes => store.delete_container(&container.id)?,
+            Force::Yes => working_container::remove(store, &container.id)?,
         }
     }
     Ok(())

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use oci::{ContainerId, Format, ImageConfig, LayerId, Platform};
 use store::{NewContainer, Store};
 
+use crate::build::cached_step;
 use crate::image::Image;
 pub use kept::{CommonOptions, Isolation, KeptDevice, KeptSettings, NamespaceOption, NetworkPolicy};
 pub use state::{FILE_NAME, InvalidState, State, default_options};
@@ -237,8 +238,15 @@ impl<'s> WorkingContainer<'s> {
 
     /// Removes it with everything written to it.
     pub fn remove(self) -> Result<(), WorkingContainerError> {
-        Ok(self.store.delete_container(self.id())?)
+        Ok(remove(self.store, self.id())?)
     }
+}
+
+/// Removes any container with everything written to it, and layers of its steps that nothing else has.
+pub fn remove(store: &Store, id: &ContainerId) -> store::Result<()> {
+    let below = cached_step::layers_below(store, id);
+    store.delete_container(id)?;
+    below.map_or(Ok(()), |top| store.remove_unused_layers(&top).map(drop))
 }
 
 /// Annotation that names the base image, as the OCI specification defines it.

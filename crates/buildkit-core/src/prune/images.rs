@@ -92,6 +92,8 @@ pub(super) fn freed(store: &Store, list: &ImageList, gone: &[Candidate]) -> Resu
     let layers: HashMap<LayerId, Layer> = store.layers()?.into_iter().map(|layer| (layer.id.clone(), layer)).collect();
     let goes = |image: &&ListedImage| gone.iter().any(|gone| gone.id == image.record.id.as_str());
     let mut freed: HashSet<LayerId> = list.iter().filter(goes).flat_map(|image| layers_of(&layers, image)).collect();
+    let tops = gone.iter().filter(|gone| gone.kind == Kind::Layer).filter_map(|gone| LayerId::parse(&gone.id).ok());
+    freed.extend(tops.flat_map(|top| chain(&layers, Some(&top))));
     for id in list.iter().filter(|image| !goes(image)).flat_map(|image| layers_of(&layers, image)) {
         freed.remove(&id);
     }
@@ -167,7 +169,7 @@ pub(super) fn layers_of(layers: &HashMap<LayerId, Layer>, image: &ListedImage) -
 }
 
 /// A layer and those below it.
-fn chain(layers: &HashMap<LayerId, Layer>, top: Option<&LayerId>) -> Vec<LayerId> {
+pub(super) fn chain(layers: &HashMap<LayerId, Layer>, top: Option<&LayerId>) -> Vec<LayerId> {
     let mut next = top;
     // A chain can't be longer than there are layers, unless it is a ring.
     let ids = (0..layers.len()).map_while(|_| {

@@ -3,7 +3,8 @@
 //! ```text
 //! leftovers of killed builds ─┐
 //! images that nothing needs  ─┼─plan──▶ Plan ──carry_out──▶ Pruned
-//! cache mounts not in use    ─┤         oldest first, until the budget is met
+//! layers that nothing has    ─┤         oldest first, until the budget is met
+//! cache mounts not in use    ─┤
 //! records of what is gone    ─┘         always
 //! ```
 //! An image that only the cache needs, and one without a name, was last used when a build last took
@@ -18,6 +19,7 @@ mod cache_mounts; // listed, removed
 mod disk; // bytes of a tree
 mod images; // which may go, and what that frees
 mod leftovers; // containers of killed builds
+mod orphans; // layers without an image
 mod records; // what is remembered of builds
 mod trim; // what a build removes at its end
 mod usage; // what takes room
@@ -25,11 +27,12 @@ mod usage; // what takes room
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use oci::{ContainerId, ImageId};
+use oci::{ContainerId, ImageId, LayerId};
 use store::Store;
 
 use crate::build::record::KilledBuild;
 use crate::image_list::ImageList;
+use crate::working_container;
 use records::There;
 
 pub use leftovers::remove as remove_leftovers;
@@ -64,6 +67,8 @@ pub enum Kind {
     Image,
     /// An image that only keeps layers of steps for later builds.
     BuildCache,
+    /// A layer of a step, with those below it, that no image and no container has.
+    Layer,
     /// A directory that outlives steps.
     CacheMount,
     /// Files about builds: what their steps made, why, and digests of what they read.
@@ -82,7 +87,7 @@ impl Kind {
 pub struct Candidate {
     /// What it is.
     pub kind: Kind,
-    /// A container's or image's ID, a cache mount's name, a folder of records.
+    /// A container's, image's or layer's ID, a cache mount's name, a folder of records.
     pub id: String,
     /// Names of an image or container, the `id=` of a cache mount, what records are of.
     pub names: Vec<String>,
@@ -148,6 +153,7 @@ pub fn plan(store: &Store, options: &PruneOptions) -> Result<Plan, PruneError> {
     let private = store.private_directory()?;
     let uses = records::uses(&private);
     let mut candidates = images::choose(store, &list, options, &leftovers, &uses)?;
+    candidates.extend(orphans::candidates(store, &list, &uses)?.into_iter().filter(|layer| is_old(layer.last_used)));
     candidates.extend(cache_mounts::candidates(store)?.into_iter().filter(|cache| is_old(cache.last_used)));
     // Images that nothing needs once others are gone come after those: the order is kept.
     candidates.sort_by_key(|candidate| candidate.last_used);
@@ -202,7 +208,7 @@ fn remove(store: &Store, candidate: &Candidate, all: bool) -> Result<bool, Prune
     match candidate.kind {
         Kind::Leftover | Kind::Container => {
             if let Ok(id) = ContainerId::parse(&candidate.id) {
-                store.delete_container(&id)?;
+                working_container::remove(store, &id)?;
             }
             Ok(true)
         }
@@ -216,6 +222,10 @@ fn remove(store: &Store, candidate: &Candidate, all: bool) -> Result<bool, Prune
                 Err(store::Error::ImageInUse { .. }) => Ok(false),
                 result => Ok(result?.is_some()),
             }
+        }
+        Kind::Layer => {
+            let Ok(id) = LayerId::parse(&candidate.id) else { return Ok(false) };
+            Ok(!store.remove_unused_layers(&id)?.is_empty())
         }
         Kind::CacheMount => cache_mounts::remove(store, &candidate.id),
         Kind::Records => Ok(false),

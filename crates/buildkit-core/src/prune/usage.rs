@@ -7,7 +7,7 @@ use oci::LayerId;
 use store::{Layer, Store};
 
 use super::images::layers_of;
-use super::{Kind, PruneError, PruneOptions, cache_mounts, leftovers, plan, records};
+use super::{Kind, PruneError, PruneOptions, cache_mounts, leftovers, orphans, plan, records};
 use crate::image_list::ImageList;
 
 /// Something that takes room.
@@ -15,7 +15,7 @@ use crate::image_list::ImageList;
 pub struct UsedItem {
     /// What it is.
     pub kind: Kind,
-    /// A container's or image's ID, a cache mount's name, a folder of records.
+    /// A container's, image's or layer's ID, a cache mount's name, a folder of records.
     pub id: String,
     /// Names of an image or container, the `id=` of a cache mount, what records are of.
     pub names: Vec<String>,
@@ -35,7 +35,7 @@ pub struct UsedItem {
 /// All that takes room.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Images, containers, cache mounts, leftovers and records.
+    /// Images, containers, layers without either, cache mounts, leftovers and records.
     pub items: Vec<UsedItem>,
     /// Bytes of all, what images share counted once.
     pub total: u64,
@@ -46,6 +46,7 @@ pub struct Usage {
 /// Finds what takes room in `store`.
 pub fn usage(store: &Store) -> Result<Usage, PruneError> {
     let (mut items, layers) = images(store)?;
+    let with_layers = items.len();
     let killed = leftovers::killed_builds(store)?;
     for container in store.containers()? {
         let is_leftover = killed.iter().any(|build| build.made(&container.metadata));
@@ -78,12 +79,12 @@ pub fn usage(store: &Store) -> Result<Usage, PruneError> {
         });
     }
     items.extend(records::usage(&store.private_directory()?)?);
-    let others: u64 = items.iter().filter(|item| !item.kind.is_image()).map(|item| item.size).sum();
+    let others: u64 = items.iter().skip(with_layers).map(|item| item.size).sum();
     let reclaimable = plan(store, &PruneOptions::default())?.frees();
     Ok(Usage { total: layers + others, reclaimable, items })
 }
 
-/// The images, and the bytes of them all.
+/// The images, and layers without one; and the bytes of them all.
 fn images(store: &Store) -> Result<(Vec<UsedItem>, u64), PruneError> {
     let layers: HashMap<LayerId, Layer> = store.layers()?.into_iter().map(|layer| (layer.id.clone(), layer)).collect();
     let size = |id: &LayerId| layers.get(id).and_then(|layer| u64::try_from(layer.diff_size).ok()).unwrap_or(0);
@@ -112,6 +113,19 @@ fn images(store: &Store) -> Result<(Vec<UsedItem>, u64), PruneError> {
             created: Some(image.record.created),
             last_used: image.record.layer.as_ref().and_then(|top| uses.get(top).copied()),
             in_use: needed.contains(&image.record.id),
+        });
+    }
+    for layer in orphans::candidates(store, &list, &uses)? {
+        total += layer.frees;
+        items.push(UsedItem {
+            kind: layer.kind,
+            id: layer.id,
+            names: layer.names,
+            size: layer.frees,
+            shared: 0,
+            created: None,
+            last_used: Some(layer.last_used),
+            in_use: false,
         });
     }
     Ok((items, total))

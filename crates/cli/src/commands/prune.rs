@@ -88,6 +88,7 @@ pub fn kind_name(kind: Kind) -> &'static str {
         Kind::Container => "container",
         Kind::Image => "image",
         Kind::BuildCache => "build cache",
+        Kind::Layer => "layer",
         Kind::CacheMount => "cache mount",
         Kind::Records => "records",
     }

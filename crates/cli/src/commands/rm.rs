@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use buildkit_core::working_container::{WorkingContainer, WorkingContainerError};
+use buildkit_core::working_container::{self, WorkingContainer, WorkingContainerError};
 
 use crate::command_error::{CommandError, for_each};
 use crate::session::Session;
@@ -28,7 +28,7 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
             Err(WorkingContainerError::State { name, .. }) => store.container(&name)?.id,
             Err(error) => return Err(error.into()),
         };
-        store.delete_container(&id)?;
+        working_container::remove(&store, &id)?;
         println!("{id}");
         Ok(())
     };

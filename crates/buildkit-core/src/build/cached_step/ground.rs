@@ -65,6 +65,12 @@ pub(crate) fn settle(container: &mut WorkingContainer<'_>) -> Result<Ground, Wor
     Ok(Ground::of_base(top))
 }
 
+/// The topmost layer below the container's own, if steps may have brought it there.
+pub(crate) fn layers_below(store: &Store, container: &ContainerId) -> Option<LayerId> {
+    Ground::read(store, container)?;
+    store.layer(&store.container_by_id(container).ok()?.layer).ok()?.parent
+}
+
 /// Whether nothing was written to the container since it went on over its layers.
 pub(crate) fn is_untouched(store: &Store, container: &ContainerId) -> Result<bool, WorkingContainerError> {
     let upper = store.upper_dir(container)?;

@@ -38,7 +38,7 @@ use crate::event::{Event, Events};
 use crate::image::Image;
 use crate::run::{self, Exit, Outcome, RunOptions};
 use crate::working_container::WorkingContainer;
-pub(crate) use ground::{Ground, is_untouched, settle};
+pub(crate) use ground::{Ground, is_untouched, layers_below, settle};
 
 /// What became of a command.
 #[derive(Debug)]
