@@ -100,8 +100,10 @@ struct Updates {
 impl SourcePolicy {
     /// Reads a policy's JSON. What it says and gabion does not obey is an error.
     pub fn parse(bytes: &[u8]) -> Result<SourcePolicy, SourcePolicyError> {
-        let file: File =
-            serde_json::from_slice(bytes).map_err(|error| SourcePolicyError::Invalid(error.to_string()))?;
+        let invalid = |error: serde_json::Error| SourcePolicyError::Invalid(error.to_string());
+        // By way of an object, as a list of the fields' values would do, too.
+        let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(bytes).map_err(invalid)?;
+        let file: File = serde_json::from_value(object.into()).map_err(invalid)?;
         let rules = file.rules.into_iter().enumerate().map(|(number, rule)| {
             Rule::read(rule).map_err(|message| SourcePolicyError::Invalid(format!("rule {number}: {message}")))
         });
