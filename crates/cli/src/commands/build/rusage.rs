@@ -108,9 +108,9 @@ fn seconds(time: Duration) -> String {
     let seconds = |millis: u128| fraction(format!("{}.{:03}", millis / 1000, millis % 1000));
     match millis {
         0 => "0s".to_owned(),
-        ..1000 => format!("{millis}ms"),
-        ..60_000 => format!("{}s", seconds(millis)),
-        ..3_600_000 => format!("{}m{}s", millis / 60_000, seconds(millis % 60_000)),
+        1..1000 => format!("{millis}ms"),
+        1000..60_000 => format!("{}s", seconds(millis)),
+        60_000..3_600_000 => format!("{}m{}s", millis / 60_000, seconds(millis % 60_000)),
         _ => format!("{}h{}m{}s", millis / 3_600_000, millis / 60_000 % 60, seconds(millis % 60_000)),
     }
 }
