@@ -103,6 +103,9 @@ fn to_template(value: &serde_json::Value, names: GoNames) -> Value {
                     (Json::Object(set), "Volumes" | "ExposedPorts") => {
                         Value::Map(set.keys().map(|key| (key.clone(), Value::from(EMPTY))).collect())
                     }
+                    (Json::Number(time), name) if below == GoNames::Yes && TIMES.contains(&name) => {
+                        Value::from(go_duration(time.as_i64().unwrap_or_default()))
+                    }
                     (member, _) => to_template(member, below),
                 };
                 if below == GoNames::Yes {
@@ -127,6 +130,36 @@ const CONFIG: [&str; 9] =
 
 /// Members of an entry of an image's history.
 const HISTORY: [&str; 4] = ["Author", "Comment", "CreatedBy", "EmptyLayer"];
+
+/// Members of a health check that are times: Go prints them so, and writes nanoseconds in JSON.
+const TIMES: [&str; 4] = ["Interval", "Timeout", "StartPeriod", "StartInterval"];
+
+/// A time as Go prints it: `1h0m0s`, `1m30s`, `1.5s`, `250ms`.
+fn go_duration(nanoseconds: i64) -> String {
+    const SECOND: i64 = 1_000_000_000;
+    const MINUTE: i64 = 60 * SECOND;
+    let seconds = || fraction(nanoseconds % MINUTE, SECOND, "s");
+    match nanoseconds {
+        ..=0 => "0s".to_owned(),
+        1..1_000 => format!("{nanoseconds}ns"),
+        1_000..1_000_000 => fraction(nanoseconds, 1_000, "µs"),
+        1_000_000..SECOND => fraction(nanoseconds, 1_000_000, "ms"),
+        SECOND..MINUTE => seconds(),
+        _ => match nanoseconds / MINUTE {
+            minutes @ ..60 => format!("{minutes}m{}", seconds()),
+            minutes => format!("{}h{}m{}", minutes / 60, minutes % 60, seconds()),
+        },
+    }
+}
+
+/// `number` in `unit`s, a power of ten, with as many decimals as it takes.
+fn fraction(number: i64, unit: i64, name: &str) -> String {
+    let digits = unit.ilog10() as usize;
+    let rest = format!("{:0digits$}", number % unit);
+    let rest = rest.trim_end_matches('0');
+    let point = if rest.is_empty() { "" } else { "." };
+    format!("{}{point}{rest}{name}", number / unit)
+}
 
 /// Gives `value`, or each of a list, the members that it does not have.
 fn fill_in(value: &mut Value, absent: &[&str]) {
@@ -215,9 +248,11 @@ fn to_json(value: &Value) -> serde_json::Value {
             names.retain(|(name, member)| !omits || !is_unset(name, member));
             names.retain(|(name, _)| !is_history || !HISTORY.contains(&name.as_str()));
             names.sort_by_key(|(name, _)| *name);
-            let json = |name: &str, member| match is_unset(name, member) && !matches!(member, Value::String(_)) {
-                true => Json::Null,
-                false => to_json(member),
+            let json = |name: &str, member: &Value| match member {
+                Value::String(time) if TIMES.contains(&name) => Json::from(dockerfile::parse_duration(time)),
+                Value::String(_) => to_json(member),
+                member if is_unset(name, member) => Json::Null,
+                member => to_json(member),
             };
             Json::Object(names.into_iter().map(|(name, member)| (name.clone(), json(name, member))).collect())
         }
@@ -332,8 +367,37 @@ mod tests {
         check("{{.OCIv1.Config.Cmd}} {{.OCIv1.Config.Volumes}} {{.OCIv1.Config.ExposedPorts}}", "[] map[/v:{}] map[]");
         check("{{.OCIv1.History}}|{{.OCIv1.Config.User}}|{{.Docker.Config.Cmd}}|{{.ImageAnnotations}}", "[]||[]|map[]");
         check(r#"{{printf "%q" .Docker.Config.Labels}} {{index .ImageAnnotations "none"}}"#, "map[] ");
+        let check_times = |template: &str, expected: &str| {
+            let health =
+                json!({"Test": ["CMD", "x"], "Interval": 90_000_000_000_i64, "StartPeriod": 5_000_000_000_i64});
+            let value = json!({"Docker": {"config": {"Healthcheck": health}}, "OCIv1": {}});
+            assert_eq!(
+                Template::parse(template).and_then(|t| t.render(&value)).expect(template),
+                expected,
+                "{template}"
+            );
+        };
+        check_times("{{with .Docker.Config.Healthcheck}}{{.Interval}} {{.StartPeriod}}{{end}}", "1m30s 5s");
+        let written = r#"{"Interval":90000000000,"StartPeriod":5000000000,"Test":["CMD","x"]}"#;
+        check_times("{{json .Docker.Config.Healthcheck}}", written);
         check("{{len .OCIv1.Config.Entrypoint}}{{if .OCIv1.Config.Cmd}}no{{end}}", "0");
         check("{{len .Docker.RootFS.DiffIDs}} {{json .Docker.RootFS}}", r#"0 {"type":"layers"}"#);
+    }
+
+    #[test]
+    fn pure_times_are_written_as_go_does() {
+        for (nanoseconds, expected) in [
+            (0, "0s"),
+            (15, "15ns"),
+            (1_500, "1.5µs"),
+            (250_000_000, "250ms"),
+            (1_050_000_000, "1.05s"),
+            (60_000_000_000, "1m0s"),
+            (3_600_000_000_000, "1h0m0s"),
+            (90_061_500_000_000, "25h1m1.5s"),
+        ] {
+            assert_eq!(go_duration(nanoseconds), expected);
+        }
     }
 
     #[test]
