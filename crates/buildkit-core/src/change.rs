@@ -27,7 +27,8 @@ pub struct InvalidChange {
 /// # Errors
 /// What cannot be parsed, and instructions that do more than to change the config.
 pub fn apply(config: ImageConfig, changes: &[String]) -> Result<ImageConfig, InvalidChange> {
-    let scope = Scope { build_args: BTreeMap::new(), global_args: BTreeMap::new(), escape: '\\' };
+    let scope =
+        Scope { build_args: BTreeMap::new(), global_args: BTreeMap::new(), escape: '\\', put_in: Default::default() };
     let mut state = StageState::new(Arc::new(scope), config);
     for text in changes {
         let invalid = |reason: &str| InvalidChange { text: text.clone(), reason: reason.to_owned() };

@@ -5,8 +5,9 @@
 //! [`crate::stage_state`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use dockerfile::instruction::{Arg, Copy, From, Kind, Run};
+use dockerfile::instruction::{Arg, From, Kind};
 use dockerfile::words::Expander;
 use dockerfile::{Diagnostic, Dockerfile, Instruction, Span, Word};
 use oci::Platform;
@@ -102,9 +103,9 @@ pub struct Stage {
     /// The platform that it is for.
     pub platform: Platform,
     /// Its FROM.
-    pub from: Instruction,
+    pub from: Arc<Instruction>,
     /// The instructions behind FROM.
-    pub instructions: Vec<Instruction>,
+    pub instructions: Vec<Arc<Instruction>>,
     /// Whether a later stage begins with it.
     pub is_base: bool,
     /// Number of the last stage that reads files of it.
@@ -135,6 +136,9 @@ pub enum Origin {
     Image(String),
 }
 
+/// Errors after which no more are looked for.
+const MAX_ERRORS: usize = 1000;
+
 /// Why there is no plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PlanError {
@@ -145,10 +149,11 @@ pub enum PlanError {
 }
 
 /// The stages of a file, needed or not, and what is wrong with it.
-pub(crate) struct Outline {
+pub struct Outline {
+    /// In the order of the file.
     pub stages: Vec<Stage>,
-    pub names: StageNames,
-    pub global_args: BTreeMap<String, String>,
+    pub(crate) names: StageNames,
+    pub(crate) global_args: BTreeMap<String, String>,
     /// In the order of the file.
     pub errors: Vec<Diagnostic>,
     /// Which stage reads which.
@@ -156,15 +161,44 @@ pub(crate) struct Outline {
 }
 
 impl Outline {
+    /// The plan, if the file has no errors.
+    pub fn plan(self, file: &Dockerfile, target: Option<&str>) -> Result<Plan, PlanError> {
+        if !self.errors.is_empty() {
+            return Err(PlanError::File(self.errors));
+        }
+        let (target, needed) = self.needed(target)?;
+        let Outline { mut stages, names, global_args, readers, .. } = self;
+        stages.truncate(target + 1);
+        let based_on: BTreeSet<usize> = stages
+            .iter()
+            .filter_map(|stage| match stage.base {
+                Base::Stage(base) => Some(base),
+                _ => None,
+            })
+            .collect();
+        let mut last_readers: BTreeMap<usize, usize> = BTreeMap::new();
+        for (reader, read) in readers.into_iter().filter(|(reader, _)| needed.contains(reader)) {
+            let last = last_readers.entry(read).or_insert(reader);
+            *last = reader.max(*last);
+        }
+        for stage in &mut stages {
+            stage.is_base = based_on.contains(&stage.index);
+            stage.last_reader = last_readers.get(&stage.index).copied();
+        }
+        let (stages, spare) = stages.into_iter().partition(|stage| needed.contains(&stage.index));
+        let warnings = file.diagnostics.clone();
+        Ok(Plan { stages, spare, global_args, escape: file.ast.escape, names, warnings })
+    }
+
     /// The target, and the numbers of the stages that it needs, itself among them.
-    pub fn needed(&self, target: Option<&str>) -> Result<(usize, BTreeSet<usize>), PlanError> {
+    pub(crate) fn needed(&self, target: Option<&str>) -> Result<(usize, BTreeSet<usize>), PlanError> {
         let target = self::target(target, &self.names)?;
         Ok((target, needed(target, &self.stages, &self.readers)))
     }
 }
 
 /// Puts the file's instructions into stages.
-pub(crate) fn outline(file: &Dockerfile, options: &PlanOptions) -> Outline {
+pub fn outline(file: &Dockerfile, options: &PlanOptions) -> Outline {
     let mut errors: Vec<Diagnostic> = file.errors().cloned().collect();
     let escape = file.ast.escape;
     let global = global_args(file, options, &mut errors);
@@ -229,6 +263,9 @@ pub(crate) fn outline(file: &Dockerfile, options: &PlanOptions) -> Outline {
     let mut readers: Vec<(usize, usize)> = Vec::new();
     for stage in &stages {
         for instruction in std::iter::once(&stage.from).chain(&stage.instructions) {
+            if errors.len() > MAX_ERRORS {
+                break;
+            }
             // Variables that are left belong to a stage that begins with this one.
             for from in origins(instruction).into_iter().filter(|word| !word.text.contains('$')) {
                 match origin(from, stage.index, &names) {
@@ -248,32 +285,7 @@ pub(crate) fn outline(file: &Dockerfile, options: &PlanOptions) -> Outline {
 
 /// Makes the plan.
 pub fn plan(file: &Dockerfile, options: &PlanOptions) -> Result<Plan, PlanError> {
-    let outline = outline(file, options);
-    if !outline.errors.is_empty() {
-        return Err(PlanError::File(outline.errors));
-    }
-    let (target, needed) = outline.needed(options.target.as_deref())?;
-    let Outline { mut stages, names, global_args, readers, .. } = outline;
-    stages.truncate(target + 1);
-    let based_on: BTreeSet<usize> = stages
-        .iter()
-        .filter_map(|stage| match stage.base {
-            Base::Stage(base) => Some(base),
-            _ => None,
-        })
-        .collect();
-    let mut last_readers: BTreeMap<usize, usize> = BTreeMap::new();
-    for (reader, read) in readers.into_iter().filter(|(reader, _)| needed.contains(reader)) {
-        let last = last_readers.entry(read).or_insert(reader);
-        *last = reader.max(*last);
-    }
-    for stage in &mut stages {
-        stage.is_base = based_on.contains(&stage.index);
-        stage.last_reader = last_readers.get(&stage.index).copied();
-    }
-    let (stages, spare) = stages.into_iter().partition(|stage| needed.contains(&stage.index));
-    let warnings = file.diagnostics.clone();
-    Ok(Plan { stages, spare, global_args, escape: file.ast.escape, names, warnings })
+    outline(file, options).plan(file, options.target.as_deref())
 }
 
 /// What `--from` or `from=` means in stage `index`.
@@ -315,8 +327,8 @@ fn no_stage(name: &str, span: Span, names: &StageNames) -> Diagnostic {
 pub fn origins(instruction: &Instruction) -> Vec<&Word> {
     match &instruction.kind {
         Kind::From(from) => from.after.iter().collect(),
-        Kind::Copy(Copy { from: Some(from), .. }) => vec![from],
-        Kind::Run(Run { mounts, .. }) => mounts.iter().filter_map(|mount| mount.from.as_ref()).collect(),
+        Kind::Copy(copy) => copy.from.iter().collect(),
+        Kind::Run(run) => run.mounts.iter().filter_map(|mount| mount.from.as_ref()).collect(),
         // What is left for later runs in a stage that begins with this one.
         Kind::OnBuild(later) => origins(&later.trigger),
         _ => Vec::new(),
@@ -446,18 +458,24 @@ impl Variables<'_> {
 }
 
 /// The instruction with variables put into the names of the stages and images that it reads.
-fn with_origins_expanded(instruction: &Instruction, variables: &Variables<'_>) -> Result<Instruction, Diagnostic> {
-    let mut instruction = instruction.clone();
+fn with_origins_expanded(
+    instruction: &Arc<Instruction>,
+    variables: &Variables<'_>,
+) -> Result<Arc<Instruction>, Diagnostic> {
+    if !origins(instruction).iter().any(|word| word.text.contains('$')) {
+        return Ok(instruction.clone());
+    }
+    let mut instruction = Instruction::clone(instruction);
     match &mut instruction.kind {
         Kind::From(from) => from.after.iter_mut().try_for_each(|word| variables.put_into(word))?,
-        Kind::Copy(Copy { from: Some(from), .. }) => variables.put_into(from)?,
-        Kind::Run(Run { mounts, .. }) => {
-            let mut words = mounts.iter_mut().filter_map(|mount| mount.from.as_mut());
+        Kind::Copy(copy) => copy.from.iter_mut().try_for_each(|from| variables.put_into(from))?,
+        Kind::Run(run) => {
+            let mut words = run.mounts.iter_mut().filter_map(|mount| mount.from.as_mut());
             words.try_for_each(|word| variables.put_into(word))?;
         }
         _ => {}
     }
-    Ok(instruction)
+    Ok(Arc::new(instruction))
 }
 
 fn stage_name(word: &Word, variables: &Variables<'_>) -> Result<String, Diagnostic> {

@@ -7,8 +7,9 @@
 //! stage (and of the stages it begins with). An ARG's value is that of `--build-arg`, else its
 //! default, else that of the ARG before the first FROM or of the predefined one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dockerfile::instruction::{
     Checksum, Command, Copy, CopySource, Healthcheck, Kind, MountKind, Pairs, Run, Script, Test, parse_ports,
@@ -22,7 +23,7 @@ use crate::plan::{CACHE_MOUNT_NAMESPACE, PROXY_ARGS, SANDBOX_HOSTNAME};
 use crate::step::{Action, CopyStep, RunStep, SCRIPTS, Step, StepDevice, StepSource};
 
 /// What all stages of a build share.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Scope {
     /// `--build-arg`.
     pub build_args: BTreeMap<String, String>,
@@ -30,6 +31,8 @@ pub struct Scope {
     pub global_args: BTreeMap<String, String>,
     /// The file's escape character.
     pub escape: char,
+    /// Bytes of the words that variables were put into.
+    pub put_in: AtomicUsize,
 }
 
 /// The state of a stage.
@@ -38,6 +41,8 @@ pub struct StageState {
     scope: Arc<Scope>,
     /// The config of the image to be; its history and layers are no business of this module.
     pub config: ImageConfig,
+    /// Where the config has the variables that ENV set.
+    variables: HashMap<String, usize>,
     /// ARGs in scope that have a value.
     args: BTreeMap<String, String>,
     /// ARGs in scope.
@@ -50,22 +55,61 @@ pub struct StageState {
 /// Ports that a stage can name: every port of every protocol, and some more.
 const MAX_EXPOSED: usize = 1 << 18;
 
+/// Variables that a stage can have; Linux gives no program more.
+const MAX_VARIABLES: usize = 100_000;
+
+/// Bytes that the words of a file with variables in them can come to.
+const MAX_PUT_IN: usize = 64 << 20;
+
+/// Longest path of a working directory, as in Linux.
+const MAX_PATH: usize = 4096;
+
 type Result<T> = std::result::Result<T, Diagnostic>;
 
 impl StageState {
     /// The state behind FROM; `config` is the base's.
     pub fn new(scope: Arc<Scope>, config: ImageConfig) -> StageState {
-        StageState { scope, config, args: BTreeMap::new(), declared: BTreeSet::new(), cmd_is_own: false, exposed: 0 }
+        StageState {
+            variables: variables(&config),
+            scope,
+            config,
+            args: BTreeMap::new(),
+            declared: BTreeSet::new(),
+            cmd_is_own: false,
+            exposed: 0,
+        }
     }
 
     /// The state behind a FROM that names the stage which ended in `base`: its ARGs stay in scope.
     pub fn on_stage(base: &StageState, config: ImageConfig) -> StageState {
-        StageState { config, cmd_is_own: false, ..base.clone() }
+        StageState { variables: variables(&config), config, cmd_is_own: false, ..base.clone() }
     }
 
     /// Names of the ARGs that were declared.
     pub fn declared(&self) -> impl Iterator<Item = &str> {
         self.declared.iter().map(String::as_str)
+    }
+
+    /// Whether an ARG of this name was declared.
+    pub fn declares(&self, name: &str) -> bool {
+        self.declared.contains(name)
+    }
+
+    /// Sets an environment variable.
+    pub fn set_env(&mut self, name: &str, value: &str) {
+        match self.variables.get(name).and_then(|&place| self.config.config.env.get_mut(place)) {
+            Some(entry) => *entry = format!("{name}={value}"),
+            None => {
+                self.variables.insert(name.to_owned(), self.config.config.env.len());
+                self.config.config.env.push(format!("{name}={value}"));
+            }
+        }
+    }
+
+    /// What ENV has set a variable to, the base image's included.
+    fn env(&self, name: &str) -> Option<&str> {
+        let entry = self.config.config.env.get(*self.variables.get(name)?)?;
+        entry.strip_prefix(name)?.strip_prefix('=')
     }
 
     /// The value of a variable: ENV's, or else ARG's.
@@ -96,21 +140,39 @@ impl StageState {
 
     /// Goes through one instruction.
     pub fn apply(&mut self, instruction: &Instruction) -> Result<Step> {
-        let mut lost_in_oci = None;
-        let mut created_by = format!("/bin/sh -c #(nop) {}", instruction.text);
+        let action = self.change(instruction)?;
+        let created_by = match (&instruction.kind, &action) {
+            (Kind::Arg(_), _) => {
+                format!("/bin/sh -c #(nop) ARG {}", self.declared.iter().cloned().collect::<Vec<_>>().join(" "))
+            }
+            (Kind::Run(run), _) => self.run_created_by(instruction, run),
+            (_, Action::Copy(step)) => copy_created_by(step),
+            _ => format!("/bin/sh -c #(nop) {}", instruction.text),
+        };
+        let lost_in_oci = match &instruction.kind {
+            Kind::Shell(_) => Some("SHELL"),
+            Kind::Healthcheck(_) => Some("HEALTHCHECK"),
+            Kind::OnBuild(_) => Some("ONBUILD"),
+            _ => None,
+        };
+        Ok(Step { action, created_by, span: instruction.span, lost_in_oci })
+    }
+
+    /// Goes through one instruction whose history nobody asks for.
+    pub(crate) fn change(&mut self, instruction: &Instruction) -> Result<Action> {
         let mut action = Action::Config;
         match &instruction.kind {
             Kind::From(_) => {}
             Kind::Arg(args) => {
                 for arg in args {
                     self.declare(&arg.name, arg.default.as_ref())?;
+                    not_too_many(self.declared.len(), arg.name.span)?;
                 }
-                let names = self.declared.iter().cloned().collect::<Vec<_>>().join(" ");
-                created_by = format!("/bin/sh -c #(nop) ARG {names}");
             }
             Kind::Env(pairs) => {
                 for (name, value) in self.expand_pairs(pairs)? {
-                    self.config.config.set_env(&name, &value);
+                    self.set_env(&name, &value);
+                    not_too_many(self.variables.len(), instruction.span)?;
                 }
             }
             Kind::Label(pairs) => {
@@ -120,6 +182,9 @@ impl StageState {
             Kind::Workdir(word) => {
                 let path = self.expand(word)?;
                 let path = clean(&join(self.workdir(), &path));
+                if path.len() > MAX_PATH {
+                    return Err(Diagnostic::error("the path of the working directory is too long", word.span));
+                }
                 self.config.config.working_dir.clone_from(&path);
                 action = Action::Workdir(path);
             }
@@ -157,7 +222,6 @@ impl StageState {
             }
             Kind::Shell(words) => {
                 self.config.config.shell = words.iter().map(|word| word.text.clone()).collect();
-                lost_in_oci = Some("SHELL");
             }
             Kind::StopSignal(word) => {
                 let signal = self.not_empty(word, "signal")?;
@@ -166,26 +230,20 @@ impl StageState {
             }
             Kind::Healthcheck(check) => {
                 self.config.config.healthcheck = Some(self.healthcheck(check));
-                lost_in_oci = Some("HEALTHCHECK");
             }
             Kind::OnBuild(later) => {
                 self.config.config.on_build.push(later.expression.clone());
-                lost_in_oci = Some("ONBUILD");
             }
             Kind::Maintainer(word) => self.config.author = word.text.clone(),
             Kind::Run(run) => {
-                let step = self.run(run)?;
-                created_by = self.run_created_by(instruction, run);
-                action = Action::Run(step);
+                action = Action::Run(self.run(run)?);
             }
             Kind::Copy(copy) | Kind::Add(copy) => {
                 let is_add = matches!(instruction.kind, Kind::Add(_));
-                let step = self.copy(copy, is_add)?;
-                created_by = copy_created_by(&step);
-                action = Action::Copy(step);
+                action = Action::Copy(self.copy(copy, is_add)?);
             }
         }
-        Ok(Step { action, created_by, span: instruction.span, lost_in_oci })
+        Ok(action)
     }
 
     fn declare(&mut self, name: &Word, default: Option<&Word>) -> Result<()> {
@@ -205,12 +263,23 @@ impl StageState {
     }
 
     fn lookup(&self, name: &str) -> Option<String> {
-        self.config.config.env(name).map(str::to_owned).or_else(|| self.args.get(name).cloned())
+        self.env(name).map(str::to_owned).or_else(|| self.args.get(name).cloned())
     }
 
     fn expand(&self, word: &Word) -> Result<String> {
         let lookup = |name: &str| self.lookup(name);
-        Expander::new(&lookup, self.scope.escape).expand(&word.text).map_err(|error| error.at_word(word))
+        let text = Expander::new(&lookup, self.scope.escape).expand(&word.text).map_err(|error| error.at_word(word))?;
+        self.count(&word.text, text.len(), word.span)?;
+        Ok(text)
+    }
+
+    /// Keeps a file from making much out of little.
+    fn count(&self, written: &str, length: usize, span: Span) -> Result<()> {
+        if written.contains('$') && self.scope.put_in.fetch_add(length, Ordering::Relaxed) > MAX_PUT_IN {
+            let message = format!("variables make this file longer than {} MiB", MAX_PUT_IN >> 20);
+            return Err(Diagnostic::error(message, span));
+        }
+        Ok(())
     }
 
     fn words(&self, word: &Word) -> Result<Vec<String>> {
@@ -323,22 +392,19 @@ impl StageState {
         let given = PROXY_ARGS.iter().filter(|name| !self.declared.contains(**name));
         let proxies = given.filter_map(|name| Some((*name, self.scope.build_args.get(*name)?)));
         let args = self.args.iter().map(|(name, value)| (name.as_str(), value));
-        let unshadowed = proxies.chain(args).filter(|(name, _)| self.config.config.env(name).is_none());
+        let unshadowed = proxies.chain(args).filter(|(name, _)| self.env(name).is_none());
         unshadowed.map(|(name, value)| format!("{name}={value}")).collect()
     }
 
     /// `|2 A=1 B=2 /bin/sh -c make`
     fn run_created_by(&self, instruction: &Instruction, run: &Run) -> String {
         let mut text = String::new();
-        let args: Vec<String> = self
-            .args
-            .iter()
-            .map(|(name, value)| format!("{name}={}", self.config.config.env(name).unwrap_or(value)))
-            .collect();
+        let args: Vec<String> =
+            self.args.iter().map(|(name, value)| format!("{name}={}", self.env(name).unwrap_or(value))).collect();
         if !args.is_empty() {
             text = format!("|{} {} ", args.len(), args.join(" "));
         }
-        let line = instruction.text.get(instruction.keyword.text.len()..).unwrap_or_default();
+        let line = instruction.text.get(instruction.keyword.len()..).unwrap_or_default();
         text += &format!("/bin/sh -c {}", line.trim_start());
         for heredoc in &run.heredocs {
             text.push('\n');
@@ -365,6 +431,7 @@ impl StageState {
                         content = Expander::new(&lookup, self.scope.escape)
                             .expand_heredoc(&content)
                             .map_err(|error| Diagnostic::error(error.message, heredoc.span))?;
+                        self.count(&heredoc.raw, content.len(), heredoc.span)?;
                     }
                     StepSource::Content { name: heredoc.name.clone(), content }
                 }
@@ -413,6 +480,19 @@ fn copy_created_by(step: &CopyStep) -> String {
         StepSource::Content { name, .. } => name.as_str(),
     });
     format!("/bin/sh -c #(nop) {keyword} {} in {} ", names.collect::<Vec<_>>().join(" "), step.destination)
+}
+
+fn not_too_many(variables: usize, span: Span) -> Result<()> {
+    if variables > MAX_VARIABLES {
+        return Err(Diagnostic::error(format!("more than {MAX_VARIABLES} variables"), span));
+    }
+    Ok(())
+}
+
+/// Where a config has its variables.
+fn variables(config: &ImageConfig) -> HashMap<String, usize> {
+    let names = config.config.env.iter().map(|entry| entry.split('=').next().unwrap_or_default().to_owned());
+    names.zip(0..).collect()
 }
 
 /// `path`, from `base` on if it is relative.
@@ -477,6 +557,7 @@ mod tests {
             build_args: map(build_args),
             global_args: map(&[("GLOBAL", "g"), ("TARGETARCH", "amd64")]),
             escape: '\\',
+            put_in: Default::default(),
         })
     }
 
@@ -523,6 +604,28 @@ mod tests {
             let (state, _) = apply(text, &[("GIVEN", "1")]).expect(text);
             assert_eq!(state.config.config.labels["l"], expected, "{text}");
         }
+    }
+
+    #[test]
+    fn pure_variables_make_no_file_endless() {
+        let grow = "ENV a=0123456789\n".to_owned() + &"ENV a=$a$a\n".repeat(15);
+        let error = apply(&format!("{grow}{}", "LABEL l=$a\n".repeat(1000)), &[]).expect_err("endless");
+        assert_eq!(error.message, "variables make this file longer than 64 MiB");
+        assert!(apply(&format!("{grow}{}", "LABEL l=$a\n".repeat(100)), &[]).is_ok());
+        let many: String = (0..100_001).map(|number| format!(" a{number}=1")).collect();
+        for keyword in ["ENV", "ARG"] {
+            let error = apply(&format!("{keyword}{many}"), &[]).expect_err("endless");
+            assert_eq!(error.message, "more than 100000 variables");
+        }
+        let deep = apply(&"WORKDIR deep\n".repeat(1000), &[]).expect_err("endless");
+        assert_eq!(deep.message, "the path of the working directory is too long");
+    }
+
+    #[test]
+    fn pure_variables_are_set_in_place() {
+        let (state, _) = apply("ENV FROM_BASE=1 A=2\nENV A=3 PATH=/x\nLABEL l=$A$FROM_BASE", &[]).expect("valid");
+        assert_eq!(state.config.config.env, ["PATH=/x", "FROM_BASE=1", "A=3"]);
+        assert_eq!(state.config.config.labels["l"], "31");
     }
 
     #[test]

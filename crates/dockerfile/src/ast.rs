@@ -11,8 +11,17 @@ pub struct Ast {
     pub escape: char,
     /// The instructions.
     pub nodes: Vec<Node>,
-    /// The comments that are no directives, wherever they stand.
-    pub comments: Vec<Word>,
+    /// Where the comments are that are no directives.
+    pub comments: Vec<Span>,
+    /// The file.
+    pub(crate) text: Text,
+}
+
+impl Ast {
+    /// A comment of the file, its `#` included.
+    pub fn comment(&self, span: Span) -> &str {
+        self.text.get(span.start..span.end).unwrap_or_default()
+    }
 }
 
 /// `# name=value` at the top of the file.
@@ -28,7 +37,7 @@ pub struct Directive {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Node {
     /// The instruction's name as written.
-    pub keyword: Word,
+    pub keyword: Text,
     /// `--name` and `--name=value` right behind it.
     pub flags: Vec<Flag>,
     /// Everything behind that, lines joined.

@@ -34,6 +34,9 @@ pub struct Diagnostic {
 /// Result of reading a piece of a Dockerfile.
 pub type Result<T> = std::result::Result<T, Diagnostic>;
 
+/// Known words that are looked at for a near one.
+const MOST_KNOWN: usize = 1000;
+
 /// Longest piece of a line that is shown.
 const EXCERPT: usize = 160;
 
@@ -126,6 +129,7 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     let limit = (word.len() / 3).clamp(1, 3);
     known
         .into_iter()
+        .take(MOST_KNOWN)
         .filter(|name| name.len().abs_diff(lower.len()) <= limit)
         .map(|name| (strsim::damerau_levenshtein(&lower, &name.to_lowercase()), name))
         .filter(|&(distance, _)| distance <= limit)

@@ -6,6 +6,7 @@
 //! long instruction is written and their indentation, which the shell gets to see.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use crate::ast::{Ast, Node};
 use crate::instruction::{Command, Instruction, Kind};
@@ -34,25 +35,28 @@ pub fn format(source: &Source, file: &Dockerfile) -> String {
                 writer.line(&format!("# {name}={value}"));
             }
             Item::Comment(comment) => {
-                writer.gap(comment.span, is_directive(&comment.text));
+                let text = file.ast.comment(comment);
+                writer.gap(comment, is_directive(text));
                 writer.at_top = false;
-                writer.line(comment.text.trim_end());
+                writer.line(text.trim_end());
             }
             Item::Node(node) => {
                 writer.gap(node.span, false);
                 writer.at_top = false;
-                let instruction = instructions.next_if(|instruction| instruction.keyword.span == node.keyword.span);
-                writer.node(node, instruction, file.ast.escape);
+                let instruction =
+                    instructions.next_if(|instruction| instruction.keyword.full_span() == node.keyword.full_span());
+                writer.node(node, instruction.map(Arc::as_ref), file.ast.escape);
             }
         }
     }
+    writer.rest();
     writer.text
 }
 
 /// What stands in a file.
 enum Item<'a> {
     Directive(Span, &'a str, &'a str),
-    Comment(&'a Word),
+    Comment(Span),
     Node(&'a Node),
 }
 
@@ -60,7 +64,7 @@ impl Item<'_> {
     fn start(&self) -> usize {
         match self {
             Item::Directive(span, ..) => span.start,
-            Item::Comment(comment) => comment.span.start,
+            Item::Comment(comment) => comment.start,
             Item::Node(node) => node.span.start,
         }
     }
@@ -72,12 +76,13 @@ fn items(ast: &Ast) -> Vec<Item<'_>> {
         let span = directive.name.span.to(directive.value.span);
         Item::Directive(span, &directive.name.text, &directive.value.text)
     });
-    let outside = |comment: &&Word| {
-        let before = ast.nodes.partition_point(|node| node.span.start <= comment.span.start);
+    let outside = |comment: &Span| {
+        let start = comment.start;
+        let before = ast.nodes.partition_point(|node| node.span.start <= start);
         let node = before.checked_sub(1).and_then(|index| ast.nodes.get(index));
-        node.is_none_or(|node| node.span.end <= comment.span.start)
+        node.is_none_or(|node| node.span.end <= start)
     };
-    let comments = ast.comments.iter().filter(outside).map(Item::Comment);
+    let comments = ast.comments.iter().copied().filter(outside).map(Item::Comment);
     let mut items: Vec<Item<'_>> = directives.chain(comments).chain(ast.nodes.iter().map(Item::Node)).collect();
     items.sort_by_key(Item::start);
     items
@@ -96,6 +101,14 @@ impl Writer<'_> {
     fn line(&mut self, line: &str) {
         self.text.push_str(line);
         self.text.push('\n');
+    }
+
+    /// What was not read, as it is written.
+    fn rest(&mut self) {
+        let rest = self.source.text().get(self.end.unwrap_or(0)..).unwrap_or_default();
+        if !rest.trim().is_empty() {
+            self.text.push_str(rest.trim_start_matches(['\r', '\n']));
+        }
     }
 
     /// The blank line before what stands at `span`, if one was there; or one that keeps a comment
@@ -208,13 +221,13 @@ fn lines_of(head: &str, escape: char) -> Vec<Cow<'_, str>> {
 /// The first line of an instruction with its keyword in capitals and one blank behind it.
 fn with_keyword(node: &Node, line: &str) -> String {
     let keyword = &node.keyword;
-    let is_whole = keyword.span.end - keyword.span.start == keyword.text.len();
-    if !is_whole || keyword.span.start != node.span.start {
+    let is_whole = keyword.full_span().end - keyword.full_span().start == keyword.len();
+    if !is_whole || keyword.full_span().start != node.span.start {
         return line.to_owned();
     }
-    let arguments = line.get(keyword.text.len()..).unwrap_or_default().trim_start_matches([' ', '\t']);
+    let arguments = line.get(keyword.len()..).unwrap_or_default().trim_start_matches([' ', '\t']);
     let gap = if arguments.is_empty() { "" } else { " " };
-    format!("{}{gap}{arguments}", keyword.text.to_ascii_uppercase())
+    format!("{}{gap}{arguments}", keyword.to_ascii_uppercase())
 }
 
 fn is_comment(line: &str) -> bool {

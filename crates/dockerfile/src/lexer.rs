@@ -8,16 +8,15 @@ use crate::ast::{Directive, Heredoc};
 use crate::diagnostic::Diagnostic;
 use crate::directive::{foreign_file, foreign_syntax};
 use crate::parser::{self, Parts};
-use crate::text::{Span, Text, Word};
+use crate::text::{Joiner, Span, Text, Word};
 use crate::words;
 
-/// The lines of a file.
+/// What a file holds besides instructions, as far as it is read.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
     pub directives: Vec<Directive>,
     pub escape: char,
-    pub logical: Vec<LogicalLine>,
-    pub comments: Vec<Word>,
+    pub comments: Vec<Span>,
     pub diagnostics: Vec<Diagnostic>,
 }
 
@@ -35,28 +34,12 @@ pub(crate) struct LogicalLine {
 /// The directives that there are.
 const DIRECTIVES: [&str; 3] = ["syntax", "escape", "check"];
 
-pub(crate) fn lex(source: &str) -> Lines {
-    let mut lexer = Lexer { source, position: 0, lines: Lines { escape: '\\', ..Lines::default() } };
-    if source.starts_with('\u{feff}') {
-        lexer.position = '\u{feff}'.len_utf8();
-    }
-    let start = lexer.position;
-    lexer.shebang();
-    if let Some(error) = foreign_file(source, lexer.position) {
-        lexer.lines.diagnostics.push(error);
-        return lexer.lines;
-    }
-    lexer.directives(start);
-    while let Some(line) = lexer.line() {
-        lexer.instruction(line);
-    }
-    lexer.lines
-}
-
-struct Lexer<'a> {
+/// Reads the lines of a file, one instruction's after the other.
+pub(crate) struct Lexer<'a> {
+    whole: &'a Text,
     source: &'a str,
     position: usize,
-    lines: Lines,
+    pub lines: Lines,
 }
 
 /// A physical line without its end.
@@ -71,18 +54,51 @@ impl<'a> Line<'a> {
         self.start + self.text.len()
     }
 
+    fn span(&self) -> Span {
+        Span::new(self.start, self.end())
+    }
+
     /// Without blanks in front.
     fn trim_start(self) -> Line<'a> {
         let text = self.text.trim_start();
         Line { text, start: self.start + (self.text.len() - text.len()) }
     }
-
-    fn word(&self) -> Word {
-        Word::new(self.text, Span::new(self.start, self.end()))
-    }
 }
 
 impl<'a> Lexer<'a> {
+    /// Reads what stands before the instructions.
+    pub fn new(whole: &'a Text) -> Lexer<'a> {
+        let source = whole.as_str();
+        let mut lexer = Lexer { whole, source, position: 0, lines: Lines { escape: '\\', ..Lines::default() } };
+        if source.starts_with('\u{feff}') {
+            lexer.position = '\u{feff}'.len_utf8();
+        }
+        let start = lexer.position;
+        lexer.shebang();
+        match foreign_file(source, lexer.position) {
+            Some(error) => {
+                lexer.lines.diagnostics.push(error);
+                lexer.position = source.len();
+            }
+            None => lexer.directives(start),
+        }
+        lexer
+    }
+
+    /// The next instruction's lines.
+    pub fn next(&mut self) -> Option<LogicalLine> {
+        loop {
+            let line = self.line()?;
+            if let Some(logical) = self.instruction(line) {
+                return Some(logical);
+            }
+        }
+    }
+
+    fn text(&self, line: Line<'_>) -> Text {
+        self.whole.slice(line.start..line.end())
+    }
+
     /// The next physical line.
     fn line(&mut self) -> Option<Line<'a>> {
         let rest = self.source.get(self.position..).filter(|rest| !rest.is_empty())?;
@@ -96,7 +112,7 @@ impl<'a> Lexer<'a> {
     fn shebang(&mut self) {
         let before = self.position;
         match self.line() {
-            Some(line) if line.text.starts_with("#!") => self.lines.comments.push(line.word()),
+            Some(line) if line.text.starts_with("#!") => self.lines.comments.push(line.span()),
             _ => self.position = before,
         }
     }
@@ -136,29 +152,22 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    fn instruction(&mut self, first: Line<'a>) {
-        let mut line = first.trim_start();
+    fn instruction(&mut self, first: Line<'a>) -> Option<LogicalLine> {
+        let line = first.trim_start();
         if line.text.is_empty() {
-            return;
+            return None;
         }
         if line.text.starts_with('#') {
-            self.lines.comments.push(line.word());
-            return;
+            self.lines.comments.push(line.span());
+            return None;
         }
         let start = line.start;
-        let mut text = Text::default();
         let mut end = line.end();
         let mut blank_inside = None;
-        loop {
-            let Some(kept) = continued(line.text, self.lines.escape) else {
-                text.push(line.text, line.start);
-                break;
-            };
-            text.push(kept, line.start);
-            let Some(next) = self.next_of_continuation(&mut blank_inside) else { break };
-            line = next;
-            end = line.end();
-        }
+        let text = match continued(line.text, self.lines.escape) {
+            None => self.text(line),
+            Some(_) => self.joined(line, &mut end, &mut blank_inside),
+        };
         let parts = parser::split(&text, self.lines.escape);
         let mut heredocs = Vec::new();
         let mut open = false;
@@ -177,9 +186,24 @@ impl<'a> Lexer<'a> {
             end = self.position;
             heredocs.push(heredoc);
         }
-        if !text.as_str().trim().is_empty() {
-            self.lines.logical.push(LogicalLine { text, parts, heredocs, span: Span::new(start, end), blank_inside });
+        let span = Span::new(start, end);
+        (!text.trim_start().is_empty()).then_some(LogicalLine { text, parts, heredocs, span, blank_inside })
+    }
+
+    /// The line with those it goes on over.
+    fn joined(&mut self, mut line: Line<'a>, end: &mut usize, blank: &mut Option<Span>) -> Text {
+        let mut text = Joiner::default();
+        loop {
+            let Some(kept) = continued(line.text, self.lines.escape) else {
+                text.push(line.text, line.start);
+                break;
+            };
+            text.push(kept, line.start);
+            let Some(next) = self.next_of_continuation(blank) else { break };
+            line = next;
+            *end = line.end();
         }
+        text.finish()
     }
 
     /// The next line that is neither blank nor a comment.
@@ -190,7 +214,7 @@ impl<'a> Lexer<'a> {
             if trimmed.text.is_empty() {
                 blank.get_or_insert(Span::new(line.start, line.end()));
             } else if trimmed.text.starts_with('#') {
-                self.lines.comments.push(trimmed.word());
+                self.lines.comments.push(trimmed.span());
             } else {
                 return Some(line);
             }
@@ -199,19 +223,17 @@ impl<'a> Lexer<'a> {
 
     /// Reads the lines of a heredoc; whether its end was there.
     fn heredoc(&mut self, heredoc: &mut Heredoc) -> bool {
-        loop {
-            let before = self.position;
-            let Some(line) = self.line() else {
-                heredoc.span.end = before;
-                return false;
-            };
+        let start = self.position;
+        let is_closed = loop {
+            heredoc.span.end = self.position;
+            let Some(line) = self.line() else { break false };
             let candidate = if heredoc.strip_tabs { line.text.trim_start_matches('\t') } else { line.text };
             if candidate == heredoc.name {
-                heredoc.span.end = before;
-                return true;
+                break true;
             }
-            heredoc.raw.push_str(self.source.get(before..self.position).unwrap_or_default());
-        }
+        };
+        heredoc.raw = self.source.get(start..heredoc.span.end).unwrap_or_default().to_owned();
+        is_closed
     }
 }
 
@@ -249,7 +271,7 @@ fn markers(text: &Text, parts: &Parts, escape: char) -> Vec<Heredoc> {
     if !text.as_str().contains("<<") {
         return Vec::new();
     }
-    let is_keyword = |parts: &Parts, keyword: &str| parts.keyword.text.eq_ignore_ascii_case(keyword);
+    let is_keyword = |parts: &Parts, keyword: &str| parts.keyword.eq_ignore_ascii_case(keyword);
     let inner;
     let parts = if is_keyword(parts, "ONBUILD") {
         inner = parser::split(&parts.arguments, escape);

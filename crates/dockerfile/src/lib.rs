@@ -38,8 +38,8 @@
 //! let source = Source::new("Dockerfile", b"FROM a AS one\nFROM b\nCOPY --from=one /x /y\n");
 //! let mut copied = Vec::new();
 //! for instruction in dockerfile::parse(&source).instructions {
-//!     if let Kind::Copy(copy) = instruction.kind {
-//!         copied.extend(copy.from.map(|stage| (stage.text, source.line_column(stage.span.start))));
+//!     if let Kind::Copy(copy) = &instruction.kind {
+//!         copied.extend(copy.from.iter().map(|stage| (stage.text.clone(), source.line_column(stage.span.start))));
 //!     }
 //! }
 //! assert_eq!(copied, [("one".to_owned(), (3, 13))]);

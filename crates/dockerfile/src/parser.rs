@@ -1,12 +1,14 @@
 //! Lines to the syntax tree, and from there to typed instructions.
 
+use std::sync::Arc;
+
 use crate::ast::{Ast, Flag, Node};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::directive::Check;
 use crate::instruction::{Instruction, Kind};
-use crate::lexer::{self, LogicalLine};
+use crate::lexer::{Lexer, LogicalLine};
 use crate::source::Source;
-use crate::text::{Span, Text, Word, is_blank};
+use crate::text::{Joiner, Span, Text, is_blank};
 
 /// A Dockerfile that was read.
 #[derive(Clone, Debug, Default)]
@@ -14,7 +16,7 @@ pub struct Dockerfile {
     /// What is written.
     pub ast: Ast,
     /// What it means, for each node without an error.
-    pub instructions: Vec<Instruction>,
+    pub instructions: Vec<Arc<Instruction>>,
     /// What the directive `check` says.
     pub check: Option<Check>,
     /// What is wrong with it, in the order of the file.
@@ -28,81 +30,103 @@ impl Dockerfile {
     }
 }
 
-/// Instructions that are reported: more than that is no Dockerfile with errors but another file.
+/// Instructions with errors that are reported: more than that is no Dockerfile with errors but
+/// another file.
 const MAX_ERRORS: usize = 1000;
+
+/// Instructions that a file can have. No image could hold so many steps.
+const MAX_INSTRUCTIONS: usize = 300_000;
 
 /// Reads a Dockerfile. Never fails: what is wrong is in the result, and the rest is read on.
 /// Takes time linear in the length of the text.
 pub fn parse(source: &Source) -> Dockerfile {
-    if let Some(defect) = source.defect() {
-        return Dockerfile { diagnostics: vec![defect.clone()], ..Dockerfile::default() };
-    }
-    let mut dockerfile = parse_instructions(source);
-    if dockerfile.ast.nodes.is_empty() && dockerfile.errors().next().is_some() {
+    let (mut dockerfile, is_whole) = read(source);
+    let nodes = &dockerfile.ast.nodes;
+    if !is_whole || nodes.is_empty() && dockerfile.errors().next().is_some() {
         return dockerfile;
     }
     let end = Span::new(source.text().len(), source.text().len());
-    if dockerfile.ast.nodes.is_empty() {
-        dockerfile.diagnostics.push(Diagnostic::error("no instruction in this file: expected FROM", end));
+    let error = if nodes.is_empty() {
+        Some(Diagnostic::error("no instruction in this file: expected FROM", end))
     } else if let Some(node) = first_outside_stage(&dockerfile.ast) {
-        let message = format!("{} before the first FROM: only ARG can stand there", node.keyword.text);
-        dockerfile.diagnostics.push(Diagnostic::error(message, node.keyword.span));
-    } else if !dockerfile.ast.nodes.iter().any(|node| is_keyword(node, "FROM")) {
-        dockerfile.diagnostics.push(Diagnostic::error("no FROM in this file", end));
+        let message = format!("{} before the first FROM: only ARG can stand there", node.keyword.as_str());
+        Some(Diagnostic::error(message, node.keyword.full_span()))
+    } else if !nodes.iter().any(|node| is_keyword(node, "FROM")) {
+        Some(Diagnostic::error("no FROM in this file", end))
+    } else {
+        None
+    };
+    if let Some(error) = error {
+        dockerfile.diagnostics.push(error);
+        dockerfile.diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
     }
-    dockerfile.diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
     dockerfile
 }
 
 /// Reads instructions that need not begin with FROM, as ONBUILD triggers and `--change` have them.
 pub fn parse_instructions(source: &Source) -> Dockerfile {
+    read(source).0
+}
+
+/// Reads instructions, and tells whether it read all.
+fn read(source: &Source) -> (Dockerfile, bool) {
     if let Some(defect) = source.defect() {
-        return Dockerfile { diagnostics: vec![defect.clone()], ..Dockerfile::default() };
+        return (Dockerfile { diagnostics: vec![defect.clone()], ..Dockerfile::default() }, false);
     }
-    let lines = lexer::lex(source.text());
-    let mut diagnostics = lines.diagnostics;
-    let mut nodes = Vec::with_capacity(lines.logical.len());
-    let mut instructions = Vec::with_capacity(lines.logical.len());
+    let mut lexer = Lexer::new(source.whole());
+    let mut diagnostics = Vec::new();
+    let mut nodes = Vec::new();
+    let mut instructions = Vec::new();
+    let escape = lexer.lines.escape;
+    let mut errors = 0;
+    let is_whole = loop {
+        let Some(line) = lexer.next() else { break true };
+        let node = node(line);
+        if nodes.len() == MAX_INSTRUCTIONS {
+            let message = format!("more than {MAX_INSTRUCTIONS} instructions: the rest is not read");
+            diagnostics.push(Diagnostic::error(message, node.keyword.full_span()));
+            break false;
+        }
+        match Instruction::parse(&node, escape, &mut diagnostics) {
+            Ok(instruction) => instructions.push(Arc::new(instruction)),
+            Err(diagnostic) => {
+                diagnostics.push(diagnostic);
+                errors += 1;
+            }
+        }
+        let span = node.span;
+        nodes.push(node);
+        if errors == MAX_ERRORS {
+            diagnostics.push(Diagnostic::error("too many errors: the rest is not read", span));
+            break false;
+        }
+    };
+    let lines = lexer.lines;
+    diagnostics.extend(lines.diagnostics);
     let check = lines.directives.iter().find(|directive| directive.name.text == "check");
     let check =
         check.and_then(|directive| Check::parse(&directive.value).map_err(|error| diagnostics.push(error)).ok());
-    let mut errors = 0;
-    for line in lines.logical {
-        let node = node(line);
-        if errors < MAX_ERRORS {
-            match Instruction::parse(&node, lines.escape, &mut diagnostics) {
-                Ok(instruction) => instructions.push(instruction),
-                Err(diagnostic) => {
-                    diagnostics.push(diagnostic);
-                    errors += 1;
-                    if errors == MAX_ERRORS {
-                        diagnostics.push(Diagnostic::error("too many errors: the rest is not read", node.span));
-                    }
-                }
-            }
-        }
-        nodes.push(node);
-    }
     diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
-    let ast = Ast { directives: lines.directives, escape: lines.escape, nodes, comments: lines.comments };
-    Dockerfile { ast, instructions, check, diagnostics }
+    let (directives, comments) = (lines.directives, lines.comments);
+    let ast = Ast { directives, escape, nodes, comments, text: source.whole().clone() };
+    (Dockerfile { ast, instructions, check, diagnostics }, is_whole)
 }
 
 fn is_keyword(node: &Node, keyword: &str) -> bool {
-    node.keyword.text.eq_ignore_ascii_case(keyword)
+    node.keyword.eq_ignore_ascii_case(keyword)
 }
 
 fn first_outside_stage(ast: &Ast) -> Option<&Node> {
     ast.nodes.iter().find(|node| !is_keyword(node, "ARG")).filter(|node| {
         // An unknown word is reported as such.
-        !is_keyword(node, "FROM") && Kind::is_known(&node.keyword.text)
+        !is_keyword(node, "FROM") && Kind::is_known(node.keyword.as_str())
     })
 }
 
 /// The parts of a logical line.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Parts {
-    pub keyword: Word,
+    pub keyword: Text,
     pub flags: Vec<Flag>,
     pub arguments: Text,
 }
@@ -125,11 +149,11 @@ pub(crate) fn inner_node(outer: &Node, escape: char) -> Node {
     Node { keyword, flags, arguments, text, heredocs: outer.heredocs.clone(), span: outer.span, blank: None }
 }
 
-fn split_keyword(text: &Text) -> (Word, Text) {
+fn split_keyword(text: &Text) -> (Text, Text) {
     let string = text.as_str();
     let start = string.len() - string.trim_start().len();
     let end = string.get(start..).and_then(|rest| rest.find(is_blank)).map_or(string.len(), |at| start + at);
-    (text.word(start..end), text.from(end).trim())
+    (text.slice(start..end), text.from(end).trim())
 }
 
 /// Takes the `--flags` from the front. Quotes and escapes in them are taken away.
@@ -143,7 +167,7 @@ fn flags(text: Text, escape: char) -> (Vec<Flag>, Text) {
         let Some(body) = string.get(start..).and_then(|rest| rest.strip_prefix("--")) else {
             return (flags, if start == 0 { text.trim() } else { text.from(start).trim() });
         };
-        let mut plain = Text::default();
+        let mut plain = Joiner::default();
         let mut quote = None;
         let mut chars = body.char_indices();
         let mut end = string.len();
@@ -165,13 +189,14 @@ fn flags(text: Text, escape: char) -> (Vec<Flag>, Text) {
             }
         }
         position = end;
+        let plain = plain.finish();
         if plain.is_empty() && end == start + 2 {
             // A bare -- ends the flags.
             return (flags, text.from(end).trim());
         }
         let span = text.span(start..end);
-        let equals = plain.as_str().find('=');
-        let name = plain.word(0..equals.unwrap_or(plain.as_str().len()));
+        let equals = plain.find('=');
+        let name = plain.word(0..equals.unwrap_or(plain.len()));
         flags.push(Flag { name, value: equals.map(|at| plain.from(at + 1)), span });
     }
 }

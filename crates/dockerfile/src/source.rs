@@ -1,15 +1,17 @@
 //! A Dockerfile's text with its name, and the lines and columns of its bytes.
 
+use std::sync::OnceLock;
+
 use crate::diagnostic::Diagnostic;
-use crate::text::Span;
+use crate::text::{Span, Text};
 
 /// A Dockerfile's text, which may be that of several files.
 #[derive(Clone, Debug)]
 pub struct Source {
     /// The files: the line each begins with, from 0, and its name.
     files: Vec<(usize, String)>,
-    text: String,
-    line_starts: Vec<usize>,
+    text: Text,
+    line_starts: OnceLock<Vec<usize>>,
     defect: Option<Diagnostic>,
 }
 
@@ -49,8 +51,13 @@ impl Source {
             let length = text.get(at..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);
             Diagnostic::error(message, Span::new(at, at + length))
         });
-        let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Source { files, text, line_starts, defect }
+        Source { files, text: Text::of_source(text), line_starts: OnceLock::new(), defect }
+    }
+
+    /// Where the lines begin; nobody asks as long as nothing is wrong.
+    fn line_starts(&self) -> &[usize] {
+        let starts = || std::iter::once(0).chain(self.text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        self.line_starts.get_or_init(starts)
     }
 
     /// The file's name; of several, the first one's.
@@ -60,7 +67,7 @@ impl Source {
 
     /// The file that a byte is of, and the line that the file begins with, from 0.
     fn file(&self, offset: usize) -> (usize, &str) {
-        let line = self.line_starts.partition_point(|&start| start <= offset).saturating_sub(1);
+        let line = self.line_starts().partition_point(|&start| start <= offset).saturating_sub(1);
         let file = self.files.iter().rfind(|(begin, _)| *begin <= line);
         file.map_or((0, ""), |(begin, name)| (*begin, name))
     }
@@ -81,6 +88,11 @@ impl Source {
         &self.text
     }
 
+    /// The text, to be cut into pieces.
+    pub(crate) fn whole(&self) -> &Text {
+        &self.text
+    }
+
     /// What keeps the bytes from being text.
     pub(crate) fn defect(&self) -> Option<&Diagnostic> {
         self.defect.as_ref()
@@ -88,17 +100,17 @@ impl Source {
 
     /// Line and column of a byte in its file, both from 1; columns count characters.
     pub fn line_column(&self, offset: usize) -> (usize, usize) {
-        let line = self.line_starts.partition_point(|&start| start <= offset).max(1);
-        let start = self.line_starts.get(line - 1).copied().unwrap_or(0);
+        let line = self.line_starts().partition_point(|&start| start <= offset).max(1);
+        let start = self.line_starts().get(line - 1).copied().unwrap_or(0);
         let before = self.text.get(start..offset.min(self.text.len())).unwrap_or_default();
         (line.saturating_sub(self.file(offset).0).max(1), before.chars().count() + 1)
     }
 
     /// The line with byte `offset`, without its end, and where it starts.
     pub fn line(&self, offset: usize) -> (usize, &str) {
-        let line = self.line_starts.partition_point(|&start| start <= offset).max(1);
-        let start = self.line_starts.get(line - 1).copied().unwrap_or(0);
-        let end = self.line_starts.get(line).copied().unwrap_or(self.text.len());
+        let line = self.line_starts().partition_point(|&start| start <= offset).max(1);
+        let start = self.line_starts().get(line - 1).copied().unwrap_or(0);
+        let end = self.line_starts().get(line).copied().unwrap_or(self.text.len());
         (start, self.text.get(start..end).unwrap_or_default().trim_end_matches(['\n', '\r']))
     }
 

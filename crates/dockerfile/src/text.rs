@@ -8,7 +8,9 @@
 //! text     "RUN one   two"    pieces (0 → 0), (8 → 21)
 //! ```
 
-use std::ops::Range;
+use std::fmt;
+use std::ops::{Deref, Range};
+use std::sync::Arc;
 
 /// A range of bytes of the source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -52,51 +54,71 @@ pub(crate) fn is_blank(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\r' | '\x0b' | '\x0c')
 }
 
-/// Text made of pieces of the source.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Text made of pieces of the source. To clone it or to cut it copies nothing.
+#[derive(Clone, Default)]
 pub struct Text {
+    joined: Arc<Joined>,
+    from: usize,
+    to: usize,
+}
+
+#[derive(Default)]
+struct Joined {
     string: String,
-    /// Offset in the source of the first piece.
-    start: usize,
-    /// `(offset in the string, offset in the source)` of the other pieces' first bytes, ascending.
+    /// `(offset in the string, offset in the source)` of the pieces' first bytes, ascending; none if
+    /// this is the source.
     pieces: Vec<(usize, usize)>,
+}
+
+/// Puts pieces of the source together.
+#[derive(Default)]
+pub(crate) struct Joiner(Joined);
+
+impl Joiner {
+    /// Adds `string`, which begins at byte `start` of the source.
+    pub fn push(&mut self, string: &str, start: usize) {
+        let Joined { string: text, pieces } = &mut self.0;
+        match pieces.last() {
+            _ if text.is_empty() => *pieces = vec![(0, start)],
+            Some(&(at, source)) if source + (text.len() - at) == start => {}
+            _ => pieces.push((text.len(), start)),
+        }
+        text.push_str(string);
+    }
+
+    /// All of it.
+    pub fn finish(self) -> Text {
+        let to = self.0.string.len();
+        Text { joined: Arc::new(self.0), from: 0, to }
+    }
 }
 
 impl Text {
     /// The text `string` that begins at byte `start` of the source.
     pub fn new(string: &str, start: usize) -> Text {
-        Text { string: string.to_owned(), start, pieces: Vec::new() }
+        let mut joiner = Joiner::default();
+        joiner.push(string, start);
+        joiner.finish()
+    }
+
+    /// The source itself.
+    pub(crate) fn of_source(string: String) -> Text {
+        Joiner(Joined { string, pieces: Vec::new() }).finish()
     }
 
     /// The text.
     pub fn as_str(&self) -> &str {
-        &self.string
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.string.is_empty()
-    }
-
-    /// Adds `string`, which begins at byte `start` of the source.
-    pub fn push(&mut self, string: &str, start: usize) {
-        let end = self.string.len();
-        let (at, source) = self.pieces.last().copied().unwrap_or((0, self.start));
-        if end == 0 {
-            self.pieces.clear();
-            self.start = start;
-        } else if source + (end - at) != start {
-            self.pieces.push((end, start));
-        }
-        self.string.push_str(string);
+        self.joined.string.get(self.from..self.to).unwrap_or_default()
     }
 
     /// Byte of the source that byte `at` of the text was.
     pub fn source_offset(&self, at: usize) -> usize {
-        let index = self.pieces.partition_point(|&(start, _)| start <= at);
-        match index.checked_sub(1).and_then(|index| self.pieces.get(index)) {
+        let at = self.from + at;
+        let pieces = &self.joined.pieces;
+        let index = pieces.partition_point(|&(start, _)| start <= at);
+        match index.checked_sub(1).and_then(|index| pieces.get(index)) {
             Some(&(start, source)) => source + (at - start),
-            None => self.start + at,
+            None => at,
         }
     }
 
@@ -112,48 +134,44 @@ impl Text {
 
     /// Where the whole text stands.
     pub fn full_span(&self) -> Span {
-        self.span(0..self.string.len())
+        self.span(0..self.len())
     }
 
     /// Bytes `range`, which must lie between characters; else an empty text.
     pub fn slice(&self, range: Range<usize>) -> Text {
-        let Some(string) = self.string.get(range.clone()) else { return Text::default() };
-        let start = self.source_offset(range.start);
-        let from = self.pieces.partition_point(|&(at, _)| at <= range.start);
-        let inside = self.pieces.iter().skip(from).take_while(|&&(at, _)| at < range.end);
-        let pieces = inside.map(|&(at, source)| (at - range.start, source)).collect();
-        Text { string: string.to_owned(), start, pieces }
+        match self.get(range.clone()) {
+            Some(_) => Text { joined: self.joined.clone(), from: self.from + range.start, to: self.from + range.end },
+            None => Text::default(),
+        }
     }
 
     /// The text from byte `start` on.
     pub fn from(&self, start: usize) -> Text {
-        self.slice(start..self.string.len())
+        self.slice(start..self.len())
     }
 
     /// The text without blanks at both ends.
     pub fn trim(self) -> Text {
-        if !self.string.starts_with(char::is_whitespace) && !self.string.ends_with(char::is_whitespace) {
-            return self;
-        }
-        let start = self.string.len() - self.string.trim_start().len();
-        self.slice(start..start.max(self.string.trim_end().len()))
+        let text = self.as_str().trim_start();
+        let from = self.to - text.len();
+        Text { to: from + text.trim_end().len(), from, ..self }
     }
 
     /// Bytes `range` as a word.
     pub fn word(&self, range: Range<usize>) -> Word {
-        Word { text: self.string.get(range.clone()).unwrap_or_default().to_owned(), span: self.span(range) }
+        Word { text: self.get(range.clone()).unwrap_or_default().to_owned(), span: self.span(range) }
     }
 
     /// All of it as a word.
     pub fn to_word(&self) -> Word {
-        self.word(0..self.string.len())
+        self.word(0..self.len())
     }
 
     /// The words between blanks; quotes count for nothing.
     pub fn split_blanks(&self) -> Vec<Word> {
         let mut words = Vec::new();
         let mut start = None;
-        for (at, c) in self.string.char_indices() {
+        for (at, c) in self.char_indices() {
             match (is_blank(c), start) {
                 (true, Some(from)) => {
                     words.push(self.word(from..at));
@@ -163,8 +181,36 @@ impl Text {
                 _ => {}
             }
         }
-        words.extend(start.map(|from| self.word(from..self.string.len())));
+        words.extend(start.map(|from| self.word(from..self.len())));
         words
+    }
+}
+
+impl Deref for Text {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl PartialEq for Text {
+    fn eq(&self, other: &Text) -> bool {
+        self.as_str() == other.as_str() && self.full_span() == other.full_span()
+    }
+}
+
+impl Eq for Text {}
+
+impl fmt::Display for Text {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self)
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Text").field("text", &self.as_str()).field("span", &self.full_span()).finish()
     }
 }
 
@@ -174,9 +220,11 @@ mod tests {
 
     #[test]
     fn pure_text_remembers_its_source() {
-        let mut text = Text::new("RUN one ", 0);
-        text.push("  two", 21);
-        text.push("!", 26);
+        let mut joiner = Joiner::default();
+        joiner.push("RUN one ", 0);
+        joiner.push("  two", 21);
+        joiner.push("!", 26);
+        let text = joiner.finish();
         assert_eq!(text.as_str(), "RUN one   two!");
         assert_eq!(text.span(4..7), Span::new(4, 7));
         assert_eq!(text.span(10..14), Span::new(23, 27));

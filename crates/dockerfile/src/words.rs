@@ -66,6 +66,9 @@ impl<'a> Expander<'a> {
 
     /// The word with its variables put in and its quotes taken away.
     pub fn expand(&self, word: &str) -> Result<String, WordError> {
+        if self.is_plain(word) {
+            return Ok(word.to_owned());
+        }
         self.run(word, false).map(|(text, _)| text)
     }
 
@@ -78,6 +81,11 @@ impl<'a> Expander<'a> {
     /// character is always `\`.
     pub fn expand_heredoc(&self, text: &str) -> Result<String, WordError> {
         Expander { quotes: Quotes::Ignore, escape: '\\', ..*self }.run(text, false).map(|(text, _)| text)
+    }
+
+    /// Whether the text is its own value.
+    fn is_plain(&self, text: &str) -> bool {
+        !text.bytes().any(|byte| matches!(byte, b'$' | b'\'' | b'"') || char::from(byte) == self.escape)
     }
 
     fn run(&self, word: &str, raw_escapes: bool) -> Result<(String, Vec<String>), WordError> {

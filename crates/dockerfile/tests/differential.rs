@@ -153,7 +153,7 @@ fn ours(text: &str) -> Option<Vec<String>> {
         Kind::Run(run) => format!("RUN with flags or heredocs {}", command(&run.command)),
         _ => one_line(&instruction.text),
     };
-    Some(file.instructions.iter().map(line).collect())
+    Some(file.instructions.iter().map(|instruction| line(instruction)).collect())
 }
 
 fn theirs(text: &str) -> Option<Vec<String>> {

@@ -376,7 +376,7 @@ fn pure_spans_point_at_their_text() {
     let text = "FROM a AS b\nRUN x \\\n  y\nCOPY --from=b \\\n  c /d/\nENV k='v w'\nARG \" \\\n # c\n  k=v\"\n";
     let source = Source::new("f", text.as_bytes());
     for instruction in parse(&source).instructions {
-        assert_eq!(source.slice(instruction.keyword.span), instruction.keyword.text);
+        assert_eq!(source.slice(instruction.keyword.full_span()), instruction.keyword.as_str());
         let found: Vec<&Word> = match &instruction.kind {
             Kind::From(from) => vec![&from.base],
             Kind::Copy(copy) => {
@@ -436,4 +436,24 @@ fn pure_every_shape_of_a_large_file_is_read() {
         assert!(file.errors().count() <= 1_002, "{}", &text[..20]);
         assert_eq!(dockerfile::format(&source, &file).is_empty(), text.trim().is_empty());
     }
+}
+
+#[test]
+fn pure_files_that_are_no_dockerfile_are_not_read_to_their_end() {
+    let errors = |text: &str| {
+        let source = Source::new("f", text.as_bytes());
+        let file = parse(&source);
+        // What was not read is not lost.
+        let read_again = Source::new("f", dockerfile::format(&source, &file).as_bytes());
+        assert_eq!(read_again.text().matches('\n').count(), text.matches('\n').count());
+        file.errors().map(|error| error.line(&source)).collect::<Vec<_>>()
+    };
+    let many = errors(&format!("FROM a\n{}", "A\n".repeat(100_000)));
+    assert_eq!(many.len(), 1001);
+    assert_eq!(many.last().map(String::as_str), Some("f:1001:1: too many errors: the rest is not read"));
+    // The rest might hold it.
+    assert_eq!(errors(&"A\n".repeat(100_000)).len(), 1001);
+    assert_eq!(errors(&format!("FROM a\n{}", "RUN a\n".repeat(299_999))), [""; 0]);
+    let more = errors(&format!("FROM a\n{}", "RUN a\n".repeat(300_000)));
+    assert_eq!(more, ["f:300001:1: more than 300000 instructions: the rest is not read"]);
 }

@@ -68,6 +68,6 @@ fn on_stage(build: &Build<'_>, index: usize) -> Result<Start, StepError> {
 
 fn add_env(build: &Build<'_>, state: &mut StageState) {
     for (name, value) in &build.options.env {
-        state.config.config.set_env(name, value);
+        state.set_env(name, value);
     }
 }

@@ -8,6 +8,9 @@ use crate::run::{Exit, RunError};
 use crate::transfer::TransferError;
 use crate::working_container::WorkingContainerError;
 
+/// Errors of a Dockerfile that are told one by one.
+pub const MOST_TOLD: usize = 50;
+
 /// A place in a Dockerfile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -29,12 +32,14 @@ impl Place {
 #[non_exhaustive]
 pub enum BuildError {
     /// The Dockerfile has errors.
-    #[error("{}", summary(.lines))]
+    #[error("{}", summary(.lines, *.more))]
     File {
         /// One line for each error, `file:line:column: message`.
         lines: Vec<String>,
         /// Each error with its source line marked and its hint.
         rendered: Vec<String>,
+        /// Errors besides these.
+        more: usize,
     },
     /// The target is no stage.
     #[error("{message}")]
@@ -142,10 +147,14 @@ pub enum StepError {
 }
 
 impl BuildError {
-    pub(super) fn file(source: &Source, diagnostics: Vec<Diagnostic>) -> BuildError {
-        let lines = diagnostics.iter().map(|diagnostic| diagnostic.line(source)).collect();
-        let rendered = diagnostics.iter().map(|diagnostic| diagnostic.render(source)).collect();
-        BuildError::File { lines, rendered }
+    /// What is wrong with a file; of many errors the first ones are told.
+    pub fn file(source: &Source, diagnostics: &[Diagnostic]) -> BuildError {
+        let told = || diagnostics.iter().take(MOST_TOLD);
+        BuildError::File {
+            lines: told().map(|diagnostic| diagnostic.line(source)).collect(),
+            rendered: told().map(|diagnostic| diagnostic.render(source)).collect(),
+            more: diagnostics.len().saturating_sub(MOST_TOLD),
+        }
     }
 
     pub(super) fn step(source: &Source, span: Span, error: impl Into<StepError>) -> BuildError {
@@ -165,13 +174,13 @@ impl BuildError {
     }
 }
 
-fn summary(lines: &[String]) -> String {
+fn summary(lines: &[String], more: usize) -> String {
     match lines {
         [] => "the Dockerfile has errors".to_owned(),
-        [only] => only.clone(),
+        [only] if more == 0 => only.clone(),
         [first, rest @ ..] => {
-            let errors = if rest.len() == 1 { "error" } else { "errors" };
-            format!("{first} (and {} more {errors})", rest.len())
+            let others = rest.len() + more;
+            format!("{first} (and {others} more {})", if others == 1 { "error" } else { "errors" })
         }
     }
 }
@@ -192,4 +201,19 @@ pub(super) fn shorten(text: &str) -> String {
     }
     let cut: String = first.chars().take(LONGEST).collect();
     format!("{cut}…")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pure_of_many_errors_the_first_are_told() {
+        let source = Source::new("f", b"a b c");
+        let errors: Vec<_> = (0..2000).map(|_| Diagnostic::error("wrong", Span::new(2, 3))).collect();
+        let error = BuildError::file(&source, &errors);
+        assert_eq!(error.to_string(), "f:1:3: wrong (and 1999 more errors)");
+        let BuildError::File { lines, rendered, more } = error else { panic!("{error}") };
+        assert_eq!((lines.len(), rendered.len(), more), (MOST_TOLD, MOST_TOLD, 2000 - MOST_TOLD));
+    }
 }

@@ -48,16 +48,17 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLockReadGuard};
 use std::time::Duration;
 
+use dockerfile::lint::Finding;
 use dockerfile::{Diagnostic, Source};
 use oci::{ContainerId, ImageId, LayerId, Platform};
 use store::{StagedLayer, Store};
 
 use crate::cache::file_digests::FileDigests;
-use crate::check::{CheckOptions, check};
+use crate::check::{self, CheckOptions};
 use crate::commit::Committed;
 use crate::event::{Event, Events};
 use crate::image::Image;
-use crate::plan::{Plan, PlanError, Stage, plan};
+use crate::plan::{self, Plan, PlanError, Stage};
 use crate::run::Stop;
 use crate::stage_state::Scope;
 use crate::transfer::pull::{PullOptions, PullPolicy, resolve_or_pull, resolve_or_pull_nameless};
@@ -65,7 +66,7 @@ use crate::transfer::{Remotes, TransferError};
 use crate::working_container::WorkingContainer;
 
 use cached::{StepCache, Unrecorded};
-pub use error::{BuildError, Place, StepError};
+pub use error::{BuildError, MOST_TOLD, Place, StepError};
 use explain::StepLog;
 pub use explain::{Explained, ExplainedStep, Explanation, FileChange, Reason};
 use export::DoneStep;
@@ -162,21 +163,23 @@ pub fn build(
     events: Events<'_>,
 ) -> Result<Committed, BuildError> {
     let file = dockerfile::parse(source);
-    check_first(store, source, &file, options, events)?;
-    let plan = plan(&file, &options.plan).map_err(|error| match error {
-        PlanError::File(diagnostics) => BuildError::file(source, diagnostics),
+    let outline = plan::outline(&file, &options.plan);
+    check_first(store, source, &file, &outline, options, events)?;
+    let plan = outline.plan(&file, options.plan.target.as_deref()).map_err(|error| match error {
+        PlanError::File(diagnostics) => BuildError::file(source, &diagnostics),
         PlanError::Target(message, hint) => BuildError::Target { message, hint },
     })?;
     for warning in &plan.warnings {
         events(Event::Warning(warning.line(source)));
     }
     if plan.stages.is_empty() {
-        return Err(BuildError::file(source, vec![Diagnostic::error("no stage to build", Default::default())]));
+        return Err(BuildError::file(source, &[Diagnostic::error("no stage to build", Default::default())]));
     }
     let scope = Scope {
         build_args: options.plan.build_args.clone(),
         global_args: plan.global_args.clone(),
         escape: plan.escape,
+        put_in: Default::default(),
     };
     let scope = Arc::new(scope);
     let attempt = || Build::begin(store, remotes, source, options, events, (plan.clone(), scope.clone()));
@@ -203,6 +206,7 @@ fn check_first(
     store: &Store,
     source: &Source,
     file: &dockerfile::Dockerfile,
+    outline: &plan::Outline,
     options: &BuildOptions,
     events: Events<'_>,
 ) -> Result<(), BuildError> {
@@ -218,20 +222,22 @@ fn check_first(
         env: &options.env,
         base: &base,
     };
-    let report = check(source, file, &wanted);
+    let report = check::check_outline(source, file, outline, &wanted);
     if !report.errors.is_empty() {
-        return Err(BuildError::file(source, report.errors));
+        return Err(BuildError::file(source, &report.errors));
     }
     if let Some((message, hint)) = report.failures.into_iter().next() {
         return Err(BuildError::Target { message, hint });
     }
     if report.findings_are_errors && !report.findings.is_empty() {
-        return Err(BuildError::File {
-            lines: report.findings.iter().map(|finding| finding.line(source)).collect(),
-            rendered: report.findings.iter().map(|finding| finding.render(source)).collect(),
-        });
+        let errors: Vec<Diagnostic> = report.findings.iter().map(Finding::named).collect();
+        return Err(BuildError::file(source, &errors));
     }
-    report.findings.iter().for_each(|finding| events(Event::Warning(finding.line(source))));
+    let told = report.findings.iter().take(MOST_TOLD);
+    told.for_each(|finding| events(Event::Warning(finding.line(source))));
+    if let Some(more) = report.findings.len().checked_sub(MOST_TOLD).filter(|more| *more > 0) {
+        events(Event::Warning(format!("{more} more findings of rules: see them by --check")));
+    }
     Ok(())
 }
 

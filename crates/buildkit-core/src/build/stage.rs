@@ -242,7 +242,7 @@ impl<'a, 'b> StageBuild<'a, 'b> {
     }
 
     /// ONBUILD triggers of the base, which are used up here.
-    fn triggers(&mut self) -> Result<Vec<(Source, Instruction)>, BuildError> {
+    fn triggers(&mut self) -> Result<Vec<(Source, Arc<Instruction>)>, BuildError> {
         let texts = std::mem::take(&mut self.state.config.config.on_build);
         let mut triggers = Vec::with_capacity(texts.len());
         for text in texts {
@@ -251,7 +251,7 @@ impl<'a, 'b> StageBuild<'a, 'b> {
             let read = dockerfile::parse_instructions(&source);
             let errors: Vec<_> = read.errors().cloned().collect();
             if !errors.is_empty() {
-                return Err(BuildError::file(&source, errors));
+                return Err(BuildError::file(&source, &errors));
             }
             (self.build.events)(Event::Info(format!("ONBUILD {text}")));
             triggers.extend(read.instructions.into_iter().map(|instruction| (source.clone(), instruction)));
@@ -263,7 +263,7 @@ impl<'a, 'b> StageBuild<'a, 'b> {
         if self.build.is_over() {
             return Err(self.build.why_over());
         }
-        let step = self.state.apply(instruction).map_err(|error| BuildError::file(source, vec![error]))?;
+        let step = self.state.apply(instruction).map_err(|error| BuildError::file(source, &[error]))?;
         self.build.consumed.lock().extend(self.state.declared().map(str::to_owned));
         if let (Some(name), Format::Oci, true) = (step.lost_in_oci, self.build.options.format, self.is_target) {
             let place = super::Place::new(source, step.span).position;

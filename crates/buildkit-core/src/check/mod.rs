@@ -20,6 +20,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use dockerfile::directive::Check;
 use dockerfile::ignore::Ignore;
@@ -36,6 +37,9 @@ pub use targets::{Targets, targets};
 
 /// Build argument that stands in for the directive `# check`.
 const CHECK_ARG: &str = "BUILDKIT_DOCKERFILE_CHECK";
+
+/// Findings that a report has at most: a file with more has nobody who reads them all.
+const MOST_FINDINGS: usize = 10_000;
 
 /// What a check depends on besides the Dockerfile.
 pub struct CheckOptions<'a> {
@@ -75,6 +79,11 @@ impl Report {
 
 /// Checks a file.
 pub fn check(source: &Source, file: &Dockerfile, options: &CheckOptions<'_>) -> Report {
+    check_outline(source, file, &plan::outline(file, options.plan), options)
+}
+
+/// Checks a file whose stages are known.
+pub fn check_outline(source: &Source, file: &Dockerfile, read: &plan::Outline, options: &CheckOptions<'_>) -> Report {
     let mut report = Report::default();
     let instead = match options.plan.build_args.get(CHECK_ARG) {
         Some(text) => match Check::parse(&Word::new(text.as_str(), Span::default())) {
@@ -87,7 +96,6 @@ pub fn check(source: &Source, file: &Dockerfile, options: &CheckOptions<'_>) -> 
         None => None,
     };
     let selection = Selection::new(file, instead);
-    let read = plan::outline(file, options.plan);
     let all = (0..read.stages.len()).collect::<BTreeSet<_>>();
     let wanted = match read.needed(options.plan.target.as_deref()) {
         Ok((_, needed)) if options.needed_only || options.plan.target.is_some() => needed,
@@ -101,15 +109,16 @@ pub fn check(source: &Source, file: &Dockerfile, options: &CheckOptions<'_>) -> 
     let mut findings = dockerfile::lint::lint(source, file);
     findings.retain(|finding| finding.stage.is_none_or(|stage| wanted.contains(&stage)));
     let is_whole = read.errors.is_empty();
-    let mut walk = walk(file, options, &read, &wanted);
+    let mut walk = walk(file, options, read, &wanted);
     if is_whole {
-        from::check(file, options.plan, &read, &mut findings);
+        from::check(file, options.plan, read, &mut findings);
         findings.append(&mut walk.findings);
     }
     findings.retain(|finding| selection.wants(finding));
     findings.sort_by_key(|finding| (finding.diagnostic.span.start, finding.rule));
     findings.dedup();
-    report.errors = read.errors;
+    findings.truncate(MOST_FINDINGS);
+    report.errors.clone_from(&read.errors);
     report.errors.append(&mut walk.errors);
     report.errors.sort_by_key(|error| error.span.start);
     report.findings = findings;
@@ -134,6 +143,7 @@ fn walk(file: &Dockerfile, options: &CheckOptions<'_>, read: &plan::Outline, wan
         build_args: options.plan.build_args.clone(),
         global_args: read.global_args.clone(),
         escape: file.ast.escape,
+        put_in: AtomicUsize::new(0),
     };
     let mut walk = stage::Walk::new(Arc::new(scope), read.errors.is_empty());
     let mut done = BTreeMap::new();

@@ -2,6 +2,7 @@
 //! BuildKit's.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -141,7 +142,7 @@ fn once<T>(mut items: Vec<(usize, T)>, name: impl Fn(&T) -> &String) -> Vec<T> {
     items.into_iter().map(|(_, item)| item).filter(|item| seen.insert(name(item).clone())).collect()
 }
 
-fn defaults(instructions: &[dockerfile::Instruction], name: &str) -> bool {
+fn defaults(instructions: &[Arc<dockerfile::Instruction>], name: &str) -> bool {
     instructions.iter().any(|instruction| match &instruction.kind {
         Kind::Arg(args) => args.iter().any(|arg| arg.name.text == name && arg.default.is_some()),
         _ => false,

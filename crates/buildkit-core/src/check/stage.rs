@@ -19,6 +19,15 @@ use crate::step::Action;
 /// Arguments of the reference's that no environment has.
 const NO_VARIABLES: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
 
+/// Variables of one word that are told not to be set.
+const MAX_MISSING: usize = 100;
+
+/// Names among which a near one is looked for.
+const MAX_NEAR: usize = 1000;
+
+/// Findings and errors after which no more are looked for.
+const MAX_FOUND: usize = 1000;
+
 /// Goes through stages.
 pub(super) struct Walk {
     scope: Arc<Scope>,
@@ -66,19 +75,23 @@ impl Walk {
     pub fn stage(&mut self, stage: &Stage, options: &CheckOptions<'_>, done: &BTreeMap<usize, Walked>) -> Walked {
         let mut walked = self.begin(stage, options, done);
         for (name, value) in options.env {
-            walked.state.config.config.set_env(name, value);
+            walked.state.set_env(name, value);
         }
         for text in std::mem::take(&mut walked.state.config.config.on_build) {
             let triggers = dockerfile::parse_instructions(&Source::new("ONBUILD", text.as_bytes()));
             for trigger in &triggers.instructions {
                 // What is wrong with it is its image's business.
                 walked.has_workdir |= matches!(trigger.kind, Kind::Workdir(_));
-                let _ = walked.state.apply(trigger);
+                let _ = walked.state.change(trigger);
             }
         }
         let mut is_told = false;
         for instruction in &stage.instructions {
-            let undefined = self.undefined(&walked.state, instruction);
+            if self.errors.len() >= MAX_FOUND {
+                break;
+            }
+            let is_enough = self.findings.len() >= MAX_FOUND;
+            let undefined = if is_enough { Vec::new() } else { self.undefined(&walked.state, instruction) };
             if walked.is_known {
                 self.findings.extend(
                     undefined.into_iter().map(|diagnostic| {
@@ -89,7 +102,9 @@ impl Walk {
                 self.notes.push(unknown_base(stage));
                 is_told = true;
             }
-            self.rules(stage, &mut walked, instruction, options);
+            if !is_enough {
+                self.rules(stage, &mut walked, instruction, options);
+            }
             self.apply(&mut walked, instruction);
         }
         walked
@@ -151,8 +166,8 @@ impl Walk {
             }
             return found;
         }
-        for piece in pieces(instruction) {
-            found.extend(self.missing(state, &piece, &own));
+        for piece in pieces(instruction).iter().filter(|piece| piece.text.contains('$')) {
+            found.extend(self.missing(state, piece, &own));
         }
         found
     }
@@ -161,20 +176,26 @@ impl Walk {
         let missing: RefCell<Vec<String>> = RefCell::default();
         let lookup = |name: &str| {
             let value = state.value(name);
-            let is_known = value.is_some() || name == "PATH" || own.contains(name) || NO_VARIABLES.contains(&name);
-            if !is_known && !missing.borrow().iter().any(|old| old == name) {
-                missing.borrow_mut().push(name.to_owned());
+            let is_known = value.is_some()
+                || state.declares(name)
+                || name == "PATH"
+                || own.contains(name)
+                || NO_VARIABLES.contains(&name);
+            let mut missing = missing.borrow_mut();
+            if !is_known && missing.len() < MAX_MISSING && !missing.iter().any(|old| old == name) {
+                missing.push(name.to_owned());
             }
             value
         };
         let expander = Expander::new(&lookup, self.scope.escape);
         // What can't be expanded is an error of its own.
         let _ = if piece.is_heredoc { expander.expand_heredoc(piece.text) } else { expander.expand(piece.text) };
-        let declared: BTreeSet<&str> = state.declared().collect();
-        let env = state.config.config.env.iter().filter_map(|entry| entry.split('=').next());
-        let known: Vec<&str> = declared.iter().copied().chain(env).chain(["PATH"]).collect();
         let missing = missing.into_inner();
-        let undeclared = missing.iter().filter(|name| !declared.contains(name.as_str()));
+        if missing.is_empty() {
+            return Vec::new();
+        }
+        let env = state.config.config.env.iter().filter_map(|entry| entry.split('=').next());
+        let known: Vec<&str> = state.declared().chain(env).chain(["PATH"]).take(MAX_NEAR).collect();
         let diagnostic = |name: &String| {
             let span = variable_span(piece.text, piece.span, name);
             let near = dockerfile::diagnostic::nearest(name, known.iter().copied());
@@ -184,7 +205,7 @@ impl Walk {
                 None => diagnostic,
             }
         };
-        undeclared.map(diagnostic).collect()
+        missing.iter().map(diagnostic).collect()
     }
 
     /// The rules that look at one instruction with its variables put in.
@@ -231,9 +252,9 @@ impl Walk {
 
     /// Brings the state behind the instruction.
     fn apply(&mut self, walked: &mut Walked, instruction: &Instruction) {
-        match walked.state.apply(instruction) {
-            Ok(step) => {
-                if let Action::Run(run) = step.action {
+        match walked.state.change(instruction) {
+            Ok(action) => {
+                if let Action::Run(run) = action {
                     for (mount, _, _) in run.mounts {
                         let span = instruction.span;
                         match mount.kind {

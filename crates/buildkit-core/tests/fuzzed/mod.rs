@@ -23,8 +23,9 @@ pub fn check(bytes: &[u8]) {
         let text = source.text().get(instruction.span.start..instruction.span.end);
         assert!(text.is_some_and(|text| !text.is_empty()), "no text at {:?}", instruction.span);
         let keyword = &instruction.keyword;
-        let written = source.text().get(keyword.span.start..keyword.span.end).expect("between characters");
-        assert!(written == keyword.text || written.contains('\n'), "{keyword:?} is {written:?}");
+        let written =
+            source.text().get(keyword.full_span().start..keyword.full_span().end).expect("between characters");
+        assert!(written == keyword.as_str() || written.contains('\n'), "{keyword:?} is {written:?}");
     }
     properties::check_properties(&source, &file, dockerfile::parse);
     let platform = Platform::host();
@@ -49,8 +50,12 @@ pub fn check(bytes: &[u8]) {
         Err(PlanError::Target(..)) => return,
     };
     assert_eq!(file.errors().count(), 0, "a plan in spite of errors");
-    let scope =
-        Arc::new(Scope { build_args: options.build_args, global_args: plan.global_args.clone(), escape: plan.escape });
+    let scope = Arc::new(Scope {
+        build_args: options.build_args,
+        global_args: plan.global_args.clone(),
+        escape: plan.escape,
+        put_in: Default::default(),
+    });
     for stage in &plan.stages {
         let mut state = StageState::new(scope.clone(), ImageConfig::new(&platform));
         for instruction in &stage.instructions {

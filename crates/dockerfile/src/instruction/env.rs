@@ -42,7 +42,7 @@ pub(super) fn parse_pairs(node: &Node, escape: char) -> Result<Pairs> {
     if !first.text.contains('=') {
         let text = node.arguments.as_str();
         let Some(end) = text.find(char::is_whitespace) else {
-            let keyword = node.keyword.text.to_ascii_uppercase();
+            let keyword = node.keyword.to_ascii_uppercase();
             let error = Diagnostic::error(format!("{keyword} {} has no value", first.text), first.span);
             return Err(error.hint(format!("write {keyword} {}=value", first.text)));
         };

@@ -23,7 +23,7 @@ pub use run::{Device, Network, Run, Script, Security};
 use crate::ast::Node;
 use crate::diagnostic::{Diagnostic, Result};
 use crate::parser;
-use crate::text::{Span, Word};
+use crate::text::{Span, Text, Word};
 use flags::Flags;
 
 /// An instruction.
@@ -32,9 +32,9 @@ pub struct Instruction {
     /// What it is.
     pub kind: Kind,
     /// Its name as written.
-    pub keyword: Word,
+    pub keyword: Text,
     /// All of it as written, lines joined, without heredocs' contents.
-    pub text: String,
+    pub text: Text,
     /// Where it stands, heredocs included.
     pub span: Span,
 }
@@ -43,15 +43,15 @@ pub struct Instruction {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Begins a stage.
-    From(From),
+    From(Box<From>),
     /// Declares build arguments.
     Arg(Vec<Arg>),
     /// Runs a command.
-    Run(Run),
+    Run(Box<Run>),
     /// Copies files.
-    Copy(Copy),
+    Copy(Box<Copy>),
     /// Copies files, fetches URLs, unpacks archives.
-    Add(Copy),
+    Add(Box<Copy>),
     /// Sets environment variables.
     Env(Pairs),
     /// Sets labels.
@@ -73,7 +73,7 @@ pub enum Kind {
     /// Sets the signal that stops the command.
     StopSignal(Word),
     /// Sets the health check.
-    Healthcheck(Healthcheck),
+    Healthcheck(Box<Healthcheck>),
     /// Leaves an instruction for builds on the result.
     OnBuild(OnBuild),
     /// Sets the author.
@@ -122,13 +122,14 @@ impl Instruction {
     /// Gives a node its meaning; `escape` is the file's escape character. What is
     /// taken but means nothing goes to `notes`.
     pub(crate) fn parse(node: &Node, escape: char, notes: &mut Vec<Diagnostic>) -> Result<Instruction> {
-        let name = node.keyword.text.to_ascii_uppercase();
-        let kind = match name.as_str() {
-            "FROM" => Kind::From(from::parse(node)?),
+        let mut name = [0; 16];
+        let name = capitals(node.keyword.as_str(), &mut name);
+        let kind = match name {
+            "FROM" => Kind::From(Box::new(from::parse(node)?)),
             "ARG" => Kind::Arg(env::parse_arg(node, escape)?),
-            "RUN" => Kind::Run(run::parse(node, notes)?),
-            "COPY" => Kind::Copy(copy::parse_copy(node)?),
-            "ADD" => Kind::Add(copy::parse_add(node)?),
+            "RUN" => Kind::Run(Box::new(run::parse(node, notes)?)),
+            "COPY" => Kind::Copy(Box::new(copy::parse_copy(node)?)),
+            "ADD" => Kind::Add(Box::new(copy::parse_add(node)?)),
             "ENV" => Kind::Env(env::parse_pairs(node, escape)?),
             "LABEL" => Kind::Label(env::parse_pairs(node, escape)?),
             "WORKDIR" => Kind::Workdir(single(node)?),
@@ -140,27 +141,37 @@ impl Instruction {
             "CMD" => Kind::Cmd(command::parse_without_flags(node)?),
             "ENTRYPOINT" => Kind::Entrypoint(command::parse_without_flags(node)?),
             "SHELL" => Kind::Shell(shell(node)?),
-            "HEALTHCHECK" => Kind::Healthcheck(healthcheck::parse(node, notes)?),
+            "HEALTHCHECK" => Kind::Healthcheck(Box::new(healthcheck::parse(node, notes)?)),
             "ONBUILD" => Kind::OnBuild(onbuild(node, escape, notes)?),
             _ => {
-                let error =
-                    Diagnostic::error(format!("unknown instruction {:?}", node.keyword.text), node.keyword.span);
-                return Err(error.suggest(&node.keyword.text, KEYWORDS));
+                let error = Diagnostic::error(
+                    format!("unknown instruction {:?}", node.keyword.as_str()),
+                    node.keyword.full_span(),
+                );
+                return Err(error.suggest(node.keyword.as_str(), KEYWORDS));
             }
         };
-        Ok(Instruction { kind, keyword: node.keyword.clone(), text: node.text.as_str().to_owned(), span: node.span })
+        Ok(Instruction { kind, keyword: node.keyword.clone(), text: node.text.clone(), span: node.span })
     }
 
     /// The instruction's name in capitals.
     pub fn name(&self) -> String {
-        self.keyword.text.to_ascii_uppercase()
+        self.keyword.to_ascii_uppercase()
     }
+}
+
+/// `word` in capitals, if it is short enough for a keyword.
+fn capitals<'b>(word: &str, buffer: &'b mut [u8; 16]) -> &'b str {
+    let Some(buffer) = buffer.get_mut(..word.len()) else { return "" };
+    buffer.copy_from_slice(word.as_bytes());
+    buffer.make_ascii_uppercase();
+    std::str::from_utf8(buffer).unwrap_or_default()
 }
 
 /// An error for a node without arguments.
 fn missing(node: &Node, what: &str) -> Diagnostic {
-    let name = node.keyword.text.to_ascii_uppercase();
-    Diagnostic::error(format!("{name} needs {what}"), node.keyword.span)
+    let name = node.keyword.to_ascii_uppercase();
+    Diagnostic::error(format!("{name} needs {what}"), node.keyword.full_span())
 }
 
 /// All arguments as one.
@@ -212,9 +223,12 @@ fn onbuild(node: &Node, escape: char, notes: &mut Vec<Diagnostic>) -> Result<OnB
         return Err(missing(node, "an instruction"));
     }
     let inner = parser::inner_node(node, escape);
-    let keyword = inner.keyword.text.to_ascii_uppercase();
+    let keyword = inner.keyword.to_ascii_uppercase();
     if matches!(keyword.as_str(), "ONBUILD" | "FROM" | "MAINTAINER") {
-        return Err(Diagnostic::error(format!("{keyword} can't be left for later with ONBUILD"), inner.keyword.span));
+        return Err(Diagnostic::error(
+            format!("{keyword} can't be left for later with ONBUILD"),
+            inner.keyword.full_span(),
+        ));
     }
     let mut expression = inner.text.as_str().to_owned();
     for heredoc in &inner.heredocs {

@@ -1,5 +1,7 @@
 //! `RUN --mount`: what is mounted while a command runs.
 
+use std::sync::OnceLock;
+
 use crate::diagnostic::{Diagnostic, Result};
 use crate::text::{Span, Text, Word};
 
@@ -169,7 +171,8 @@ fn option(key: &str) -> std::borrow::Cow<'_, str> {
 
 /// Cuts a mount into fields, and checks it as far as it holds no variables.
 pub(super) fn parse(text: &Text, span: Span, notes: &mut Vec<Diagnostic>) -> Result<RunMount> {
-    let known: Vec<&str> = TYPES.iter().flat_map(|kind| options_of(kind)).collect();
+    static KNOWN: OnceLock<Vec<&str>> = OnceLock::new();
+    let known = KNOWN.get_or_init(|| TYPES.iter().flat_map(|kind| options_of(kind)).collect());
     let mut fields = Vec::new();
     let mut from = None;
     for range in fields_of(text.as_str()) {
@@ -189,7 +192,7 @@ pub(super) fn parse(text: &Text, span: Span, notes: &mut Vec<Diagnostic>) -> Res
         }
         if !known.contains(&key.text.as_str()) {
             let error = Diagnostic::error(format!("unknown option {:?} of --mount", key.text), key.span);
-            return Err(error.suggest(&key.text, known));
+            return Err(error.suggest(&key.text, known.iter().copied()));
         }
         if key.text == "from" {
             from = value.clone().filter(|value| !value.text.is_empty());

@@ -20,14 +20,14 @@ impl<'a> Comments<'a> {
     pub fn above(&self, start: usize) -> Vec<Word> {
         let node = self.ast.nodes.partition_point(|node| node.span.start < start);
         let begin = node.checked_sub(1).and_then(|before| self.ast.nodes.get(before)).map_or(0, |node| node.span.end);
-        let first = self.ast.comments.partition_point(|comment| comment.span.start < begin);
+        let first = self.ast.comments.partition_point(|comment| comment.start < begin);
         let mut found = Vec::new();
-        for comment in self.ast.comments.iter().skip(first).take_while(|comment| comment.span.start < start) {
-            let text = comment.text.trim_start_matches('#').trim();
+        for comment in self.ast.comments.iter().skip(first).take_while(|comment| comment.start < start) {
+            let text = self.ast.comment(*comment).trim_start_matches('#').trim();
             if text.is_empty() {
                 found.clear();
             } else {
-                found.push(Word::new(text, comment.span));
+                found.push(Word::new(text, *comment));
             }
         }
         found

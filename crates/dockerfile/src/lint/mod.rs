@@ -65,7 +65,8 @@ impl Finding {
         self.named().render(source)
     }
 
-    fn named(&self) -> Diagnostic {
+    /// What it says, with the rule's name.
+    pub fn named(&self) -> Diagnostic {
         let message = format!("{}: {}", self.rule, self.diagnostic.message);
         Diagnostic { message, ..self.diagnostic.clone() }
     }
@@ -90,6 +91,6 @@ fn staged(file: &Dockerfile) -> impl Iterator<Item = (usize, &Instruction)> {
     let mut begun = 0_usize;
     file.instructions.iter().filter_map(move |instruction| {
         begun += usize::from(matches!(instruction.kind, Kind::From(_)));
-        Some((begun.checked_sub(1)?, instruction))
+        Some((begun.checked_sub(1)?, &**instruction))
     })
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Comments, Finding, Rule, staged};
+use crate::ast::Node;
 use crate::diagnostic::Diagnostic;
 use crate::instruction::Kind;
 use crate::parser::Dockerfile;
@@ -10,28 +11,34 @@ use crate::source::Source;
 use crate::text::{Span, Word};
 
 fn is_lower(text: &str) -> bool {
-    text == text.to_lowercase()
+    if text.is_ascii() { !text.bytes().any(|byte| byte.is_ascii_uppercase()) } else { text == text.to_lowercase() }
 }
 
 fn is_upper(text: &str) -> bool {
-    text == text.to_uppercase()
+    if text.is_ascii() { !text.bytes().any(|byte| byte.is_ascii_lowercase()) } else { text == text.to_uppercase() }
 }
 
 /// ConsistentInstructionCasing: the case that most instructions have is everyone's; capitals
 /// if there is no majority. ARGs before the first FROM do not count.
 pub(super) fn instruction_casing(file: &Dockerfile, findings: &mut Vec<Finding>) {
-    let keywords = || staged(file).map(|(_, instruction)| instruction.keyword.text.as_str());
-    let lower = keywords().filter(|keyword| is_lower(keyword)).count();
-    let upper = keywords().filter(|keyword| is_upper(keyword)).count();
+    let (mut all, mut lower, mut upper) = (0, 0, 0);
+    for (_, instruction) in staged(file) {
+        all += 1;
+        lower += usize::from(is_lower(&instruction.keyword));
+        upper += usize::from(is_upper(&instruction.keyword));
+    }
+    if lower.max(upper) == all {
+        return;
+    }
     for (_, instruction) in staged(file) {
         let keyword = &instruction.keyword;
-        let (fits, case, wanted) = match lower > upper {
-            true => (is_lower(&keyword.text), "lower case", keyword.text.to_lowercase()),
-            false => (is_upper(&keyword.text), "capitals", keyword.text.to_uppercase()),
-        };
-        if !fits {
-            let message = format!("{} is not in {case} as most instructions are", keyword.text);
-            let diagnostic = Diagnostic::warning(message, keyword.span).hint(format!("write {wanted}"));
+        if !(if lower > upper { is_lower(keyword.as_str()) } else { is_upper(keyword.as_str()) }) {
+            let (case, wanted) = match lower > upper {
+                true => ("lower case", keyword.to_lowercase()),
+                false => ("capitals", keyword.to_uppercase()),
+            };
+            let message = format!("{} is not in {case} as most instructions are", keyword.as_str());
+            let diagnostic = Diagnostic::warning(message, keyword.full_span()).hint(format!("write {wanted}"));
             findings.push(Finding::new(Rule::ConsistentInstructionCasing, instruction, diagnostic));
         }
     }
@@ -39,18 +46,17 @@ pub(super) fn instruction_casing(file: &Dockerfile, findings: &mut Vec<Finding>)
 
 /// StageNameCasing, FromAsCasing.
 pub(super) fn stage_casing(file: &Dockerfile, findings: &mut Vec<Finding>) {
-    for node in &file.ast.nodes {
+    let from = |node: &&Node| node.keyword.eq_ignore_ascii_case("FROM");
+    for node in file.ast.nodes.iter().filter(from) {
         let words = node.arguments.split_blanks();
-        let ([_, word, name], true) = (words.as_slice(), node.keyword.text.eq_ignore_ascii_case("FROM")) else {
-            continue;
-        };
+        let [_, word, name] = words.as_slice() else { continue };
         let at = |rule, diagnostic| Finding { rule, diagnostic, instruction: node.span.start, stage: None };
         if !is_lower(&name.text) && !name.text.contains('$') {
             let message = format!("the stage name {} is not in lower case", name.text);
             let hint = format!("write {}", name.text.to_lowercase());
             findings.push(at(Rule::StageNameCasing, Diagnostic::warning(message, name.span).hint(hint)));
         }
-        let keyword = &node.keyword.text;
+        let keyword = node.keyword.as_str();
         let fits = match (is_lower(keyword), is_upper(keyword)) {
             (true, _) => is_lower(&word.text),
             (_, true) => is_upper(&word.text),

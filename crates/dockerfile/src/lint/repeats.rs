@@ -25,7 +25,7 @@ pub(super) fn stages(file: &Dockerfile, findings: &mut Vec<Finding>) {
         match &instruction.kind {
             Kind::From(_) => once = [None; 3],
             Kind::Maintainer(_) => {
-                let diagnostic = Diagnostic::warning("MAINTAINER is deprecated", instruction.keyword.span);
+                let diagnostic = Diagnostic::warning("MAINTAINER is deprecated", instruction.keyword.full_span());
                 let diagnostic = diagnostic.hint("write LABEL org.opencontainers.image.authors=\"…\"");
                 findings.push(Finding::new(Rule::MaintainerDeprecated, instruction, diagnostic));
             }
@@ -43,7 +43,7 @@ pub(super) fn stages(file: &Dockerfile, findings: &mut Vec<Finding>) {
                 };
                 let Some(before) = once.get_mut(place).and_then(|last| last.replace(instruction)) else { continue };
                 let message = format!("a later {} in this stage takes the place of this one", instruction.name());
-                find(Rule::MultipleInstructionsDisallowed, Diagnostic::warning(message, before.keyword.span));
+                find(Rule::MultipleInstructionsDisallowed, Diagnostic::warning(message, before.keyword.full_span()));
             }
             _ => {}
         }

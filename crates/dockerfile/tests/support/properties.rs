@@ -1,6 +1,6 @@
 //! What holds for every file that is read without an error. The fuzz target uses it too.
 
-use dockerfile::instruction::{Command, Copy, CopySource, Healthcheck, Instruction, Kind, Test};
+use dockerfile::instruction::{Command, Copy, CopySource, Instruction, Kind, Test};
 use dockerfile::{Dockerfile, Source, Word, format};
 
 /// Formatting changes no meaning and happens once; words stand where they say. `read` is what
@@ -28,7 +28,7 @@ fn meaning(file: &Dockerfile) -> Vec<String> {
         pieces.map(|piece| piece.trim_start_matches(|c: char| c.is_ascii_digit() || ", end:".contains(c))).collect()
     };
     let directives = file.ast.directives.iter().map(|it| format!("{}={}", it.name.text, it.value.text));
-    let comments = file.ast.comments.iter().map(|comment| comment.text.trim_end().to_owned());
+    let comments = file.ast.comments.iter().map(|comment| file.ast.comment(*comment).trim_end().to_owned());
     let instructions = file.instructions.iter().map(|instruction| without_places(&instruction.kind));
     directives.chain(comments).chain(instructions).collect()
 }
@@ -47,7 +47,7 @@ fn check_words(source: &Source, instruction: &Instruction, escape: char) {
 
 /// Every word of an instruction.
 fn words(instruction: &Instruction) -> Vec<&Word> {
-    let mut words = vec![&instruction.keyword];
+    let mut words = Vec::new();
     match &instruction.kind {
         Kind::From(from) => {
             words.push(&from.base);
@@ -76,10 +76,12 @@ fn words(instruction: &Instruction) -> Vec<&Word> {
         }
         Kind::Workdir(word) | Kind::User(word) | Kind::StopSignal(word) | Kind::Maintainer(word) => words.push(word),
         Kind::Expose(list) | Kind::Volume(list) | Kind::Shell(list) => words.extend(list),
-        Kind::Cmd(it) | Kind::Entrypoint(it) | Kind::Healthcheck(Healthcheck { test: Test::Command(it), .. }) => {
-            words.extend(command(it));
+        Kind::Cmd(it) | Kind::Entrypoint(it) => words.extend(command(it)),
+        Kind::Healthcheck(check) => {
+            if let Test::Command(it) = &check.test {
+                words.extend(command(it));
+            }
         }
-        Kind::Healthcheck(Healthcheck { test: Test::None, .. }) => {}
         Kind::OnBuild(later) => words.extend(self::words(&later.trigger)),
     }
     words

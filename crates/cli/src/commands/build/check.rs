@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use buildkit_core::build::BuildOptions;
+use buildkit_core::build::{BuildError, BuildOptions, MOST_TOLD};
 use buildkit_core::check::{self, CheckOptions, Report};
 use buildkit_core::image::Image;
 use buildkit_core::plan::PlanError;
@@ -149,10 +149,14 @@ fn text(report: &Report, source: &Source) -> String {
         let hint = hint.iter().map(|hint| format!("\n  {hint}"));
         parts.push(format!("error: {message}{}", hint.collect::<String>()));
     }
-    parts.extend(report.errors.iter().map(|error| format!("error: {}", error.render(source))));
+    parts.extend(report.errors.iter().take(MOST_TOLD).map(|error| format!("error: {}", error.render(source))));
+    parts.extend(more(&report.errors, "errors"));
     let level = if report.findings_are_errors { "error" } else { "warning" };
-    parts.extend(report.findings.iter().map(|finding| format!("{level}: {}", finding.render(source))));
-    parts.extend(report.notes.iter().map(|note| format!("note: {}", note.render(source))));
+    let findings = report.findings.iter().take(MOST_TOLD);
+    parts.extend(findings.map(|finding| format!("{level}: {}", finding.render(source))));
+    parts.extend(more(&report.findings, "findings of rules"));
+    parts.extend(report.notes.iter().take(MOST_TOLD).map(|note| format!("note: {}", note.render(source))));
+    parts.extend(more(&report.notes, "notes"));
     let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
     let errors = report.errors.len() + report.failures.len();
     parts.push(match (errors, report.findings.len()) {
@@ -162,6 +166,12 @@ fn text(report: &Report, source: &Source) -> String {
         (errors, findings) => format!("{} and {} of rules found.", count(errors, "error"), count(findings, level)),
     });
     parts.join("\n\n") + "\n"
+}
+
+/// How many there are beyond those that are told.
+fn more<T>(all: &[T], what: &str) -> Option<String> {
+    let more = all.len().checked_sub(MOST_TOLD).filter(|more| *more > 0)?;
+    Some(format!("… and {more} more {what}"))
 }
 
 fn refuse_errors(source: &Source, file: &Dockerfile) -> Result<(), CommandError> {
@@ -176,11 +186,10 @@ fn plan_error(source: &Source, error: &PlanError) -> CommandError {
             hint.iter().fold(failure, |failure, hint| failure.hint(hint.clone()))
         }
         PlanError::File(errors) => {
-            let (last, first) = errors.split_last().map_or((None, &[][..]), |(last, first)| (Some(last), first));
-            for error in first {
-                eprintln!("{}", error.render(source));
-            }
-            CommandError::new(last.map_or_else(|| "the Dockerfile has errors".to_owned(), |error| error.line(source)))
+            let failure = BuildError::file(source, errors);
+            let (details, failure) = super::report::report(&failure);
+            details.iter().for_each(|text| eprintln!("{text}"));
+            failure
         }
     }
 }

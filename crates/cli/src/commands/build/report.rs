@@ -11,7 +11,7 @@ pub(super) const INTERRUPTED: u8 = 130;
 pub(super) fn report(error: &BuildError) -> (Vec<String>, CommandError) {
     let failure = CommandError::new(error.to_string());
     let failure = match error {
-        BuildError::File { lines, rendered } => return (details(lines, rendered), failure),
+        BuildError::File { lines, rendered, more } => return (details(lines, rendered, *more), failure),
         BuildError::Command { rendered, output, exit, .. } => {
             return (command_details(rendered, output), failure.exit_code(exit.code()));
         }
@@ -38,12 +38,13 @@ fn command_details(rendered: &str, output: &[String]) -> Vec<String> {
     lines
 }
 
-fn details(lines: &[String], rendered: &[String]) -> Vec<String> {
+fn details(lines: &[String], rendered: &[String], more: usize) -> Vec<String> {
     let detail = |(index, text): (usize, &String)| {
         // The last line says what a single error is; what it points at comes first.
         let first = lines.get(index).filter(|_| lines.len() == 1);
         let text = first.and_then(|line| text.strip_prefix(line.as_str())).unwrap_or(text);
         text.trim_start_matches('\n').to_owned()
     };
-    rendered.iter().enumerate().map(detail).collect()
+    let rest = (more > 0).then(|| format!("… and {more} more"));
+    rendered.iter().enumerate().map(detail).chain(rest).collect()
 }
