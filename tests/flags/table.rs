@@ -537,13 +537,20 @@ pub const FLAGS: &[Row] = &[
         ]),
     ),
     (
+        "commit",
+        "--add-file",
+        Refused("FILE[:PATH]"),
+        Wrong(&[
+            (&["--add-file=/nosuch:/x"], &["/nosuch:/x", "expected a file"]),
+            (&["--add-file=file:/"], &["file:/", "FILE[:PATH]"]),
+            (&["--add-file=.:/x"], &[".:/x", "expected a regular file"]),
+        ]),
+    ),
+    (
         "build",
         "--rusage-logfile",
         Refused("<FILE>"),
-        Wrong(&[
-            (&["--rusage-logfile=/nosuch/x", "--log-rusage"], &["/nosuch/x", "a directory that is there"]),
-            (&["--rusage-logfile=usage"], &["--log-rusage"]),
-        ]),
+        Wrong(&[(&["--rusage-logfile=/nosuch/x", "--log-rusage"], &["/nosuch/x", "a directory that is there"])]),
     ),
     (
         "build",
@@ -925,6 +932,7 @@ pub const SWITCHES: &[(&str, &[&str], &[&str])] = &[
     ("build", &["--debug"], &["--debug", "terminal"]),
     ("build", &["--logsplit"], &["--logfile"]),
     ("build", &["--push"], &["--tag"]),
+    ("build", &["--rusage-logfile=usage"], &["--log-rusage"]),
     ("build", &["--stage-labels"], &["--stage-labels", "--save-stages"]),
     ("build", &["--stdin", "--file=-"], &["--stdin", "Dockerfile"]),
     ("build", &["--squash", "--squash-all"], &["--squash", "--squash-all"]),

@@ -3,15 +3,18 @@
 //! Only what the container changed is read, and no lower layer ever. A container that is not
 //! needed any more gives its upper dir away; one that is kept has it copied while it is hashed.
 
+mod added_files; // files of the host that join the image
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
 use layers::{DiffOptions, DiffSummary, Mtimes};
+use oci::config::RunConfig;
 use oci::manifest::{InvalidManifest, descriptor};
 use oci::media_type::Compression;
-use oci::{DiffId, Digest, Format, History, ImageConfig, ImageId, LayerId, Manifest, Reference};
+use oci::{ContainerId, DiffId, Digest, Format, History, ImageConfig, ImageId, LayerId, Manifest, Reference};
 use rootfs::{Root, Time};
 use store::{AfterSeal, NewImage, NewLayer, StagedLayer, Store};
 
@@ -46,6 +49,12 @@ pub struct CommitOptions {
     pub created_annotation: bool,
     /// Label that names the builder, as (name, value); `None` adds none.
     pub identity_label: Option<(String, String)>,
+    /// Regular files of the host, each with its absolute path in the image: they are root's there, with
+    /// mode 0644, and in a layer of their own unless everything is one.
+    pub add_files: Vec<(PathBuf, String)>,
+    /// Whether an image in Docker's format tells which container it was, unless times are given, and how
+    /// that was set up.
+    pub tells_container: bool,
     /// Paths in the rootfs that were made for a step's mounts only and are not part of the layer.
     pub stubs: Vec<PathBuf>,
 }
@@ -130,6 +139,17 @@ pub enum CommitError {
     /// A directory of the container could not be opened.
     #[error(transparent)]
     Rootfs(#[from] rootfs::Error),
+    /// A file could not be added.
+    #[error(transparent)]
+    Copy(#[from] crate::copy::CopyError),
+    /// A file that is to be added has an unusable path.
+    #[error("cannot add {}: {error}", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
     /// The manifest could not be made.
     #[error(transparent)]
     Manifest(#[from] InvalidManifest),
@@ -179,29 +199,38 @@ pub(crate) fn commit_beside_steps(
         Afterwards::Keep => None,
         Afterwards::Remove => Some(AfterSeal::Delete),
     };
-    let (ready, parent) = match options.layers {
+    let created = options.times.created();
+    let (changed, parent) = match options.layers {
         Layers::Keep => (None, base),
         Layers::Append => (Some(changes(&container, base.as_ref(), after, options)?), base),
-        Layers::Squash => (Some(everything(&mut container, options)?), None),
+        Layers::Squash => (Some(everything(&mut container, options, created)?), None),
     };
+    let mut ready: Vec<ReadyLayer> = changed.into_iter().collect();
+    if !options.add_files.is_empty() && options.layers != Layers::Squash {
+        let mut below: Vec<PathBuf> = ready.iter().map(|(staged, _)| staged.diff_dir().to_owned()).collect();
+        if let Some(parent) = &parent {
+            below.extend(store.lower_directories(parent)?);
+        }
+        let top = ready.first().map(|(_, layer)| layer.id()).or(parent.clone());
+        ready.push(added_files::layer(store, &below, top, options, created)?);
+    }
     let mut layers = match &parent {
         Some(top) => recorded_layers(store, top)?,
         None => Vec::new(),
     };
     layers.extend(ready.iter().map(|(_, layer)| (layer.diff_id.clone(), layer.diff_size)));
-    let created = options.times.created();
     let format = options.format.unwrap_or(container.state().format);
     let diff_ids = layers.iter().map(|(diff_id, _)| diff_id.clone()).collect();
-    let config = image_config(&container, options, created, diff_ids);
+    let mut config = image_config(&container, options, created, diff_ids);
     if format == Format::Oci {
         for field in config.docker_only_fields() {
             events(Event::Debug(format!("{field} has no place in the OCI format and is left out")));
         }
     }
     let annotations = annotations(&container, options, created);
-    let top_layer = ready.as_ref().map(|(_, layer)| layer.id()).or(parent);
+    let top_layer = ready.last().map(|(_, layer)| layer.id()).or(parent);
     // Steps that are known come to an image that is: no other one is made.
-    let is_known = top_step.is_some() && ready.is_none();
+    let is_known = top_step.is_some() && ready.is_empty();
     let key =
         is_known.then(|| cached_step::image_key(&config, &annotations, top_layer.as_ref(), format, options.times));
     if let Some((image_id, manifest)) =
@@ -215,6 +244,11 @@ pub(crate) fn commit_beside_steps(
             container.remove()?;
         }
         return Ok((Committed { image_id, manifest }, top_step));
+    }
+    if options.tells_container {
+        let mut set_up = container.state().config.config.clone();
+        edit_run_config(&mut set_up, options);
+        tell_container(&mut config, set_up, Some(container.id()), options.times);
     }
     let config = config.to_bytes(format);
     let manifest = image_manifest(format, &config, &layers, &annotations)?;
@@ -268,10 +302,18 @@ pub fn changes(
 }
 
 /// Makes everything that the container's rootfs shows one layer.
-fn everything(container: &mut WorkingContainer<'_>, options: &CommitOptions) -> Result<ReadyLayer, CommitError> {
+fn everything(
+    container: &mut WorkingContainer<'_>,
+    options: &CommitOptions,
+    created: Timestamp,
+) -> Result<ReadyLayer, CommitError> {
+    let store = container.store();
     let staged = container.store().stage_layer()?;
     let rootfs = container.mount()?;
     let copy = || -> Result<DiffSummary, CommitError> {
+        if !options.add_files.is_empty() {
+            return added_files::squash_with(store, &rootfs, &staged, options, created);
+        }
         let into = Root::open(staged.diff_dir())?;
         let tar_split = staged.tar_split_file()?;
         Ok(layers::seal_copy(&Root::open(rootfs)?, &[], &into, io::sink(), tar_split, &diff_options(options))?)
@@ -317,12 +359,7 @@ fn image_config(
     config.container = None;
     config.container_config = None;
     config.docker_version = None;
-    for name in &options.unset_env {
-        config.config.unset_env(name);
-    }
-    if let Some((name, value)) = &options.identity_label {
-        config.config.labels.insert(name.clone(), value.clone());
-    }
+    edit_run_config(&mut config.config, options);
     if options.omit_history {
         config.history.clear();
         return config;
@@ -346,8 +383,30 @@ fn image_config(
             empty_layer: false,
         });
     }
+    if !options.add_files.is_empty() && options.layers != Layers::Squash {
+        config.history.push(added_files::history(options, created, &config.author));
+    }
     config.history.extend(state.appended_empty_layers.iter().cloned().map(of_this_image));
     config
+}
+
+fn edit_run_config(config: &mut RunConfig, options: &CommitOptions) {
+    options.unset_env.iter().for_each(|name| config.unset_env(name));
+    if let Some((name, value)) = &options.identity_label {
+        config.labels.insert(name.clone(), value.clone());
+    }
+}
+
+/// Docker's members on the container behind an image; the OCI format has none. Given times make images
+/// the same whatever the container's ID.
+pub(crate) fn tell_container(
+    config: &mut ImageConfig,
+    set_up: RunConfig,
+    container: Option<&ContainerId>,
+    times: Times,
+) {
+    config.container_config = Some(set_up);
+    config.container = container.filter(|_| times == Times::Now).map(ToString::to_string);
 }
 
 /// The annotations of the manifest.

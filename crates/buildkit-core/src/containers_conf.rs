@@ -1,5 +1,5 @@
 //! containers.conf: what all container tools of a host do by default. Only what commands of working
-//! containers depend on is read.
+//! containers and pushes depend on is read.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -44,6 +44,10 @@ pub struct ContainersConf {
     pub volumes: Vec<String>,
     /// `engine.cdi_spec_dirs`
     pub cdi_spec_dirs: Option<Vec<String>>,
+    /// `engine.compression_format`
+    pub compression_format: Option<String>,
+    /// `engine.compression_level`
+    pub compression_level: Option<u32>,
     /// `engine.helper_binaries_dir`
     pub helper_binaries_dir: Vec<String>,
     /// `engine.runtime`
@@ -96,6 +100,8 @@ struct Containers {
 #[serde(default)]
 struct Engine {
     cdi_spec_dirs: Option<Vec<Item>>,
+    compression_format: Option<String>,
+    compression_level: Option<u32>,
     helper_binaries_dir: Option<Vec<Item>>,
     runtime: Option<String>,
     runtimes: BTreeMap<String, Vec<String>>,
@@ -159,6 +165,8 @@ impl ContainersConf {
         if let Some(items) = engine.cdi_spec_dirs {
             set_list(self.cdi_spec_dirs.get_or_insert_default(), Some(items));
         }
+        set(&mut self.compression_format, engine.compression_format);
+        self.compression_level = engine.compression_level.or(self.compression_level);
         set_list(&mut self.helper_binaries_dir, engine.helper_binaries_dir);
         set(&mut self.runtime, engine.runtime);
         self.runtimes.extend(engine.runtimes);

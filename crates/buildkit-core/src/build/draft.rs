@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use oci::{DiffId, Format, History, ImageConfig, ImageId, LayerId, Manifest, Platform};
+use oci::{ContainerId, DiffId, Format, History, ImageConfig, ImageId, LayerId, Manifest, Platform};
 use store::NewImage;
 
 use super::options::BuildOptions;
 use crate::cache::key::{Key, Parts};
-use crate::commit::{CREATED, CommitError, Times, comment, image_manifest};
+use crate::commit::{CREATED, CommitError, Times, comment, image_manifest, tell_container};
 use crate::configure::edit_os_features;
 use crate::image::Image;
 use crate::working_container::{BASE_DIGEST, BASE_NAME};
@@ -79,8 +79,8 @@ impl Draft {
         }
     }
 
-    /// The image of `config` with these layers. Of the build's result (`is_target`), the command line
-    /// says more.
+    /// The image of `config` with these layers, made in `container`, if in any. Of the build's result
+    /// (`is_target`), the command line says more.
     pub fn image(
         &self,
         config: &ImageConfig,
@@ -88,6 +88,7 @@ impl Draft {
         layers: &[(DiffId, u64)],
         options: &BuildOptions,
         is_target: bool,
+        container: Option<&ContainerId>,
     ) -> Result<Ready, CommitError> {
         let created = options.times.created();
         let mut config = config.clone();
@@ -116,6 +117,10 @@ impl Draft {
             }
         }
         let key = image_key(&config, &annotations, top.as_ref(), options.format, options.times);
+        if options.tells_container {
+            let set_up = config.config.clone();
+            tell_container(&mut config, set_up, container, options.times);
+        }
         let bytes = config.to_bytes(options.format);
         let manifest = image_manifest(options.format, &bytes, layers, &annotations)?;
         let mut image = NewImage::new(bytes, manifest.bytes().to_vec(), top);

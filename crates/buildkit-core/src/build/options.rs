@@ -93,6 +93,9 @@ pub struct BuildOptions {
     pub created_annotation: bool,
     /// Whether to leave all history out of the image.
     pub omit_history: bool,
+    /// Whether an image in Docker's format tells which container it was made in, unless times are given,
+    /// and how that was set up.
+    pub tells_container: bool,
     /// Label that names the builder; `None` adds none.
     pub identity_label: Option<(String, String)>,
     /// How RUN is run.

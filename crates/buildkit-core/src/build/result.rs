@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use oci::LayerId;
+use oci::{ContainerId, LayerId};
 
 use super::Build;
 use super::draft::{Draft, Ready};
@@ -57,12 +57,15 @@ impl Build<'_> {
             None => (&target.files, &target.draft),
         };
         let names_of_new = names.clone();
+        // The target is the last one that is needed.
+        let target_position = self.plan.stages.len().saturating_sub(1);
         let make = |top: Option<LayerId>, layers: &[_]| -> Result<Ready, StepError> {
             let mut config = self.with_inline_cache(&target.state.config, layers)?;
             if let Some(stage) = self.plan.stages.last() {
                 self.add_stage_labels(stage, &mut config.config.labels, &stage_ids);
             }
-            let mut ready = draft.image(&config, top.clone(), layers, self.options, true)?;
+            let container = self.container_of(target_position);
+            let mut ready = draft.image(&config, top.clone(), layers, self.options, true, container.as_ref())?;
             if let Some(earlier) = self.earlier_image(&ready, top.as_ref())? {
                 ready = earlier;
             }
@@ -88,6 +91,13 @@ impl Build<'_> {
             self.store.add_image_names(&ready.id, &names)?;
         }
         Ok(Committed { image_id: ready.id, manifest: ready.manifest })
+    }
+
+    /// The container in which the steps of the stage at `position` were done, if any was.
+    fn container_of(&self, position: usize) -> Option<ContainerId> {
+        let keepers = self.keepers.lock();
+        let keeper = keepers.iter().find(|(of, _)| *of == position);
+        keeper.map(|(_, container)| container.id().clone())
     }
 
     /// An image that an earlier build made and that says the same.

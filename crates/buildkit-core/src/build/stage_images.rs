@@ -40,7 +40,7 @@ impl Build<'_> {
                 let mut config = result.state.config.clone();
                 config.config.labels.extend(self.options.layer_labels.iter().cloned());
                 self.add_stage_labels(stage, &mut config.config.labels, ids);
-                let mut ready = result.draft.image(&config, top.clone(), layers, self.options, false)?;
+                let mut ready = result.draft.image(&config, top.clone(), layers, self.options, false, None)?;
                 if let Some(earlier) = self.earlier_image(&ready, top.as_ref())? {
                     ready = earlier;
                 }

@@ -50,9 +50,15 @@ enum Requirement {
 pub struct RegistrySources {
     blocked_registries: Vec<String>,
     allowed_registries: Vec<String>,
+    insecure_registries: Vec<String>,
 }
 
 impl RegistrySources {
+    /// Whether the registry `host` need not prove who it is.
+    pub fn is_insecure(&self, host: &str) -> bool {
+        self.insecure_registries.iter().any(|item| item == host)
+    }
+
     /// Whether the registry of `location` may be used.
     pub fn check(&self, location: &Location) -> Result<(), PolicyError> {
         let Location::Docker(reference) = location else { return Ok(()) };

@@ -4,8 +4,9 @@
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+use oci::Reference;
 use registry::registries_conf::{Registries, RegistriesError, RegistriesFiles};
-use registry::{Client, ClientOptions, RegistryError};
+use registry::{Client, ClientOptions, Endpoint, RegistryError};
 
 use super::policy::{Policy, PolicyError, RegistrySources};
 use crate::transport::Location;
@@ -85,6 +86,22 @@ impl Remotes {
                 Ok(self.registries.get_or_init(|| registries))
             }
         }
+    }
+
+    /// Where `reference` may be pulled from, the best place first.
+    pub fn pull_endpoints(&self, reference: &Reference) -> Result<Vec<Endpoint>, RegistriesError> {
+        let endpoints = self.registries()?.pull_endpoints(reference)?;
+        Ok(endpoints.into_iter().map(|endpoint| self.as_sources_say(endpoint)).collect())
+    }
+
+    /// Where `reference` is pushed to.
+    pub fn push_endpoint(&self, reference: &Reference) -> Result<Endpoint, RegistriesError> {
+        Ok(self.as_sources_say(self.registries()?.push_endpoint(reference)?))
+    }
+
+    fn as_sources_say(&self, endpoint: Endpoint) -> Endpoint {
+        let insecure = endpoint.insecure || self.sources.is_insecure(endpoint.reference.domain());
+        Endpoint { insecure, ..endpoint }
     }
 
     /// How often and when a failed transfer is repeated.

@@ -26,7 +26,7 @@ impl DockerSource {
         mut failed: impl FnMut(String),
     ) -> Result<DockerSource, TransferError> {
         let client = remotes.client()?;
-        let endpoints = remotes.registries()?.pull_endpoints(reference)?;
+        let endpoints = remotes.pull_endpoints(reference)?;
         let (last, mirrors) = match endpoints.split_last() {
             Some(split) => split,
             None => return Err(TransferError::Unsupported(format!("{reference} has no place to be pulled from"))),
@@ -49,7 +49,7 @@ impl DockerSource {
     /// The digest that the registry has for `reference` now, without reading the manifest.
     pub fn current_digest(remotes: &Remotes, reference: &Reference) -> Result<Option<Digest>, TransferError> {
         let client = remotes.client()?;
-        let endpoints = remotes.registries()?.pull_endpoints(reference)?;
+        let endpoints = remotes.pull_endpoints(reference)?;
         let mut result = Ok(None);
         for endpoint in &endpoints {
             let repository = client.repository(endpoint)?;
@@ -65,7 +65,7 @@ impl DockerSource {
     /// All tags of `reference`'s repository.
     pub fn tags(remotes: &Remotes, reference: &Reference) -> Result<Vec<String>, TransferError> {
         let client = remotes.client()?;
-        let endpoints = remotes.registries()?.pull_endpoints(reference)?;
+        let endpoints = remotes.pull_endpoints(reference)?;
         let mut result = Ok(Vec::new());
         for endpoint in &endpoints {
             match client.repository(endpoint)?.tags() {
@@ -120,7 +120,7 @@ pub struct DockerSink {
 impl DockerSink {
     /// A place for `reference`. Nothing is sent yet.
     pub fn create(remotes: &Remotes, reference: &Reference) -> Result<DockerSink, TransferError> {
-        let endpoint = remotes.registries()?.push_endpoint(reference)?;
+        let endpoint = remotes.push_endpoint(reference)?;
         let repository = remotes.client()?.repository(&endpoint)?;
         Ok(DockerSink { reference: reference.clone(), repository })
     }

@@ -1,18 +1,20 @@
 //! Flags that say how the layers of an image are compressed on their way.
 
+use buildkit_core::containers_conf::ContainersConf;
 use buildkit_core::transfer::LayerCompression;
 use clap::Args;
 use oci::media_type::Compression;
 
 use super::value::number;
+use crate::command_error::CommandError;
 
 /// How layers are compressed on their way to a registry or another place.
 #[derive(Args, Clone, Debug)]
 pub struct CompressionArgs {
-    /// Compression of layers: gzip or zstd [default: gzip]
+    /// Compression of layers: gzip or zstd [default: that of containers.conf, or else gzip]
     #[arg(long, value_name = "FORMAT", value_parser = parse_compression)]
     compression_format: Option<Compression>,
-    /// How much to compress: 1 to 9 for gzip, 1 to 20 for zstd
+    /// How much to compress: 1 to 9 for gzip, 1 to 20 for zstd [default: that of containers.conf]
     #[arg(long, value_name = "LEVEL", value_parser = number(1u32, 20))]
     compression_level: Option<u32>,
     /// Do not compress layers
@@ -25,9 +27,12 @@ pub struct CompressionArgs {
 }
 
 impl CompressionArgs {
-    /// What the flags say together; `compresses` is what holds without them.
-    pub fn resolve(&self, compresses: bool) -> Result<LayerCompression, String> {
-        let asks = self.compression_format.is_some() || self.compression_level.is_some();
+    /// What the flags say together, and else `conf`; `compresses` is what holds without them.
+    pub fn resolve(&self, compresses: bool, conf: &ContainersConf) -> Result<LayerCompression, CommandError> {
+        let of_host = conf.compression_format.as_deref().map(host_format).transpose()?;
+        // gzip is what is done anyway.
+        let of_host = of_host.filter(|format| *format != Compression::Gzip);
+        let asks = self.compression_format.is_some() || self.compression_level.is_some() || of_host.is_some();
         if self.disable_compression == Some(true) {
             let others = [
                 ("--compression-format", self.compression_format.is_some()),
@@ -35,20 +40,33 @@ impl CompressionArgs {
                 ("--force-compression", self.force_compression == Some(true)),
             ];
             if let Some((other, _)) = others.iter().find(|(_, given)| *given) {
-                return Err(format!("--disable-compression and {other} cannot be used together"));
+                let message = format!("--disable-compression and {other} cannot be used together");
+                return Err(CommandError::new(message));
             }
         }
         let disabled = self.disable_compression.unwrap_or(!compresses && !asks);
         if disabled {
             return Ok(LayerCompression::Unchanged);
         }
-        let format = self.compression_format.unwrap_or(Compression::Gzip);
-        if let (Compression::Gzip, Some(level @ 10..)) = (format, self.compression_level) {
-            return Err(format!("invalid --compression-level {level}: expected 1 to 9 for gzip"));
+        let format = self.compression_format.or(of_host).unwrap_or(Compression::Gzip);
+        let most = if format == Compression::Gzip { 9 } else { 20 };
+        if let Some(level) = self.compression_level.filter(|level| *level > most) {
+            return Err(CommandError::new(format!(
+                "invalid --compression-level {level}: expected 1 to {most} for gzip"
+            )));
         }
-        let force = self.force_compression.unwrap_or(self.compression_format.is_some());
-        Ok(LayerCompression::Compress { format, level: self.compression_level, force })
+        // The host's level was meant for the host's format.
+        let level = self.compression_level.or(conf.compression_level.filter(|level| (1..=most).contains(level)));
+        let force = self.force_compression.unwrap_or(self.compression_format.or(of_host).is_some());
+        Ok(LayerCompression::Compress { format, level, force })
     }
+}
+
+/// `compression_format` of containers.conf. Every reader of zstd reads zstd:chunked, and the reverse.
+fn host_format(text: &str) -> Result<Compression, CommandError> {
+    let format = if text == "zstd:chunked" { "zstd" } else { text };
+    parse_compression(format)
+        .map_err(|expected| CommandError::new(format!("containers.conf: compression_format {text:?}: {expected}")))
 }
 
 fn parse_compression(text: &str) -> Result<Compression, String> {

@@ -91,7 +91,6 @@ pub const REFUSED: &[Refused] = &[
         takes: VALUE,
         reason: "it is about the images of SBOM scanners, and there are none",
     },
-    Refused { commands: &["commit"], flag: "add-file", takes: VALUE, reason: "use `gabion copy` before the commit" },
     Refused { commands: &["build", "from"], flag: "userns", takes: Takes::Value(&["host", ""]), reason: NO_USERNS },
     Refused { commands: &["build", "from"], flag: "userns-uid-map", takes: VALUE, reason: NO_USERNS },
     Refused { commands: &["build", "from"], flag: "userns-gid-map", takes: VALUE, reason: NO_USERNS },

@@ -28,6 +28,10 @@ use crate::session::Session;
 /// or oci:directory:tag; without it the image has no name.
 #[derive(clap::Args)]
 pub struct Args {
+    /// File of this machine to add to the image, but not to the container, where it is root's with mode 0644 (may be
+    /// repeated) [default for PATH: FILE]
+    #[arg(long, value_name = "FILE[:PATH]", value_parser = added_file)]
+    add_file: Vec<(PathBuf, String)>,
     /// Annotation of the image's manifest
     #[arg(long, value_name = "NAME=VALUE", value_parser = parse_pair)]
     annotation: Vec<(String, String)>,
@@ -102,7 +106,7 @@ pub struct Args {
 pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     let destination = args.image.as_deref().map(Destination::parse).transpose()?;
     // Buildah sends layers to registries as they are, unless it is told otherwise.
-    let compression = args.compression.resolve(!session.called_as_buildah()).map_err(CommandError::new)?;
+    let compression = args.compression.resolve(!session.called_as_buildah(), &session.containers_conf()?)?;
     let times = times(args, session)?;
     let remotes = session.remotes(&args.registry)?;
     let store = session.store()?;
@@ -123,6 +127,8 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
         unset_annotations: args.unsetannotation.clone(),
         created_annotation: args.created_annotation.unwrap_or(session.called_as_buildah()),
         identity_label: labels.then(|| session.identity_label()),
+        add_files: args.add_file.clone(),
+        tells_container: session.called_as_buildah(),
         ..CommitOptions::default()
     };
     let committed = match &destination {
@@ -230,6 +236,20 @@ pub(super) fn metadata(committed: &Committed, names: &[String]) -> Result<String
         value["image.name"] = names.join(",").into();
     }
     indented(&value)
+}
+
+/// A regular file, and its absolute path in the image.
+fn added_file(text: &str) -> Result<(PathBuf, String), String> {
+    let (file, target) = text.split_once(':').unwrap_or((text, text));
+    let target = format!("/{}", target.trim_start_matches('/'));
+    if file.is_empty() || target.ends_with('/') {
+        return Err("expected FILE[:PATH]".to_owned());
+    }
+    match std::fs::metadata(file) {
+        Ok(metadata) if metadata.is_file() => Ok((file.into(), target)),
+        Ok(_) => Err("expected a regular file".to_owned()),
+        Err(error) => Err(format!("expected a file: {error}")),
+    }
 }
 
 fn parse_pair(text: &str) -> Result<(String, String), String> {

@@ -47,7 +47,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
-    let compression = args.compression.resolve(true).map_err(CommandError::new)?;
+    let compression = args.compression.resolve(true, &session.containers_conf()?)?;
     let store = session.store()?;
     let display = Display::new(session, &args.progress, args.quiet, Work::Other)?;
     let events = |event| display.event(event);

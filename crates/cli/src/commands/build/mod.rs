@@ -332,6 +332,7 @@ fn options(
         inherit_annotations: args.image.inherit_annotations,
         created_annotation: args.image.created_annotation(session),
         omit_history: args.image.omit_history,
+        tells_container: session.called_as_buildah(),
         identity_label: args.image.identity_label(session, times),
         run: RunDefaults {
             runtime: args.runtime.program(session, &conf)?,

@@ -63,7 +63,7 @@ pub(super) struct Outputs {
 
 impl OutputArgs {
     pub fn resolve(&self, session: &Session) -> Result<Outputs, CommandError> {
-        let compression = self.compression.resolve(!session.called_as_buildah()).map_err(CommandError::new)?;
+        let compression = self.compression.resolve(!session.called_as_buildah(), &session.containers_conf()?)?;
         let copy = CopyOptions { format: None, compression };
         let mut names = Vec::new();
         let mut outputs = self.output.clone();

@@ -21,7 +21,8 @@ pub(super) struct WreckArgs {
     /// to try the step again, to keep its container, or to stop. Stages are built one at a time
     #[arg(long, conflicts_with_all = ["jobs", "on_failure"])]
     debug: bool,
-    /// What a RUN that fails is followed by: stop, or shell (as --debug)
+    /// What a RUN that fails is followed by: stop, or shell (as --debug: stages are built one at a time, whatever --jobs
+    /// says)
     #[arg(long, value_name = "ACTION", default_value = "stop", hide_possible_values = true)]
     on_failure: Action,
 }
