@@ -146,10 +146,10 @@ fn peers_registries_that_build_systems_call_insecure_are_reached() {
             .env("BUILD_REGISTRY_SOURCES", sources(host))
     };
     push("other.example.com").fails();
-    push(&address).ok();
-    let pull = sandbox.gabion(["pull", "-q", "--retry=0", &place]).env("BUILD_REGISTRY_SOURCES", sources(&address));
+    push(address).ok();
+    let pull = sandbox.gabion(["pull", "-q", "--retry=0", &place]).env("BUILD_REGISTRY_SOURCES", sources(address));
     assert_eq!(pull.ok().len(), 64);
     // What the command line says counts more.
     let strict = sandbox.gabion(["push", "-q", "--retry=0", "--tls-verify=true", "localhost/base", &place]);
-    strict.env("BUILD_REGISTRY_SOURCES", sources(&address)).fails();
+    strict.env("BUILD_REGISTRY_SOURCES", sources(address)).fails();
 }
