@@ -73,6 +73,12 @@ impl Session {
         std::env::var(name).ok().filter(|value| !value.is_empty())
     }
 
+    /// Files with the keys of SSH servers, the user's and the machine's, as ssh looks them up.
+    pub fn known_hosts(&self) -> Vec<PathBuf> {
+        let own = [".ssh/known_hosts", ".ssh/known_hosts2"].map(|path| self.home_file(path));
+        own.into_iter().flatten().chain([PathBuf::from("/etc/ssh/ssh_known_hosts")]).collect()
+    }
+
     /// The store named by flags, environment and storage.conf, in this order, without what killed builds left.
     pub fn store(&self) -> Result<Store, CommandError> {
         let store = self.store_with_leftovers()?;

@@ -48,6 +48,7 @@ pub(super) fn copy(stage: &mut StageBuild<'_, '_>, at: At<'_>, step: &Step, copy
         search_path: build.options.run.search_path.clone(),
         proxies: build.options.run.host_env.clone(),
         ssh_auth_sock: agent.as_ref().map(|(_, served)| served.path().to_owned()),
+        known_hosts: build.options.run.known_hosts.clone(),
         cancelled: Some(build.options.cancelled.clone()),
         ..GitOptions::default()
     };

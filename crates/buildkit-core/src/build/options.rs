@@ -206,6 +206,8 @@ pub struct RunDefaults {
     pub secrets: Secrets,
     /// SSH agents that RUN can mount.
     pub agents: Agents,
+    /// Files with the keys of the SSH servers that repositories come from.
+    pub known_hosts: Vec<PathBuf>,
     /// Mounts of every RUN.
     pub mounts: Vec<MountRequest>,
     /// Variables below the image's: the host's proxies.
@@ -245,6 +247,7 @@ impl Default for RunDefaults {
             settings: Settings::default(),
             secrets: Secrets::default(),
             agents: Agents::default(),
+            known_hosts: Vec::new(),
             mounts: Vec::new(),
             host_env: Vec::new(),
             output: StepOutput::default(),

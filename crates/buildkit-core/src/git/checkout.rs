@@ -1,6 +1,7 @@
 //! Fetch, check out, tidy up.
 
 use std::ffi::OsStr;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use rootfs::{Event, Next, Root, Time};
@@ -29,6 +30,12 @@ pub fn checkout(
     let (work, home) = (place.join("work"), place.join("home"));
     for name in ["work", "home"] {
         place_root.create_dir(name, 0o755, rootfs::Owner::ROOT)?;
+    }
+    let mut known_hosts = place_root.create_file("home/known_hosts", 0o600, rootfs::Owner::ROOT)?;
+    for bytes in options.known_hosts.iter().filter_map(|path| std::fs::read(path).ok()) {
+        known_hosts.write_all(&bytes).and_then(|()| known_hosts.write_all(b"\n")).map_err(|error| {
+            GitError::Failed { doing: "prepare for", remote: source.shown(), reason: error.to_string() }
+        })?;
     }
     let git = Git { source, options, dir: &work, home: &home };
     git.run("prepare for", &["init", "--quiet", "--template=", "--initial-branch=main", "."])?;

@@ -32,6 +32,11 @@ const SETTINGS: [&str; 8] = [
     "submodule.fetchJobs=1",
 ];
 
+/// No configuration and no keys of the user's, only what the agent offers; and no question is
+/// asked, neither for a passphrase nor about a host that is not known.
+const SSH: &str = "ssh -F /dev/null -o BatchMode=yes -o IdentityFile=none -o ForwardAgent=no -o UpdateHostKeys=no \
+    -o StrictHostKeyChecking=yes -o GlobalKnownHostsFile=/dev/null -o UserKnownHostsFile=\"\\\"$HOME/known_hosts\\\"\"";
+
 /// Git in one directory, for one repository.
 pub(super) struct Git<'a> {
     pub source: &'a GitSource,
@@ -94,8 +99,7 @@ impl Git<'_> {
             .env("GIT_CEILING_DIRECTORIES", self.home)
             .env("GIT_TERMINAL_PROMPT", "0")
             .env("GIT_ALLOW_PROTOCOL", PROTOCOLS)
-            // No configuration and no keys of the user's: only what the agent offers.
-            .env("GIT_SSH_COMMAND", "ssh -F /dev/null -o BatchMode=yes -o IdentityFile=none");
+            .env("GIT_SSH_COMMAND", SSH);
         for variable in &self.options.proxies {
             if let Some((name, value)) = variable.split_once('=') {
                 command.env(name, value);
@@ -119,6 +123,9 @@ impl Git<'_> {
 
     /// What git says went wrong, in a line and without the address's password.
     fn explain(&self, stderr: &str, status: ExitStatus) -> String {
+        if let Some(reason) = ssh_reason(stderr) {
+            return printable(&reason);
+        }
         let telling = |line: &&str| line.starts_with("fatal:") || line.starts_with("error:");
         let mut lines: Vec<&str> = stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         if lines.iter().any(telling) {
@@ -127,8 +134,38 @@ impl Git<'_> {
         let text = lines.last().map_or_else(|| format!("git ended with {status}"), |line| (*line).to_owned());
         let text = text.trim_start_matches("fatal: ").trim_start_matches("error: ");
         let text = text.replace(&self.source.remote, &self.source.shown());
-        text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect()
+        printable(&text)
     }
+}
+
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect()
+}
+
+/// What SSH says went wrong; git says only that something did.
+fn ssh_reason(stderr: &str) -> Option<String> {
+    let between = |line: &str, before: &str, behind: &str| {
+        let (_, rest) = line.split_once(before)?;
+        Some(rest.split_once(behind)?.0.to_owned())
+    };
+    let of_host = |before: &str, behind: &str| stderr.lines().find_map(|line| between(line, before, behind));
+    if let Some(host) = of_host("Host key for ", " has changed") {
+        return Some(format!("the host key of {host} is not the one in known_hosts: somebody may be in between"));
+    }
+    if let Some(host) = of_host("host key is known for ", " and you have requested") {
+        let keyscan = match host.strip_prefix('[').and_then(|rest| rest.split_once("]:")) {
+            Some((name, port)) => format!("ssh-keyscan -p {port} {name}"),
+            None => format!("ssh-keyscan {host}"),
+        };
+        return Some(format!(
+            "the host {host} is not in known_hosts: add what `{keyscan}` shows, if it is the right key"
+        ));
+    }
+    let line = |is: &dyn Fn(&str) -> bool| stderr.lines().map(str::trim).find(|line| is(line)).map(str::to_owned);
+    if let Some(line) = line(&|line| line.contains(": Permission denied (")) {
+        return Some(format!("{} (--ssh default=KEY gives a key)", line.trim_end_matches('.')));
+    }
+    line(&|line| line.starts_with("ssh: ") && !line.starts_with("ssh: warning"))
 }
 
 /// Collects what a stream brings, the first part of it if it is long.
@@ -154,5 +191,41 @@ impl Drop for Running {
             let _ = kill_process_group(pid, Signal::KILL);
             let _ = self.0.wait();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ssh_reason;
+
+    #[test]
+    fn pure_what_ssh_says_is_told() {
+        for (stderr, expected) in [
+            (
+                "No ED25519 host key is known for [127.0.0.1]:2222 and you have requested strict checking.\r\n\
+                 Host key verification failed.\r\nfatal: Could not read from remote repository.\n",
+                "the host [127.0.0.1]:2222 is not in known_hosts: add what `ssh-keyscan -p 2222 127.0.0.1` shows, if it \
+                 is the right key",
+            ),
+            (
+                "No RSA host key is known for host and you have requested strict checking.",
+                "the host host is not in known_hosts: add what `ssh-keyscan host` shows, if it is the right key",
+            ),
+            (
+                "@@@\nHost key for [h]:1 has changed and you have requested strict checking.\nfatal: x",
+                "the host key of [h]:1 is not the one in known_hosts: somebody may be in between",
+            ),
+            (
+                "git@h: Permission denied (publickey).\r\nfatal: Could not read from remote repository.",
+                "git@h: Permission denied (publickey) (--ssh default=KEY gives a key)",
+            ),
+            (
+                "ssh: connect to host h port 22: Connection refused\r\nfatal: Could not read from remote repository.",
+                "ssh: connect to host h port 22: Connection refused",
+            ),
+        ] {
+            assert_eq!(ssh_reason(stderr).as_deref(), Some(expected));
+        }
+        assert_eq!(ssh_reason("fatal: repository 'x' not found"), None);
     }
 }

@@ -5,7 +5,7 @@
 //! ```
 //! Nothing that a repository or its address says is run: no hooks, no configuration of the user's
 //! or the system's, no helpers, no prompts, no protocol but git, http(s) and ssh (for submodules
-//! too), and a name that begins with `-` is refused. Git is found by the `PATH` that the caller
+//! too), and a name that begins with `-` is refused. SSH talks to known hosts only. Git is found by the `PATH` that the caller
 //! gives; it runs in a process group of its own, which ends when the caller gives up.
 //!
 //! A checkout has what a reference has, with submodules, as root's, with modes 755 and 644. The
@@ -31,6 +31,8 @@ pub struct GitOptions {
     pub proxies: Vec<String>,
     /// Socket of the agent whose keys may be used; without it no key is.
     pub ssh_auth_sock: Option<PathBuf>,
+    /// Files with the keys of SSH servers, as ssh has them; no other server is talked to.
+    pub known_hosts: Vec<PathBuf>,
     /// Value of the `Authorization` header for the repository's own host, and for no other.
     pub authorization: Option<String>,
     /// Set by whoever wants it to end.

@@ -142,6 +142,7 @@ pub fn run_as(verb: Verb, parents: bool, args: &SharedArgs, session: &Session) -
     options.git.search_path = session.env("PATH");
     options.git.proxies = proxies(session);
     options.git.ssh_auth_sock = session.env("SSH_AUTH_SOCK").map(PathBuf::from);
+    options.git.known_hosts = session.known_hosts();
     // As with Buildah, files of a container or image keep their owners.
     options.preserve_owner = args.from.is_some();
     options.keep_symlinks = args.no_follow_symlinks;

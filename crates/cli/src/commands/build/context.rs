@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 
 use buildkit_core::context::{Context, ContextSource, NamedContext, NamedSource};
 use buildkit_core::git::GitOptions;
+use buildkit_core::plan::PROXY_ARGS;
+use buildkit_core::ssh::{Agents, Served, SocketOwner};
 use buildkit_core::transfer::Remotes;
 use clap::Args;
 use dockerfile::Source;
 use dockerfile::ignore::Ignore;
-use store::Store;
+use store::{Store, TemporaryDirectory};
 
 use super::file::{Beside, DockerfileText, read_dockerfile, read_in_context};
 use super::preprocess::{is_for_preprocessor, preprocess};
@@ -62,8 +64,14 @@ impl ContextArgs {
         session: &Session,
         store: &Store,
         remotes: &Remotes,
-        git: &GitOptions,
+        agents: &Agents,
     ) -> Result<Contexts, CommandError> {
+        let main = ContextSource::parse(&self.context);
+        let files = |source: &NamedSource| matches!(source, NamedSource::Files(ContextSource::Git(_)));
+        let is_git =
+            matches!(main, ContextSource::Git(_)) || self.build_context.iter().any(|(_, source)| files(source));
+        let agent = is_git.then(|| Agent::of_build(store, agents)).transpose()?.flatten();
+        let git = &git_options(session, agent.as_ref());
         let of_stdin = self.file.iter().filter(|file| *file == Path::new("-")).count();
         if of_stdin + usize::from(self.context == "-") > 1 {
             let message = match self.context.as_str() {
@@ -73,7 +81,7 @@ impl ContextArgs {
             return Err(CommandError::new(message));
         }
         let stdin = || std::io::stdin();
-        let main = Context::open(store, remotes, git, &ContextSource::parse(&self.context), stdin())?;
+        let main = Context::open(store, remotes, git, &main, stdin())?;
         let (dockerfile, beside) = match (main.dockerfile(), self.file.as_slice()) {
             (Some(bytes), []) => (Source::new(&self.context, bytes), Beside::Nothing),
             (Some(_), files) if files.iter().any(|file| file != Path::new("-")) => {
@@ -139,5 +147,35 @@ impl ContextArgs {
         }
         let bytes = preprocess(file, &read.bytes, context.dir(), &self.cpp_flag, session)?;
         Ok(DockerfileText { bytes, ..read })
+    }
+}
+
+/// The build's default SSH agent, for as long as repositories are fetched.
+struct Agent {
+    served: Served,
+    _dir: TemporaryDirectory,
+}
+
+impl Agent {
+    /// None if the command line names none.
+    fn of_build(store: &Store, agents: &Agents) -> Result<Option<Agent>, CommandError> {
+        if !agents.has("default") {
+            return Ok(None);
+        }
+        let dir = store.temporary_directory()?;
+        let served = agents.serve("default", dir.path(), "agent", SocketOwner { mode: 0o600, uid: 0, gid: 0 })?;
+        Ok(served.map(|served| Agent { served, _dir: dir }))
+    }
+}
+
+/// How git repositories are reached: with the agent of the command line, or else the user's own.
+fn git_options(session: &Session, agent: Option<&Agent>) -> GitOptions {
+    let own = || session.env("SSH_AUTH_SOCK").map(PathBuf::from);
+    GitOptions {
+        search_path: session.env("PATH"),
+        proxies: PROXY_ARGS.iter().filter_map(|name| Some(format!("{name}={}", session.env(name)?))).collect(),
+        ssh_auth_sock: agent.map(|agent| agent.served.path().to_owned()).or_else(own),
+        known_hosts: session.known_hosts(),
+        ..GitOptions::default()
     }
 }

@@ -19,7 +19,6 @@ use std::sync::atomic::AtomicBool;
 
 use buildkit_core::build::{Allowed, BuildOptions, Keep, LayerStyle, RunDefaults, StageImages, StepOutput, build};
 use buildkit_core::event::Event;
-use buildkit_core::git::GitOptions;
 use buildkit_core::output::Output;
 use buildkit_core::plan::{PROXY_ARGS, PlanOptions};
 use buildkit_core::run::MountRequest;
@@ -192,8 +191,9 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     let _log_file = args.log.open(&args.platform.resolve()?)?;
     let store = session.store()?;
     let remotes = session.remotes(&args.registry)?;
-    let contexts = args.context.open(session, &store, &remotes, &git_options(session))?;
-    let mut options = options(args, session, &contexts, outputs)?;
+    let agents = agents(args, session)?;
+    let contexts = args.context.open(session, &store, &remotes, &agents)?;
+    let mut options = options(args, session, &contexts, agents, outputs)?;
     if let Some(exit) = args.check.run(&store, &contexts.dockerfile, &options)? {
         return Ok(exit);
     }
@@ -247,6 +247,7 @@ fn options(
     args: &Args,
     session: &Session,
     contexts: &Contexts,
+    agents: Agents,
     outputs: Outputs,
 ) -> Result<BuildOptions, CommandError> {
     let conf = session.containers_conf()?;
@@ -271,10 +272,6 @@ fn options(
     let mut secrets = Secrets::default();
     for text in &args.secret {
         secrets.add(text, &|name| session.env(name))?;
-    }
-    let mut agents = Agents::default();
-    for text in &args.ssh {
-        agents.add(text, session.env("SSH_AUTH_SOCK").as_deref())?;
     }
     let platform = args.platform.resolve()?;
     if platform.os != "linux" {
@@ -343,6 +340,7 @@ fn options(
             settings: resolved.settings,
             secrets,
             agents,
+            known_hosts: session.known_hosts(),
             mounts: resolved.mounts,
             host_env: host_env.collect(),
             allowed: Allowed {
@@ -383,14 +381,13 @@ fn source_policy(args: &Args) -> Result<SourcePolicy, CommandError> {
     SourcePolicy::parse(&bytes).map_err(|error| invalid(error.to_string()))
 }
 
-/// How git repositories are reached: as the user's own git reaches them.
-fn git_options(session: &Session) -> GitOptions {
-    GitOptions {
-        search_path: session.env("PATH"),
-        proxies: PROXY_ARGS.iter().filter_map(|name| Some(format!("{name}={}", session.env(name)?))).collect(),
-        ssh_auth_sock: session.env("SSH_AUTH_SOCK").map(PathBuf::from),
-        ..GitOptions::default()
+/// The SSH agents of the command line.
+fn agents(args: &Args, session: &Session) -> Result<Agents, CommandError> {
+    let mut agents = Agents::default();
+    for text in &args.ssh {
+        agents.add(text, session.env("SSH_AUTH_SOCK").as_deref())?;
     }
+    Ok(agents)
 }
 
 fn parse_pair(text: &str) -> Result<(String, String), String> {
