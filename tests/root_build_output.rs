@@ -348,7 +348,7 @@ fn root_labels_annotations_history_and_times() {
     outcome.ok();
     let files = flatten::lines(&layout(&sandbox, &sandbox.storage("localhost/x"), &[]).files());
     assert_eq!(files["args"], "- 644 0:0 /args \"fileflagenv\\n\"");
-    refused(&sandbox, build(&sandbox, &["--build-arg-file", "gone"]), "--build-arg-file gone");
+    refused(&sandbox, build(&sandbox, &["--build-arg-file", "gone"]), "'gone' for '--build-arg-file");
 }
 
 /// Two builds that make the very same nameless image for a stage, again and again at the same time.
