@@ -239,14 +239,14 @@ fn is_comment(line: &str) -> bool {
 fn drop_continuation(lines: &mut Vec<Cow<'_, str>>, escape: char) {
     while let Some(last) = (0..lines.len()).rev().find(|&index| index == 0 || !is_comment(&lines[index])) {
         let Some(kept) = continued(&lines[last], escape).map(|kept| kept.trim_end().to_owned()) else { return };
-        if kept.ends_with(escape) {
-            return;
-        }
         if last > 0 && kept.is_empty() {
             lines.remove(last);
             continue;
         }
-        lines[last] = kept.into();
+        // Another escape character before it would become the continuation.
+        if !kept.ends_with(escape) {
+            lines[last] = kept.into();
+        }
         // The comments behind it are no part of the instruction any more.
         lines.iter_mut().skip(last + 1).for_each(|line| *line = line.trim_start().to_owned().into());
         return;
