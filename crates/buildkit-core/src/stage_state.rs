@@ -35,6 +35,13 @@ pub struct Scope {
     pub put_in: AtomicUsize,
 }
 
+impl Scope {
+    /// Whether variables have made more of the file than is read.
+    pub fn is_full(&self) -> bool {
+        self.put_in.load(Ordering::Relaxed) > MAX_PUT_IN
+    }
+}
+
 /// The state of a stage.
 #[derive(Clone, Debug)]
 pub struct StageState {
@@ -267,6 +274,8 @@ impl StageState {
     }
 
     fn expand(&self, word: &Word) -> Result<String> {
+        // What is too much already is not made longer.
+        self.count(&word.text, 0, word.span)?;
         let lookup = |name: &str| self.lookup(name);
         let text = Expander::new(&lookup, self.scope.escape).expand(&word.text).map_err(|error| error.at_word(word))?;
         self.count(&word.text, text.len(), word.span)?;
@@ -275,7 +284,11 @@ impl StageState {
 
     /// Keeps a file from making much out of little.
     fn count(&self, written: &str, length: usize, span: Span) -> Result<()> {
-        if written.contains('$') && self.scope.put_in.fetch_add(length, Ordering::Relaxed) > MAX_PUT_IN {
+        if !written.contains('$') {
+            return Ok(());
+        }
+        self.scope.put_in.fetch_add(length, Ordering::Relaxed);
+        if self.scope.is_full() {
             let message = format!("variables make this file longer than {} MiB", MAX_PUT_IN >> 20);
             return Err(Diagnostic::error(message, span));
         }
@@ -283,6 +296,7 @@ impl StageState {
     }
 
     fn words(&self, word: &Word) -> Result<Vec<String>> {
+        self.count(&word.text, 0, word.span)?;
         let lookup = |name: &str| self.lookup(name);
         Expander::new(&lookup, self.scope.escape).expand_to_words(&word.text).map_err(|error| error.at_word(word))
     }

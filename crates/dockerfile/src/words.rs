@@ -129,12 +129,13 @@ struct Words {
 impl Words {
     /// Text in which blanks separate.
     fn push_split(&mut self, text: &str) {
-        for c in text.chars() {
-            if c.is_whitespace() {
+        for (index, part) in text.split(char::is_whitespace).enumerate() {
+            if index > 0 {
                 // An empty quoted string alone is no word, as in BuildKit.
                 self.done.extend(self.current.take().filter(|word| !word.is_empty()));
-            } else {
-                self.current.get_or_insert_default().push(c);
+            }
+            if !part.is_empty() {
+                self.push(part);
             }
         }
     }

@@ -173,6 +173,10 @@ impl Walk {
     }
 
     fn missing(&self, state: &StageState, piece: &Piece<'_>, own: &BTreeSet<String>) -> Vec<Diagnostic> {
+        // The file has an error already, and each word may be long.
+        if self.scope.is_full() {
+            return Vec::new();
+        }
         let missing: RefCell<Vec<String>> = RefCell::default();
         let lookup = |name: &str| {
             let value = state.value(name);
