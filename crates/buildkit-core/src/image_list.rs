@@ -48,8 +48,8 @@ impl ImageList {
         let layers: HashMap<LayerId, Layer> =
             store.layers()?.into_iter().map(|layer| (layer.id.clone(), layer)).collect();
         let mut list = ImageList { images: Vec::new(), layers };
-        for record in store.images()? {
-            let config = store.image_config(&record.id).ok().and_then(|bytes| ImageConfig::parse(&bytes).ok());
+        for (record, config) in store.images_with_configs()? {
+            let config = config.and_then(|bytes| ImageConfig::parse(&bytes).ok());
             let size = list.size(&record);
             list.images.push(ListedImage { record, config, size });
         }

@@ -10,7 +10,7 @@ use oci::{Digest, ImageId};
 use crate::layout::big_data_file_name;
 use crate::relocate::rename_or_copy;
 use crate::staging::{TempDir, remove_tree};
-use crate::{BigDataIndex, Error, NewImage, Result, Store};
+use crate::{BigDataIndex, Error, Image, NewImage, Result, Store};
 
 /// An item stored beside an image's record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,12 +30,16 @@ impl Store {
     pub fn image_data(&self, id: &ImageId, key: &str) -> Result<Vec<u8>> {
         // Held to the end: records and files change together.
         let _images = self.inner.images.read()?;
-        let image = self.image_by_id(id)?;
-        let missing = || Error::NoData { image: id.clone(), key: key.to_owned() };
+        self.read_image_data(&self.image_by_id(id)?, key)
+    }
+
+    /// An item of an image whose record is current: `images.lock` is held.
+    fn read_image_data(&self, image: &Image, key: &str) -> Result<Vec<u8>> {
+        let missing = || Error::NoData { image: image.id.clone(), key: key.to_owned() };
         let name = big_data_file_name(key).ok_or_else(missing)?;
-        let mut dirs = vec![self.layout().image_dir(id)];
+        let mut dirs = vec![self.layout().image_dir(&image.id)];
         if image.read_only {
-            dirs = self.inner.read_only.iter().map(|store| store.layout.image_dir(id)).collect();
+            dirs = self.inner.read_only.iter().map(|store| store.layout.image_dir(&image.id)).collect();
         }
         for dir in dirs {
             let path = dir.join(&name);
@@ -51,6 +55,17 @@ impl Store {
     /// The image's config, as stored.
     pub fn image_config(&self, id: &ImageId) -> Result<Vec<u8>> {
         self.image_data(id, &format!("sha256:{id}"))
+    }
+
+    /// The record of every image with its config, as stored, where it has one that can be read: all at
+    /// one moment.
+    pub fn images_with_configs(&self) -> Result<Vec<(Image, Option<Vec<u8>>)>> {
+        let _images = self.inner.images.read()?;
+        let with_config = |image: Image| {
+            let config = self.read_image_data(&image, &format!("sha256:{}", image.id)).ok();
+            (image, config)
+        };
+        Ok(self.images()?.into_iter().map(with_config).collect())
     }
 
     /// The image's manifest, as stored.
