@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use layers::{DiffError, DiffOptions};
 use rootfs::{Dir, Root};
+use rustix::fs::FlockOperation;
 use store::Store;
 
 use super::{Destination, OutputError};
@@ -58,6 +59,9 @@ fn fill(store: &Store, image: &Image, dir: &Path) -> Result<(), OutputError> {
         (read, _) => read?,
     }
     let into = Root::open(dir).map_err(tree_error)?;
+    let locked = File::open(dir).map_err(|source| OutputError::Write { to: to(), source })?;
+    // One build after the other; a file system that has no locks has to do without.
+    let _ = rustix::io::retry_on_intr(|| rustix::fs::flock(&locked, FlockOperation::LockExclusive));
     merge(from.top(), into.top()).map_err(tree_error)
 }
 
