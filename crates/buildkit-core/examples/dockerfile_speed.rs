@@ -63,8 +63,11 @@ fn options() -> PlanOptions {
     }
 }
 
+/// A shape's name, and what makes a file of it.
+type Shape = (&'static str, fn() -> String);
+
 /// Files that are hard on one part or another.
-fn shapes() -> Vec<(&'static str, fn() -> String)> {
+fn shapes() -> Vec<Shape> {
     vec![
         ("an ordinary file, again and again", || fill(ORDINARY)),
         ("one line", || format!("FROM a\nRUN {}\n", fill("x "))),
