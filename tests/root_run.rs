@@ -82,8 +82,9 @@ fn root_run_exit_codes_and_messages() {
     run(&["work", "/etc/passwd"]).says(126, &["command not executable in the container: /etc/passwd"]);
     run(&["nowork", "true"]).says(125, &["nowork"]);
     run(&["work"]).says(125, &["COMMAND"]);
-    run(&["--runtime", "/no/runc", "work", "true"])
-        .says(125, &["OCI runtime \"/no/runc\" not found", "apt install runc"]);
+    run(&["--runtime", "/no/runc", "work", "true"]).says(125, &["invalid --runtime \"/no/runc\"", "installed"]);
+    let nowhere = sandbox.gabion(["run", "--network", "none", "work", "true"]).env("PATH", "/nowhere").fails();
+    nowhere.says(125, &["OCI runtime \"runc\" not found", "apt install runc"]);
     run(&["--isolation", "chroot", "work", "true"]).says(125, &["isolation", "only oci is supported"]);
     run(&["--user", "ghost", "work", "true"]).says(125, &["unknown user \"ghost\""]);
     run(&["--cap-add", "root", "work", "true"]).says(125, &["unknown capability \"root\""]);
