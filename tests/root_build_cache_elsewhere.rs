@@ -355,3 +355,34 @@ fn root_caches_follow_the_other_flags() {
         one.sandbox.gabion(["build", flag]).arg(one.sandbox.path("context")).fails().says(125, &[words]);
     }
 }
+
+#[test]
+fn root_layers_are_sent_while_later_steps_run() {
+    let registry = DockerRegistry::plain();
+    let unsent = registry.blob(&format!("sha256:{}", "0".repeat(64)));
+    let kept = unsent.ancestors().find(|dir| dir.is_dir()).expect("where the registry keeps its files");
+    // The second step ends when the first one's layer is on the registry.
+    let wait = "until find /registry -name data -size +2000k | grep -q .; do :; done";
+    let file = format!(
+        "FROM localhost/base\nRUN head -c 3000000 /dev/urandom > /big\nRUN timeout 200 sh -c '{wait}'\nRUN echo 1 > /1\n"
+    );
+    let volume = format!("--volume={}:/registry", kept.display());
+    let reference = format!("{}/cache:x", registry.address());
+    let one = machine();
+    let first = one.build_with(&file, &[INSECURE, &volume, &format!("--cache-to=type=registry,ref={reference}")]);
+    assert_eq!((first.done().len(), first.warnings.len()), (3, 0), "{}", first.outcome);
+    // What was published for it stays only as part of the result.
+    assert_eq!(one.sandbox.gabion(["images", "-q", "--no-trunc"]).ok().lines().count(), 2);
+    assert_sound(&one.sandbox);
+    let two = machine();
+    let from = format!("--cache-from=type=registry,ref={reference}");
+    let second = two.build_with(&file, &[INSECURE, &volume, &from]);
+    assert_eq!((second.done(), second.warnings.len()), (vec![], 0), "{}", second.outcome);
+    // A failed build writes no cache, whatever it has sent.
+    let failing = format!("FROM localhost/base\nRUN head -c 3000000 /dev/urandom > /big\nRUN {wait}; exit 3\n");
+    let other = format!("--cache-to=type=registry,ref={}/cache:failed", registry.address());
+    assert_eq!(one.tool(&failing, &[INSECURE, &volume, &other]).fails().code(), Some(3));
+    let tags = one.sandbox.skopeo(["list-tags", INSECURE, &format!("docker://{}/cache", registry.address())]).json();
+    assert_eq!(tags["Tags"], json!(["x"]));
+    assert_sound(&one.sandbox);
+}

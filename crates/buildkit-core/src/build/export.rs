@@ -176,7 +176,7 @@ impl Build<'_> {
     }
 
     /// The target's position, and those of the stages that it begins with.
-    fn below_target(&self) -> BTreeSet<usize> {
+    pub(super) fn below_target(&self) -> BTreeSet<usize> {
         let mut below = BTreeSet::new();
         let mut next = self.plan.stages.len().checked_sub(1);
         while let Some(position) = next.filter(|position| below.insert(*position)) {

@@ -14,6 +14,7 @@
 //! something, which keeps its base. A killed build leaves that and staged layers, which the next command
 //! removes. What a failed build finished is published, for the next one to go on from.
 
+mod ahead; // layers for caches elsewhere, while later steps run
 mod base; // FROM
 mod cached; // what earlier builds did
 pub mod cached_step; // steps of scripts, on working containers
@@ -62,7 +63,7 @@ use crate::plan::{self, Plan, PlanError, Stage};
 use crate::run::Stop;
 use crate::stage_state::Scope;
 use crate::transfer::pull::{PullOptions, PullPolicy, resolve_or_pull, resolve_or_pull_nameless};
-use crate::transfer::{Remotes, TransferError};
+use crate::transfer::{Cancel, Remotes, TransferError};
 use crate::working_container::WorkingContainer;
 
 use cached::{StepCache, Unrecorded};
@@ -327,6 +328,7 @@ impl<'b> Build<'b> {
         *self.digests.lock() = Some(sender);
         let jobs = Shared(Mutex::new(jobs));
         let wrecks = Shared(Mutex::new(Vec::new()));
+        let no_use = Cancel::default();
         std::thread::scope(|scope| {
             let readers = std::thread::available_parallelism().map_or(1, usize::from).min(READERS);
             for _ in 0..readers {
@@ -341,10 +343,17 @@ impl<'b> Build<'b> {
                     }
                 });
             }
+            scope.spawn(|| self.send_ahead(&no_use));
             while !self.schedule.wait_for_all(INTERVAL) {
+                if self.is_over() {
+                    no_use.set();
+                }
                 if let Err(error) = self.serve_waiting() {
                     (self.events)(Event::Debug(format!("publishing for another build: {error}")));
                 }
+            }
+            if self.is_over() {
+                no_use.set();
             }
             // The readers end when they have read everything.
             *self.digests.lock() = None;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use oci::{DiffId, Format, ImageConfig, LayerId, Manifest, Platform};
 use store::{Layer, NewLayer, StagedLayer, Store};
 
-use super::into_sink::{CopyOptions, LayerCompression, into_sink};
+use super::into_sink::{CopyOptions, LayerCompression, into_sink, layers_ahead};
 use super::into_store::{Wanted, stage};
 use super::opened::OpenedImage;
 use super::place::Places;
@@ -85,6 +85,40 @@ pub(crate) fn export(
     layers: Vec<Layer>,
     compression: LayerCompression,
 ) -> Result<Manifest, TransferError> {
+    let source = source(places, location, config, layers)?;
+    let opened = OpenedImage::open(&source, &config.platform())?;
+    let sink = places.sink(location, &[])?;
+    into_sink(&opened, &*sink, &copy_options(compression), places.remotes.retry(), places.events)
+}
+
+/// Sends one layer of a cache that is to be written to `location` later, until `cancel` is set.
+pub(crate) fn send_ahead(
+    places: &Places<'_>,
+    location: &Location,
+    platform: &Platform,
+    layer: Layer,
+    compression: LayerCompression,
+    cancel: &Cancel,
+) -> Result<(), TransferError> {
+    let mut config = ImageConfig::new(platform);
+    config.rootfs.diff_ids.extend(layer.diff_id.clone());
+    let source = source(places, location, &config, vec![layer])?;
+    let opened = OpenedImage::open(&source, platform)?;
+    let sink = places.sink(location, &[])?;
+    layers_ahead(&opened, &*sink, &copy_options(compression), cancel, places.events)
+}
+
+fn copy_options(compression: LayerCompression) -> CopyOptions {
+    CopyOptions { format: Some(Format::Oci), compression }
+}
+
+/// The cache, as an image to be copied.
+fn source<'s>(
+    places: &Places<'s>,
+    location: &Location,
+    config: &ImageConfig,
+    layers: Vec<Layer>,
+) -> Result<StoredLayers<'s>, TransferError> {
     let name = format!("the cache for {location}");
     let bytes = config.to_bytes(Format::Oci);
     let sizes: Vec<(DiffId, u64)> = config
@@ -96,9 +130,5 @@ pub(crate) fn export(
         .collect();
     let manifest = image_manifest(Format::Oci, &bytes, &sizes, &BTreeMap::new())
         .map_err(|source| TransferError::Manifest { name: name.clone(), source })?;
-    let source = StoredLayers::new(places.store, name, manifest, bytes, layers);
-    let opened = OpenedImage::open(&source, &config.platform())?;
-    let sink = places.sink(location, &[])?;
-    let options = CopyOptions { format: Some(Format::Oci), compression };
-    into_sink(&opened, &*sink, &options, places.remotes.retry(), places.events)
+    Ok(StoredLayers::new(places.store, name, manifest, bytes, layers))
 }

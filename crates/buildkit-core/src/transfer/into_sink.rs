@@ -90,6 +90,23 @@ pub(crate) fn into_sink(
     Ok(manifest)
 }
 
+/// Sends the layers of `image` alone, one after the other, until `cancel` is set: whoever writes an
+/// image of them to `sink` later finds them there.
+pub(crate) fn layers_ahead(
+    image: &OpenedImage<'_>,
+    sink: &dyn Sink,
+    options: &CopyOptions,
+    cancel: &Cancel,
+    events: Events<'_>,
+) -> Result<(), TransferError> {
+    let format = choose_format(image, sink, options)?;
+    for layer in &image.layers {
+        let task = task(layer, sink.layer_form(), format, options);
+        put_layer(image, layer, sink, task, options, cancel, events)?;
+    }
+    Ok(())
+}
+
 fn choose_format(image: &OpenedImage<'_>, sink: &dyn Sink, options: &CopyOptions) -> Result<Format, TransferError> {
     let zstd = matches!(options.compression, LayerCompression::Compress { format: Compression::Zstd, .. })
         && sink.layer_form() == LayerForm::Compressed;

@@ -20,3 +20,4 @@ pub use policy::{Policy, PolicyError, RegistrySources};
 pub use pull::{PullOptions, PullPolicy, resolve_or_pull};
 pub use push::{PushOptions, Pushed, push};
 pub use remotes::Remotes;
+pub(crate) use workers::Cancel;

@@ -9,18 +9,23 @@ use super::TransferError;
 /// Layers that are in work at once.
 const WORKERS: usize = 4;
 
-/// Says to all workers that one has failed.
-#[derive(Default)]
-pub(super) struct Cancel(AtomicBool);
+/// Says to all workers that one has failed, or that nobody waits for them any more.
+#[derive(Debug, Default)]
+pub(crate) struct Cancel(AtomicBool);
 
 impl Cancel {
+    /// From now on, guarded reads fail.
+    pub(crate) fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
     /// `reader`, whose reads fail once this is set.
     pub(super) fn guard<'c, R: Read>(&'c self, reader: R) -> Guarded<'c, R> {
         Guarded { reader, cancel: self }
     }
 }
 
-/// A reader that fails when another worker has failed.
+/// A reader that fails when its work is of no use any more.
 pub(super) struct Guarded<'c, R> {
     reader: R,
     cancel: &'c Cancel,
@@ -29,7 +34,7 @@ pub(super) struct Guarded<'c, R> {
 impl<R: Read> Read for Guarded<'_, R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         if self.cancel.0.load(Ordering::Relaxed) {
-            return Err(io::Error::other("given up because another layer failed"));
+            return Err(io::Error::other("given up, as something else has failed"));
         }
         self.reader.read(buf)
     }
@@ -58,7 +63,7 @@ pub(super) fn for_each<I: Sync, T: Send>(
                         Ok(value) => *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(value),
                         Err(error) => {
                             failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                            cancel.0.store(true, Ordering::Relaxed);
+                            cancel.set();
                             return;
                         }
                     }
