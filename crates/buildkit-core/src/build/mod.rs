@@ -344,16 +344,17 @@ impl<'b> Build<'b> {
                 });
             }
             scope.spawn(|| self.send_ahead(&no_use));
-            while !self.schedule.wait_for_all(INTERVAL) {
+            loop {
+                let have_ended = self.schedule.wait_for_all(INTERVAL);
                 if self.is_over() {
                     no_use.set();
+                }
+                if have_ended {
+                    break;
                 }
                 if let Err(error) = self.serve_waiting() {
                     (self.events)(Event::Debug(format!("publishing for another build: {error}")));
                 }
-            }
-            if self.is_over() {
-                no_use.set();
             }
             // The readers end when they have read everything.
             *self.digests.lock() = None;

@@ -71,9 +71,8 @@ pub(crate) fn into_sink(
 ) -> Result<Manifest, TransferError> {
     let format = choose_format(image, sink, options)?;
     let copied = workers::for_each(&image.layers, |i, layer, cancel| {
-        let task = task(layer, sink.layer_form(), format, options);
         let (digest, size, compression) =
-            with_retries(retry, events, || put_layer(image, layer, sink, task, options, cancel, events))?;
+            with_retries(retry, events, || put_layer(image, layer, sink, format, options, cancel, events))?;
         layer_descriptor(image, i, format.layer(compression), &digest, size)
     })?;
     let config = if format == image.manifest.format() || format == Format::Docker {
@@ -101,8 +100,7 @@ pub(crate) fn layers_ahead(
 ) -> Result<(), TransferError> {
     let format = choose_format(image, sink, options)?;
     for layer in &image.layers {
-        let task = task(layer, sink.layer_form(), format, options);
-        put_layer(image, layer, sink, task, options, cancel, events)?;
+        put_layer(image, layer, sink, format, options, cancel, events)?;
     }
     Ok(())
 }
@@ -173,16 +171,18 @@ fn put_bytes(sink: &dyn Sink, bytes: &[u8], digest: &Digest) -> Result<(), Trans
     blob.finish(digest, bytes.len() as u64)
 }
 
-/// Makes `layer` part of the image at `sink`: digest, size and compression that it has there.
+/// Makes `layer` part of the image at `sink`, of format `format`: digest, size and compression that it
+/// has there.
 fn put_layer(
     image: &OpenedImage<'_>,
     layer: &SourceLayer,
     sink: &dyn Sink,
-    task: Task,
+    format: Format,
     options: &CopyOptions,
     cancel: &Cancel,
     events: Events<'_>,
 ) -> Result<(Digest, u64, Compression), TransferError> {
+    let task = task(layer, sink.layer_form(), format, options);
     let from = media_type::layer_compression(&layer.media_type).unwrap_or_default();
     let forced = matches!(options.compression, LayerCompression::Compress { force: true, .. });
     let usable: Vec<(&Digest, Option<u64>, Compression)> = match task {
