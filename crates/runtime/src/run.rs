@@ -150,8 +150,7 @@ pub enum Confinement {
 /// A program of the host that the runtime starts on the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hook {
-    /// When, by its name in the runtime specification: `createRuntime`, `createContainer`,
-    /// `startContainer`, `prestart`, `poststart` or `poststop`.
+    /// When: one of [`Hook::MOMENTS`].
     pub when: String,
     /// The program.
     pub path: PathBuf,
@@ -161,6 +160,13 @@ pub struct Hook {
     pub env: Vec<String>,
     /// Seconds after which it is ended.
     pub timeout: Option<i64>,
+}
+
+impl Hook {
+    /// When hooks are started, by the names of the runtime specification (`config.md`, "POSIX-platform
+    /// Hooks").
+    pub const MOMENTS: [&str; 6] =
+        ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
 }
 
 /// A file made for the process.

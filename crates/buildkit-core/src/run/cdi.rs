@@ -114,8 +114,6 @@ struct CdiHook {
     timeout: Option<i64>,
 }
 
-const HOOKS: [&str; 6] = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
-
 impl Cdi {
     /// Reads all `*.json`, `*.yaml` and `*.yml` in `dirs`; a directory that is not there has none.
     pub fn read(dirs: &[PathBuf]) -> Result<Cdi, CdiError> {
@@ -195,8 +193,8 @@ impl Edits {
             self.mounts.push(mount_of(mount)?);
         }
         for hook in &edits.hooks {
-            if !HOOKS.contains(&hook.hook_name.as_str()) {
-                return Err(format!("unknown hook {:?}, expected one of {}", hook.hook_name, HOOKS.join(", ")));
+            if !Hook::MOMENTS.contains(&hook.hook_name.as_str()) {
+                return Err(format!("unknown hook {:?}, expected one of {}", hook.hook_name, Hook::MOMENTS.join(", ")));
             }
             self.hooks.push(Hook {
                 when: hook.hook_name.clone(),

@@ -61,8 +61,6 @@ struct When {
     has_bind_mounts: Option<bool>,
 }
 
-const STAGES: [&str; 6] = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
-
 /// The hooks of all `*.json` in `dirs` that are for `subject`, in the order of their files' names; of
 /// two files of one name, that of the later directory counts. A directory that is not there has none.
 pub(super) fn matching(dirs: &[PathBuf], subject: &Subject<'_>) -> Result<Vec<Hook>, HookError> {
@@ -106,8 +104,8 @@ fn read(path: &Path) -> Result<File, String> {
     if !file.hook.path.is_absolute() || !file.hook.path.exists() {
         return Err(format!("there is no program {}", file.hook.path.display()));
     }
-    match file.stages.iter().find(|stage| !STAGES.contains(&stage.as_str())) {
-        Some(stage) => Err(format!("unknown stage {stage:?}, expected one of {}", STAGES.join(", "))),
+    match file.stages.iter().find(|stage| !Hook::MOMENTS.contains(&stage.as_str())) {
+        Some(stage) => Err(format!("unknown stage {stage:?}, expected one of {}", Hook::MOMENTS.join(", "))),
         None => Ok(file),
     }
 }
