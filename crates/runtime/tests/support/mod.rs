@@ -161,11 +161,3 @@ pub fn cgroups_named(hierarchy: &str, id: &str) -> Vec<PathBuf> {
     walk(&Path::new("/sys/fs/cgroup").join(hierarchy), id, &mut found);
     found
 }
-
-/// The host's network devices, as `ls` has them.
-pub fn host_devices() -> String {
-    let mut names: Vec<_> =
-        fs::read_dir("/sys/class/net").expect("sysfs").flatten().map(|entry| entry.file_name()).collect();
-    names.sort();
-    names.iter().map(|name| format!("{}\n", name.to_string_lossy())).collect()
-}
