@@ -25,6 +25,7 @@ SOURCE_DATE_EPOCH without a change of files' times. `make install` makes such a 
 
 What holds for all commands: flags may stand behind arguments too; a flag with a value takes it as `--flag value` and
 `--flag=value`, and a switch as `--flag=false`; of a flag that may be given once the last one counts. A failure of gabion's own has exit code 125.
+What a Buildah does not know of in a container, as 1.28 what was copied with `--link`, is lost once it changes the container.
 A value that nothing can be made of is refused, and so is an empty one that does not take something back: Buildah takes
 some of these and does nothing, or fails once the work is done.
 

@@ -4,10 +4,11 @@
 //! needed any more gives its upper dir away; one that is kept has it copied while it is hashed.
 
 mod added_files; // files of the host that join the image
+mod linked; // layers of their own
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use layers::{DiffOptions, DiffSummary, Mtimes};
@@ -20,7 +21,7 @@ use store::{AfterSeal, NewImage, NewLayer, StagedLayer, Store};
 
 use crate::build::cached_step;
 use crate::event::{Event, Events};
-use crate::working_container::{WorkingContainer, WorkingContainerError};
+use crate::working_container::{LinkedLayer, WorkingContainer, WorkingContainerError};
 
 /// How to commit a working container.
 #[derive(Clone, Debug, Default)]
@@ -150,6 +151,17 @@ pub enum CommitError {
         /// Why not.
         error: io::Error,
     },
+    /// What was copied for a layer of its own cannot be had.
+    #[error("cannot make a layer of {}, which was copied with --link: {reason}", .path.display())]
+    Linked {
+        /// Where it is expected.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// A layer below the container's own, which cannot be part of a single one.
+    #[error("cannot squash: the container has a layer of its own below what was written to it, {}", .0.display())]
+    LinkedBelow(PathBuf),
     /// The manifest could not be made.
     #[error(transparent)]
     Manifest(#[from] InvalidManifest),
@@ -194,26 +206,12 @@ pub(crate) fn commit_beside_steps(
         options.layers = Layers::Keep;
     }
     let options = &options;
-    let base = container.state().top_layer.clone();
     let after = match options.afterwards {
         Afterwards::Keep => None,
         Afterwards::Remove => Some(AfterSeal::Delete),
     };
     let created = options.times.created();
-    let (changed, parent) = match options.layers {
-        Layers::Keep => (None, base),
-        Layers::Append => (Some(changes(&container, base.as_ref(), after, options)?), base),
-        Layers::Squash => (Some(everything(&mut container, options, created)?), None),
-    };
-    let mut ready: Vec<ReadyLayer> = changed.into_iter().collect();
-    if !options.add_files.is_empty() && options.layers != Layers::Squash {
-        let mut below: Vec<PathBuf> = ready.iter().map(|(staged, _)| staged.diff_dir().to_owned()).collect();
-        if let Some(parent) = &parent {
-            below.extend(store.lower_directories(parent)?);
-        }
-        let top = ready.first().map(|(_, layer)| layer.id()).or(parent.clone());
-        ready.push(added_files::layer(store, &below, top, options, created)?);
-    }
+    let Stack { base: parent, ready, .. } = stack(&mut container, after, options, created)?;
     let mut layers = match &parent {
         Some(top) => recorded_layers(store, top)?,
         None => Vec::new(),
@@ -266,20 +264,74 @@ pub(crate) fn commit_beside_steps(
     Ok((Committed { image_id, manifest }, top_step))
 }
 
-/// Makes the container's changes over `parent` a layer that is ready to be published. With
-/// `after` the upper dir itself becomes the layer's; without, it is copied.
-pub fn changes(
+/// The layers of an image in the making: one of the store with all below it, and new ones over that.
+struct Stack<'s> {
+    store: &'s Store,
+    base: Option<LayerId>,
+    ready: Vec<ReadyLayer>,
+}
+
+impl Stack<'_> {
+    fn top(&self) -> Option<LayerId> {
+        self.ready.last().map(|(_, layer)| layer.id()).or_else(|| self.base.clone())
+    }
+
+    /// Their directories, top first.
+    fn directories(&self) -> Result<Vec<PathBuf>, CommitError> {
+        let mut directories: Vec<PathBuf> =
+            self.ready.iter().rev().map(|(staged, _)| staged.diff_dir().to_owned()).collect();
+        if let Some(base) = &self.base {
+            directories.extend(self.store.lower_directories(base)?);
+        }
+        Ok(directories)
+    }
+
+    fn link(&mut self, linked: &[LinkedLayer], options: &CommitOptions) -> Result<(), CommitError> {
+        for linked in linked::with_files(linked) {
+            let layer = linked::layer(self.store, linked, &self.directories()?, self.top(), options)?;
+            self.ready.push(layer);
+        }
+        Ok(())
+    }
+}
+
+/// Makes the new layers.
+fn stack<'s>(
+    container: &mut WorkingContainer<'s>,
+    after: Option<AfterSeal>,
+    options: &CommitOptions,
+    created: Timestamp,
+) -> Result<Stack<'s>, CommitError> {
+    let store = container.store();
+    if options.layers == Layers::Squash {
+        return Ok(Stack { store, base: None, ready: vec![everything(container, options, created)?] });
+    }
+    let state = container.state();
+    let mut stack = Stack { store, base: state.top_layer.clone(), ready: Vec::new() };
+    stack.link(&state.prepended_linked_layers, options)?;
+    if options.layers == Layers::Append {
+        let changes = changes(container, &stack.directories()?, stack.top(), after, options)?;
+        stack.ready.push(changes);
+    }
+    if !options.add_files.is_empty() {
+        let added = added_files::layer(store, &stack.directories()?, stack.top(), options, created)?;
+        stack.ready.push(added);
+    }
+    stack.link(&state.appended_linked_layers, options)?;
+    Ok(stack)
+}
+
+/// Makes the container's changes a layer over the directories `below`, top first; `parent` is the topmost of
+/// these. With `after` the upper dir itself becomes the layer's; without, it is copied.
+fn changes(
     container: &WorkingContainer<'_>,
-    parent: Option<&LayerId>,
+    below: &[PathBuf],
+    parent: Option<LayerId>,
     after: Option<AfterSeal>,
     options: &CommitOptions,
 ) -> Result<ReadyLayer, CommitError> {
     let store = container.store();
-    let lowers = match parent {
-        Some(top) => store.lower_directories(top)?,
-        None => Vec::new(),
-    };
-    let lowers = lowers.iter().map(Root::open).collect::<Result<Vec<_>, _>>()?;
+    let lowers = below.iter().map(Root::open).collect::<Result<Vec<_>, _>>()?;
     let diff_options = diff_options(options);
     let (staged, summary) = match after {
         Some(after) => {
@@ -298,25 +350,41 @@ pub fn changes(
             (staged, summary)
         }
     };
-    Ok((staged, new_layer(parent.cloned(), summary)))
+    Ok((staged, new_layer(parent, summary)))
 }
 
-/// Makes everything that the container's rootfs shows one layer.
+/// Makes everything that the image shows one layer: the container's rootfs, what is added, what is linked.
 fn everything(
     container: &mut WorkingContainer<'_>,
     options: &CommitOptions,
     created: Timestamp,
 ) -> Result<ReadyLayer, CommitError> {
     let store = container.store();
-    let staged = container.store().stage_layer()?;
+    let state = container.state();
+    if let Some(below) = linked::with_files(&state.prepended_linked_layers).next() {
+        return Err(CommitError::LinkedBelow(below.blob_path.clone()));
+    }
+    let linked = linked::with_files(&state.appended_linked_layers).map(|linked| linked::files(store, linked));
+    let linked = linked.collect::<Result<Vec<_>, _>>()?;
+    let staged = store.stage_layer()?;
     let rootfs = container.mount()?;
     let copy = || -> Result<DiffSummary, CommitError> {
-        if !options.add_files.is_empty() {
-            return added_files::squash_with(store, &rootfs, &staged, options, created);
-        }
+        let below = [rootfs];
+        let added = match options.add_files.as_slice() {
+            [] => None,
+            _ => Some(added_files::stage(store, &below, options, created)?),
+        };
+        let over = linked.iter().rev().map(linked::Files::path).chain(added.as_ref().map(StagedLayer::diff_dir));
+        let directories: Vec<PathBuf> = over.map(Path::to_owned).chain(below).collect();
         let into = Root::open(staged.diff_dir())?;
-        let tar_split = staged.tar_split_file()?;
-        Ok(layers::seal_copy(&Root::open(rootfs)?, &[], &into, io::sink(), tar_split, &diff_options(options))?)
+        let seal = |from: &Path| -> Result<DiffSummary, CommitError> {
+            let (from, tar_split) = (Root::open(from)?, staged.tar_split_file()?);
+            Ok(layers::seal_copy(&from, &[], &into, io::sink(), tar_split, &diff_options(options))?)
+        };
+        match directories.as_slice() {
+            [rootfs] => seal(rootfs),
+            several => seal(&store.open_tree(several)?.path()),
+        }
     };
     let summary = copy();
     container.unmount(false)?;
@@ -374,6 +442,11 @@ fn image_config(
         entry
     };
     config.history.extend(state.prepended_empty_layers.iter().cloned().map(of_this_image));
+    let linked_history = |layers: &[LinkedLayer]| {
+        let layers = if options.layers == Layers::Squash { &[] } else { layers };
+        linked::with_files(layers).map(|linked| linked.history.clone()).collect::<Vec<_>>().into_iter()
+    };
+    config.history.extend(linked_history(&state.prepended_linked_layers).map(of_this_image));
     if options.layers != Layers::Keep {
         config.history.push(History {
             created: Some(created),
@@ -387,6 +460,7 @@ fn image_config(
         config.history.push(added_files::history(options, created, &config.author));
     }
     config.history.extend(state.appended_empty_layers.iter().cloned().map(of_this_image));
+    config.history.extend(linked_history(&state.appended_linked_layers).map(of_this_image));
     config
 }
 

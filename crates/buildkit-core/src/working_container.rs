@@ -16,7 +16,7 @@ use store::{NewContainer, Store};
 use crate::build::cached_step;
 use crate::image::Image;
 pub use kept::{CommonOptions, Isolation, KeptDevice, KeptSettings, NamespaceOption, NetworkPolicy};
-pub use state::{FILE_NAME, InvalidState, State, default_options};
+pub use state::{FILE_NAME, InvalidState, LinkedLayer, State, default_options};
 
 /// A working container.
 pub struct WorkingContainer<'s> {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::journal::{Entry, Purpose};
 use crate::publish::parse_layer_id;
 use crate::staging::{make_dir, remove_tree};
-use crate::{BigDataIndex, Container, Error, Result, Store};
+use crate::{BigDataIndex, Container, Error, Result, Store, TemporaryDirectory};
 
 /// A working container to be recorded.
 #[derive(Clone, Debug)]
@@ -229,6 +229,17 @@ impl Store {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Error::io("read", &path)(error)),
         }
+    }
+
+    /// Moves a temporary directory into that directory, under a new name that begins with `prefix`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownContainer`].
+    pub fn keep_with_container(&self, id: &ContainerId, dir: TemporaryDirectory, prefix: &str) -> Result<PathBuf> {
+        self.container_by_id(id)?;
+        let path = self.container_directory(id)?.join(format!("{prefix}{}", crate::random::suffix()?));
+        crate::relocate::rename(self.layout(), dir.path(), &path)?;
+        Ok(path)
     }
 
     /// Like [`Store::container_directory`], for what a reboot may drop.

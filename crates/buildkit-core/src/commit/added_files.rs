@@ -4,7 +4,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use layers::DiffSummary;
 use oci::{History, LayerId};
 use rootfs::Root;
 use store::{StagedLayer, Store};
@@ -23,34 +22,26 @@ pub(super) fn layer(
     options: &CommitOptions,
     created: Timestamp,
 ) -> Result<ReadyLayer, CommitError> {
+    let staged = stage(store, below, options, created)?;
+    let lowers = below.iter().map(Root::open).collect::<Result<Vec<_>, _>>()?;
+    let upper = Root::open(staged.diff_dir())?;
+    let summary = layers::seal_in_place(&upper, &lowers, io::sink(), staged.tar_split_file()?, &diff_options(options))?;
+    Ok((staged, new_layer(parent, summary)))
+}
+
+/// The files, copied over the directories `below`, top first.
+pub(super) fn stage(
+    store: &Store,
+    below: &[PathBuf],
+    options: &CommitOptions,
+    created: Timestamp,
+) -> Result<StagedLayer, CommitError> {
     in_private_mounts(|| {
         let staged = store.stage_layer()?;
         let mount = store.mount_staged(&staged, below)?;
         copy_files(store, mount.path(), options, created)?;
         mount.finish()?;
-        let lowers = below.iter().map(Root::open).collect::<Result<Vec<_>, _>>()?;
-        let upper = Root::open(staged.diff_dir())?;
-        let tar_split = staged.tar_split_file()?;
-        let summary = layers::seal_in_place(&upper, &lowers, io::sink(), tar_split, &diff_options(options))?;
-        Ok((staged, new_layer(parent, summary)))
-    })
-}
-
-/// Makes all that is in `rootfs`, and the files, the content of the layer `into`.
-pub(super) fn squash_with(
-    store: &Store,
-    rootfs: &Path,
-    into: &StagedLayer,
-    options: &CommitOptions,
-    created: Timestamp,
-) -> Result<DiffSummary, CommitError> {
-    in_private_mounts(|| {
-        let over = store.stage_layer()?;
-        let mount = store.mount_staged(&over, &[rootfs.to_owned()])?;
-        copy_files(store, mount.path(), options, created)?;
-        let (from, target) = (Root::open(mount.path())?, Root::open(into.diff_dir())?);
-        let tar_split = into.tar_split_file()?;
-        Ok(layers::seal_copy(&from, &[], &target, io::sink(), tar_split, &diff_options(options))?)
+        Ok(staged)
     })
 }
 

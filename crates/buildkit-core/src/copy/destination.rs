@@ -23,7 +23,8 @@ pub(super) struct Load {
 }
 
 /// Finds out where `given` is, resolved inside the container. With `link` nothing that is there
-/// counts: no symlink is followed, and no directory makes another of a file's destination.
+/// counts: no symlink is followed, and no directory makes another of a file's destination, unless Buildah's
+/// rules hold.
 pub(super) fn find(
     root: &Root,
     working_dir: &str,
@@ -32,6 +33,8 @@ pub(super) fn find(
     meaning: Meaning,
     link: bool,
 ) -> Result<Destination, CopyError> {
+    let is_directory =
+        link && meaning == Meaning::Buildah && find(root, working_dir, given, load, meaning, false)?.name.is_none();
     let working_dir = Path::new("/").join(working_dir);
     let path = working_dir.join(given);
     let names_directory = given.is_empty() || given.ends_with('/') || given.ends_with("/.") || given.ends_with("/..");
@@ -40,7 +43,7 @@ pub(super) fn find(
     if link {
         let path = lexical(&path);
         return Ok(match (path.parent(), path.file_name()) {
-            (Some(parent), Some(name)) if !must_be_directory => file(parent, name),
+            (Some(parent), Some(name)) if !must_be_directory && !is_directory => file(parent, name),
             _ => Destination { dir: path, name: None },
         });
     }

@@ -11,6 +11,9 @@ pub enum CopyError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// The container could not be told of what was copied.
+    #[error(transparent)]
+    Container(#[from] crate::working_container::WorkingContainerError),
     /// A tree could not be read or written.
     #[error(transparent)]
     Tree(#[from] rootfs::Error),

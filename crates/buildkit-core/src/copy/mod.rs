@@ -32,6 +32,7 @@ mod destination; // where the sources go
 mod error; // what can go wrong
 mod fetch; // URLs
 mod fill; // contents of files, beside the walk
+mod linked; // what becomes a layer of its own at the commit
 mod parents; // --parents: what a pattern includes
 mod pattern; // Go's filepath.Match
 mod put; // into the container
@@ -52,6 +53,7 @@ use destination::{Destination, Load};
 pub use error::CopyError;
 use fetch::Waiting;
 pub(crate) use fetch::shown_url;
+pub use linked::copy_linked;
 use parents::Parents;
 use put::Put;
 pub(crate) use put::is_carried_xattr;
@@ -273,19 +275,32 @@ impl<'s, 'o> Prepared<'s, 'o> {
     ///
     /// What was copied before an error stays.
     pub fn copy_into(&self, root: &Root, working_dir: &str) -> Result<ContentDigest, CopyError> {
-        let Prepared { store, options, tree, found } = self;
         let mut hasher = ContentHasher::default();
-        if options.meaning == Meaning::BuildKit && found.iter().all(|found| found.is_empty()) {
+        if self.options.meaning == Meaning::BuildKit && self.found.iter().all(|found| found.is_empty()) {
             hasher.start("multi");
             return hasher.finish().ok_or(CopyError::NoSources);
         }
+        Ok(self.copy_beside(root, root, working_dir)?.0)
+    }
+
+    /// The same with what owners and the destination mean looked up in another tree, `named_in`; gives the
+    /// destination's directory as well.
+    fn copy_beside(
+        &self,
+        named_in: &Root,
+        root: &Root,
+        working_dir: &str,
+    ) -> Result<(ContentDigest, PathBuf), CopyError> {
+        let Prepared { store, options, tree, found } = self;
+        let mut hasher = ContentHasher::default();
         if options.may_match_nothing && found.iter().all(|found| found.is_empty()) {
             return Err(CopyError::NoSources);
         }
-        let chown = options.chown.as_deref().map(|user| owner(root, user)).transpose()?;
+        let chown = options.chown.as_deref().map(|user| owner(named_in, user)).transpose()?;
         let count: usize = found.iter().map(Found::count).sum();
         let load = Load { needs_directory: count > 1 || found.iter().any(Found::is_directory) };
-        let target = destination::find(root, working_dir, &options.destination, load, options.meaning, options.link)?;
+        let target =
+            destination::find(named_in, working_dir, &options.destination, load, options.meaning, options.link)?;
         let owner = match chown {
             Some(owner) => Some(owner),
             None if options.preserve_owner => None,
@@ -323,7 +338,7 @@ impl<'s, 'o> Prepared<'s, 'o> {
             }
             Ok(())
         })?;
-        hasher.finish().ok_or(CopyError::NoSources)
+        Ok((hasher.finish().ok_or(CopyError::NoSources)?, target.dir))
     }
 }
 

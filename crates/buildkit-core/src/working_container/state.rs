@@ -7,6 +7,7 @@
 //! no use for are kept as they were read.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -70,6 +71,14 @@ pub struct State {
     /// History entries without a layer, after the new layer's.
     #[serde(rename = "AppendedEmptyLayers", default, deserialize_with = "null_default")]
     pub appended_empty_layers: Vec<History>,
+    /// Layers of their own below the container's.
+    #[serde(rename = "PrependedLinkedLayers", default, deserialize_with = "null_default")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub prepended_linked_layers: Vec<LinkedLayer>,
+    /// Layers of their own over the container's.
+    #[serde(rename = "AppendedLinkedLayers", default, deserialize_with = "null_default")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub appended_linked_layers: Vec<LinkedLayer>,
     /// The base image's top layer.
     #[serde(rename = "TopLayer", default, with = "optional_text")]
     pub top_layer: Option<LayerId>,
@@ -81,6 +90,17 @@ pub struct State {
     pub settings: KeptSettings,
     #[serde(flatten)]
     unknown: Map<String, Value>,
+}
+
+/// What becomes a layer of its own when the container is committed: `copy --link` makes such.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LinkedLayer {
+    /// What the history is to say of it.
+    #[serde(rename = "History", deserialize_with = "null_default")]
+    pub history: History,
+    /// A directory with its files, or its tar; empty if there is nothing of it.
+    #[serde(rename = "BlobPath", default)]
+    pub blob_path: PathBuf,
 }
 
 /// Bytes that are no working container's state.
@@ -113,6 +133,8 @@ impl State {
             config,
             prepended_empty_layers: Vec::new(),
             appended_empty_layers: Vec::new(),
+            prepended_linked_layers: Vec::new(),
+            appended_linked_layers: Vec::new(),
             top_layer: None,
             format,
             settings: KeptSettings::default(),

@@ -97,12 +97,6 @@ pub const REFUSED: &[Refused] = &[
     Refused { commands: &["build", "from"], flag: "userns-uid-map-user", takes: VALUE, reason: NO_USERNS },
     Refused { commands: &["build", "from"], flag: "userns-gid-map-group", takes: VALUE, reason: NO_USERNS },
     Refused { commands: &["build"], flag: "all-platforms", takes: Takes::Switch, reason: NO_PLATFORMS },
-    Refused {
-        commands: &["add", "copy"],
-        flag: "link",
-        takes: Takes::Switch,
-        reason: "what a working container gets is one layer, made by the commit",
-    },
     Refused { commands: &["add", "copy"], flag: "blob-cache", takes: VALUE, reason: NO_BLOB_CACHE },
     Refused { commands: &["add", "copy"], flag: "decryption-key", takes: VALUE, reason: NO_ENCRYPTION },
     Refused {

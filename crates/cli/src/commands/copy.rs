@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use buildkit_core::build::StepError;
 use buildkit_core::build::cached_step::{self, CachedCopy, Copied};
 use buildkit_core::commit::Times;
-use buildkit_core::copy::{Chmod, CopyError, CopyOptions, Source, Tree, Unpack, copy};
+use buildkit_core::copy::{Chmod, CopyError, CopyOptions, Source, Tree, Unpack, copy, copy_linked};
 use buildkit_core::transfer::Remotes;
 use buildkit_core::transfer::pull::{PullOptions, PullPolicy, resolve_or_pull};
 use buildkit_core::working_container::WorkingContainer;
@@ -76,6 +76,10 @@ pub struct SharedArgs {
     /// File with patterns of what is left out [default: .containerignore or .dockerignore in the context directory]
     #[arg(long, value_name = "FILE", value_parser = value::file())]
     pub ignorefile: Option<PathBuf>,
+    /// Make what is copied a layer of its own at the commit, over all that the container changes; the container does not
+    /// show it
+    #[arg(long)]
+    pub link: bool,
     /// Copy a source that is a symlink as a symlink, not what it points to
     #[arg(long)]
     pub no_follow_symlinks: bool,
@@ -120,6 +124,11 @@ pub fn run_as(verb: Verb, parents: bool, args: &SharedArgs, session: &Session) -
     if args.from.is_some() && args.contextdir.is_some() {
         return Err(CommandError::new("--from and --contextdir cannot be used together"));
     }
+    if args.link && args.cached {
+        return Err(CommandError::new(
+            "--link and --cached cannot be used together: what is linked becomes a layer at the commit only",
+        ));
+    }
     let store = session.store()?;
     let remotes = session.remotes(&args.registry)?;
     let mut container = WorkingContainer::open(&store, &args.container)?;
@@ -139,6 +148,7 @@ pub fn run_as(verb: Verb, parents: bool, args: &SharedArgs, session: &Session) -
     let mut options = CopyOptions::new(sources, tree, destination);
     options.unpack = if verb == Verb::Add { Unpack::Local } else { Unpack::Nothing };
     options.parents = parents;
+    options.link = args.link;
     options.git.search_path = session.env("PATH");
     options.git.proxies = proxies(session);
     options.git.ssh_auth_sock = session.env("SSH_AUTH_SOCK").map(PathBuf::from);
@@ -167,7 +177,8 @@ pub fn run_as(verb: Verb, parents: bool, args: &SharedArgs, session: &Session) -
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let digest = match copy(&container, &options) {
+    let copied = if args.link { copy_linked(&mut container, &options) } else { copy(&container, &options) };
+    let digest = match copied {
         Err(CopyError::NoSources) if args.allow_empty_wildcard => return Ok(ExitCode::SUCCESS),
         Err(CopyError::User { user, reason }) => return Err(CommandError::invalid("--chown", user, reason)),
         digest => digest?,
