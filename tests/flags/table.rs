@@ -926,7 +926,7 @@ pub const FLAGS: &[Row] = &[
 
 /// Switches that contradict each other, or that need something else.
 pub const SWITCHES: &[(&str, &[&str], &[&str])] = &[
-    ("add,copy", &["--link"], &["--link", "one layer"]),
+    ("add,copy", &["--link", "--cached"], &["--link and --cached"]),
     ("build", &["--check", "--call=targets"], &["--check", "--call"]),
     ("build", &["--check-format=json"], &["--check"]),
     ("build", &["--debug"], &["--debug", "terminal"]),
