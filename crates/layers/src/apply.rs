@@ -85,7 +85,10 @@ pub fn apply(
 ) -> Result<ApplySummary, ApplyError> {
     let rules = Rules::Layer { userxattr: options.userxattr };
     let (result, digest, size) = with_read_ahead(tar, options.max_size, |input| {
-        Applier::new(into, rules).run(TarReader::new(input, Some(TarSplitWriter::new(tar_split))))
+        let split = TarSplitWriter::gzipped(tar_split);
+        let (uid_set, gid_set, split) = Applier::new(into, rules).run(TarReader::new(input, Some(split)))?;
+        split.map(|split| split.finish()?.flush()).transpose().map_err(TarError::Write)?;
+        Ok::<_, ApplyError>((uid_set, gid_set))
     });
     let (uid_set, gid_set) = result?;
     Ok(ApplySummary { diff_id: DiffId(digest), size, uid_set, gid_set })
@@ -157,7 +160,7 @@ impl<'a> Applier<'a> {
     fn run<R: Read, W: Write>(
         mut self,
         mut reader: TarReader<R, W>,
-    ) -> Result<(BTreeSet<u32>, BTreeSet<u32>), ApplyError> {
+    ) -> Result<(BTreeSet<u32>, BTreeSet<u32>, Option<W>), ApplyError> {
         while let Some(mut entry) = reader.next_entry()? {
             entry.owner = self.owner.unwrap_or(entry.owner);
             self.uid_set.insert(entry.owner.uid);
@@ -179,8 +182,8 @@ impl<'a> Applier<'a> {
                 dir.set_times(&name, mtime, mtime)?;
             }
         }
-        reader.finish()?;
-        Ok((self.uid_set, self.gid_set))
+        let split = reader.finish()?;
+        Ok((self.uid_set, self.gid_set, split))
     }
 
     fn entry<R: Read, W: Write>(

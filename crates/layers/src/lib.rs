@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 pub mod apply; // tar → directory
+pub mod chunked; // tar → zstd:chunked
 pub mod compare; // two trees ⇄ diff dir
 pub mod compression; // none, gzip, zstd; read: bzip2 and xz too
 pub mod content; // what two layers have in common apart from times
@@ -27,6 +28,7 @@ mod tar_write; // an entry → its header blocks
 mod whiteout; // `.wh.` names ⇄ overlay marks
 
 pub use apply::{ApplyError, ApplyOptions, ApplySummary, apply, unpack, unpack_as, unpack_untrusted};
+pub use chunked::{ContentsPlace, compress_chunked};
 pub use compare::{compare, lay_over};
 pub use compression::{Compression, Compressor, Decompressor};
 pub use content::ContentDigest;

@@ -16,6 +16,7 @@ pub(crate) struct PaxHeader {
     pub gid: Option<u64>,
     pub mtime: Option<Time>,
     pub atime: Option<Time>,
+    pub ctime: Option<Time>,
     pub xattrs: Vec<(OsString, Vec<u8>)>,
     pub sparse: PaxSparse,
 }
@@ -72,6 +73,7 @@ impl PaxHeader {
                 b"gid" => header.gid = number("an invalid PAX gid")?,
                 b"mtime" => header.mtime = time("an invalid PAX mtime")?,
                 b"atime" => header.atime = time("an invalid PAX atime")?,
+                b"ctime" => header.ctime = time("an invalid PAX ctime")?,
                 b"GNU.sparse.major" => header.sparse.major = Some(String::from_utf8_lossy(value).into_owned()),
                 b"GNU.sparse.minor" => header.sparse.minor = Some(String::from_utf8_lossy(value).into_owned()),
                 b"GNU.sparse.name" => header.sparse.name = text(),

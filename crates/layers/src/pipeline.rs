@@ -213,7 +213,7 @@ fn consume(
 ) -> io::Result<(Digest, u64)> {
     let mut hasher = Hasher::new(Algorithm::Sha256);
     let mut size = 0;
-    let mut recorder = Recorder { split: TarSplitWriter::new(tar_split), open: None };
+    let mut recorder = Recorder { split: TarSplitWriter::gzipped(tar_split), open: None };
     for mut chunk in full {
         hasher.update(&chunk.bytes);
         out.write_all(&chunk.bytes)?;
@@ -227,7 +227,7 @@ fn consume(
         let _ = empty.send(chunk);
     }
     out.flush()?;
-    recorder.split.finish()?.flush()?;
+    recorder.split.finish()?.finish()?.flush()?;
     Ok((hasher.finish(), size))
 }
 

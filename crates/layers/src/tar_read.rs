@@ -49,16 +49,27 @@ pub(crate) struct ReadEntry {
     /// Regular, Link, Symlink, Char, Block, Directory or Fifo.
     pub kind: EntryType,
     pub link: Vec<u8>,
+    /// Permissions alone.
     pub mode: u32,
+    /// The field of the header: other tools write the kind of file into it too.
+    pub raw_mode: u64,
     pub owner: Owner,
     /// Of the file on disk; what is in the tar is less if the file is sparse.
     pub size: u64,
     pub mtime: Time,
     pub atime: Option<Time>,
+    pub ctime: Option<Time>,
     pub device: Device,
     pub xattrs: Vec<(OsString, Vec<u8>)>,
     /// Stretches of data, if the file is sparse: offset and length.
     sparse: Option<Vec<(u64, u64)>>,
+}
+
+impl ReadEntry {
+    /// Whether the tar holds less of the file than the file is long.
+    pub fn is_sparse(&self) -> bool {
+        self.sparse.is_some()
+    }
 }
 
 /// Whether a file that begins with `block` is a tar, and not an empty one.
@@ -174,8 +185,8 @@ impl<R: Read, W: Write> TarReader<R, W> {
         Ok(())
     }
 
-    /// Reads what follows the end, and completes tar-split.
-    pub fn finish(mut self) -> Result<(), TarError> {
+    /// Reads what follows the end, completes tar-split and gives back what it was written to.
+    pub fn finish(mut self) -> Result<Option<W>, TarError> {
         let mut buffer = std::mem::take(&mut self.buffer);
         loop {
             match self.input.read(&mut buffer) {
@@ -185,10 +196,7 @@ impl<R: Read, W: Write> TarReader<R, W> {
                 Err(error) => return Err(TarError::Read(error)),
             }
         }
-        if let Some(split) = self.split {
-            split.finish().and_then(|mut out| out.flush()).map_err(TarError::Write)?;
-        }
-        Ok(())
+        self.split.map(TarSplitWriter::finish).transpose().map_err(TarError::Write)
     }
 
     fn entry(
@@ -230,7 +238,8 @@ impl<R: Read, W: Write> TarReader<R, W> {
         }
         let uid = self.id(pax.uid, &header.as_old().uid, "uid")?;
         let gid = self.id(pax.gid, &header.as_old().gid, "gid")?;
-        let mode = (self.number_of(&header.as_old().mode, "mode")? & 0o7777) as u32;
+        let raw_mode = self.number_of(&header.as_old().mode, "mode")?;
+        let mode = (raw_mode & 0o7777) as u32;
         let mtime = match pax.mtime {
             Some(mtime) => mtime,
             None => self.time(&header.as_old().mtime)?,
@@ -265,7 +274,8 @@ impl<R: Read, W: Write> TarReader<R, W> {
         }
         let xattrs = pax.xattrs;
         let owner = Owner { uid, gid };
-        Ok(ReadEntry { name, kind, link, mode, owner, size, mtime, atime: pax.atime, device, xattrs, sparse })
+        let (atime, ctime) = (pax.atime, pax.ctime);
+        Ok(ReadEntry { name, kind, link, mode, raw_mode, owner, size, mtime, atime, ctime, device, xattrs, sparse })
     }
 
     /// A valid header block; `None` at the end, which must not come when more was `promised`.

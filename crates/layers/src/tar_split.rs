@@ -102,17 +102,23 @@ impl ContentCrc {
     }
 }
 
-/// Writes tar-split, gzipped.
+/// Writes tar-split.
 pub struct TarSplitWriter<W: Write> {
-    out: GzEncoder<W>,
+    out: W,
     position: u64,
     pending: Vec<u8>,
 }
 
+impl<W: Write> TarSplitWriter<GzEncoder<W>> {
+    /// Writes it gzipped to `out`, which becomes a `<id>.tar-split.gz`.
+    pub fn gzipped(out: W) -> TarSplitWriter<GzEncoder<W>> {
+        TarSplitWriter::new(flate2::GzBuilder::new().operating_system(255).write(out, GzipLevel::fast()))
+    }
+}
+
 impl<W: Write> TarSplitWriter<W> {
-    /// Writes to `out`, which becomes a `<id>.tar-split.gz`.
+    /// Writes it to `out` as it is.
     pub fn new(out: W) -> TarSplitWriter<W> {
-        let out = flate2::GzBuilder::new().operating_system(255).write(out, GzipLevel::fast());
         TarSplitWriter { out, position: 0, pending: Vec::new() }
     }
 
@@ -135,10 +141,10 @@ impl<W: Write> TarSplitWriter<W> {
         self.line(&Line { kind: FILE, name: text, name_raw: raw, size, payload, position: self.position })
     }
 
-    /// Writes the last segment and the gzip trailer; gives the writer back.
+    /// Writes the last segment and gives the writer back.
     pub fn finish(mut self) -> io::Result<W> {
         self.write_pending()?;
-        self.out.finish()
+        Ok(self.out)
     }
 
     fn write_pending(&mut self) -> io::Result<()> {

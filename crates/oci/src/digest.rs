@@ -126,11 +126,13 @@ impl<'de> serde::Deserialize<'de> for Digest {
 }
 
 /// Computes a digest from bytes given piece by piece.
+#[derive(Clone)]
 pub struct Hasher {
     algorithm: Algorithm,
     state: State,
 }
 
+#[derive(Clone)]
 enum State {
     Sha256(Sha256),
     Sha512(Box<Sha512>),

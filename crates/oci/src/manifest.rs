@@ -47,10 +47,10 @@ impl Format {
         match (self, compression) {
             (Format::Oci, Compression::None) => media_type::OCI_LAYER,
             (Format::Oci, Compression::Gzip) => media_type::OCI_LAYER_GZIP,
-            (Format::Oci, Compression::Zstd) => media_type::OCI_LAYER_ZSTD,
+            (Format::Oci, Compression::Zstd | Compression::ZstdChunked) => media_type::OCI_LAYER_ZSTD,
             (Format::Docker, Compression::None) => media_type::DOCKER_LAYER,
             (Format::Docker, Compression::Gzip) => media_type::DOCKER_LAYER_GZIP,
-            (Format::Docker, Compression::Zstd) => media_type::DOCKER_LAYER_ZSTD,
+            (Format::Docker, Compression::Zstd | Compression::ZstdChunked) => media_type::DOCKER_LAYER_ZSTD,
         }
     }
 }

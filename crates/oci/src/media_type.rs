@@ -35,6 +35,9 @@ pub enum Compression {
     Gzip,
     /// Zstandard (RFC 8878).
     Zstd,
+    /// Zstandard with a table of contents (zstd:chunked): to be written. The media type of such a
+    /// blob, and so what is known of it when it is read, is that of [`Compression::Zstd`].
+    ZstdChunked,
 }
 
 /// Whether `media_type` names a list of manifests.
