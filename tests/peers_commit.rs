@@ -130,7 +130,7 @@ fn root_the_hosts_compression_counts_without_a_flag() {
     assert_eq!(types("zstd", &["--compression-format=gzip"], "d"), "gzip");
     assert_eq!(types("zstd", &["--disable-compression"], "e"), "");
     let refused = types("lzma", &[], "f");
-    assert!(refused.contains("compression_format \"lzma\": expected gzip or zstd"), "{refused}");
+    assert!(refused.contains("compression_format \"lzma\": expected gzip, zstd or zstd:chunked"), "{refused}");
 }
 
 #[test]

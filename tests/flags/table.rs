@@ -82,10 +82,9 @@ pub const FLAGS: &[Row] = &[
     (
         "build,commit,push",
         "--compression-format",
-        Refused("gzip or zstd"),
+        Refused("gzip, zstd or zstd:chunked"),
         Wrong(&[
-            (&["--compression-format=lzma"], &["lzma", "gzip or zstd"]),
-            (&["--compression-format=zstd:chunked"], &["zstd:chunked", "gzip or zstd"]),
+            (&["--compression-format=lzma"], &["lzma", "gzip, zstd or zstd:chunked"]),
             (&["--compression-format=zstd", "--disable-compression"], &["--disable-compression"]),
         ]),
     ),

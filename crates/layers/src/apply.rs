@@ -53,6 +53,9 @@ pub struct ApplySummary {
     pub gid_set: BTreeSet<u32>,
 }
 
+/// The user and group IDs in a tar.
+type IdSets = (BTreeSet<u32>, BTreeSet<u32>);
+
 /// Why a tar could not be unpacked.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
@@ -86,9 +89,9 @@ pub fn apply(
     let rules = Rules::Layer { userxattr: options.userxattr };
     let (result, digest, size) = with_read_ahead(tar, options.max_size, |input| {
         let split = TarSplitWriter::gzipped(tar_split);
-        let (uid_set, gid_set, split) = Applier::new(into, rules).run(TarReader::new(input, Some(split)))?;
+        let (ids, split) = Applier::new(into, rules).run(TarReader::new(input, Some(split)))?;
         split.map(|split| split.finish()?.flush()).transpose().map_err(TarError::Write)?;
-        Ok::<_, ApplyError>((uid_set, gid_set))
+        Ok::<_, ApplyError>(ids)
     });
     let (uid_set, gid_set) = result?;
     Ok(ApplySummary { diff_id: DiffId(digest), size, uid_set, gid_set })
@@ -157,10 +160,7 @@ impl<'a> Applier<'a> {
         }
     }
 
-    fn run<R: Read, W: Write>(
-        mut self,
-        mut reader: TarReader<R, W>,
-    ) -> Result<(BTreeSet<u32>, BTreeSet<u32>, Option<W>), ApplyError> {
+    fn run<R: Read, W: Write>(mut self, mut reader: TarReader<R, W>) -> Result<(IdSets, Option<W>), ApplyError> {
         while let Some(mut entry) = reader.next_entry()? {
             entry.owner = self.owner.unwrap_or(entry.owner);
             self.uid_set.insert(entry.owner.uid);
@@ -183,7 +183,7 @@ impl<'a> Applier<'a> {
             }
         }
         let split = reader.finish()?;
-        Ok((self.uid_set, self.gid_set, split))
+        Ok(((self.uid_set, self.gid_set), split))
     }
 
     fn entry<R: Read, W: Write>(

@@ -185,9 +185,8 @@ impl Manifest {
             .map_err(|error| InvalidManifest::Descriptor { field: "manifest".into(), reason: error.to_string() })?;
         // Through `Value`, whose maps the annotations' order cannot reach: the same image gives the same bytes.
         let mut value = serde_json::to_value(&inner).map_err(InvalidManifest::Json)?;
-        if let Some(Value::Object(map)) = value.get_mut("annotations") {
-            map.sort_keys();
-        }
+        sort_annotations(&mut value);
+        value.get_mut("layers").and_then(Value::as_array_mut).into_iter().flatten().for_each(sort_annotations);
         let bytes = serde_json::to_vec(&value).map_err(InvalidManifest::Json)?;
         Ok(Manifest { format, inner, bytes })
     }
@@ -257,6 +256,12 @@ pub fn descriptor(media_type: &str, digest: &Digest, size: u64) -> Result<Descri
         .size(size)
         .build()
         .map_err(|error| failed(error.to_string()))
+}
+
+fn sort_annotations(holder: &mut Value) {
+    if let Some(Value::Object(map)) = holder.get_mut("annotations") {
+        map.sort_keys();
+    }
 }
 
 /// The digest a descriptor holds. Descriptors inside [`Manifest`] and [`Index`] were checked when

@@ -3,7 +3,7 @@
 
 use std::io::{self, Write};
 
-use layers::{Compressor, Decompressor};
+use layers::{Compressor, ContentsPlace, Decompressor};
 use oci::digest::DigestWriter;
 use oci::manifest::{InvalidManifest, descriptor};
 use oci::media_type::{self, Compression};
@@ -34,7 +34,7 @@ pub enum LayerCompression {
         format: Compression,
         /// How much; `None` is the format's usual level.
         level: Option<u32>,
-        /// Whether layers that have another compression, or may have another level, are compressed anew.
+        /// Whether layers that have another compression are compressed anew, and with a level all of them.
         force: bool,
     },
 }
@@ -71,9 +71,8 @@ pub(crate) fn into_sink(
 ) -> Result<Manifest, TransferError> {
     let format = choose_format(image, sink, options)?;
     let copied = workers::for_each(&image.layers, |i, layer, cancel| {
-        let (digest, size, compression) =
-            with_retries(retry, events, || put_layer(image, layer, sink, format, options, cancel, events))?;
-        layer_descriptor(image, i, format.layer(compression), &digest, size)
+        let blob = with_retries(retry, events, || put_layer(image, layer, sink, format, options, cancel, events))?;
+        layer_descriptor(image, i, format, &blob)
     })?;
     let config = if format == image.manifest.format() || format == Format::Docker {
         image.config_bytes.clone()
@@ -106,8 +105,10 @@ pub(crate) fn layers_ahead(
 }
 
 fn choose_format(image: &OpenedImage<'_>, sink: &dyn Sink, options: &CopyOptions) -> Result<Format, TransferError> {
-    let zstd = matches!(options.compression, LayerCompression::Compress { format: Compression::Zstd, .. })
-        && sink.layer_form() == LayerForm::Compressed;
+    let zstd = matches!(
+        options.compression,
+        LayerCompression::Compress { format: Compression::Zstd | Compression::ZstdChunked, .. }
+    ) && sink.layer_form() == LayerForm::Compressed;
     let offered = sink.formats();
     match options.format {
         Some(Format::Docker) if zstd => Err(TransferError::Unsupported(
@@ -171,8 +172,7 @@ fn put_bytes(sink: &dyn Sink, bytes: &[u8], digest: &Digest) -> Result<(), Trans
     blob.finish(digest, bytes.len() as u64)
 }
 
-/// Makes `layer` part of the image at `sink`, of format `format`: digest, size and compression that it
-/// has there.
+/// Makes `layer` part of the image at `sink`, of format `format`: the blob that it is there.
 fn put_layer(
     image: &OpenedImage<'_>,
     layer: &SourceLayer,
@@ -181,19 +181,23 @@ fn put_layer(
     options: &CopyOptions,
     cancel: &Cancel,
     events: Events<'_>,
-) -> Result<(Digest, u64, Compression), TransferError> {
+) -> Result<ReceivedBlob, TransferError> {
     let task = task(layer, sink.layer_form(), format, options);
     let from = media_type::layer_compression(&layer.media_type).unwrap_or_default();
-    let forced = matches!(options.compression, LayerCompression::Compress { force: true, .. });
-    let usable: Vec<(&Digest, Option<u64>, Compression)> = match task {
-        Task::Copy => vec![(&layer.digest, layer.size, from)],
-        Task::Convert { to, level: None, .. } if !forced => {
-            let blobs = layer.received.iter().chain(&layer.made).filter(|blob| blob.compression == to);
-            blobs.map(|blob| (&blob.digest, Some(blob.size), blob.compression)).take(MAX_QUESTIONS).collect()
+    let usable: Vec<(&Digest, Option<u64>, Compression, &Option<ContentsPlace>)> = match task {
+        Task::Copy => vec![(&layer.digest, layer.size, from, &None)],
+        Task::Convert { to, level: None, .. } => {
+            // Who names no compression is served by any that the format has a type for.
+            let any = to != Compression::None
+                && format == Format::Oci
+                && matches!(options.compression, LayerCompression::Compress { force: false, .. });
+            let blobs = layer.received.iter().chain(&layer.made).filter(|blob| any || blob.compression == to);
+            let known = blobs.map(|blob| (&blob.digest, Some(blob.size), blob.compression, &blob.contents));
+            known.take(MAX_QUESTIONS).collect()
         }
         Task::Convert { .. } => Vec::new(),
     };
-    for (digest, size, compression) in usable {
+    for (digest, size, compression, contents) in usable {
         let there = sink.has_blob(digest)?.filter(|found| size.is_none_or(|size| size == *found));
         let there = match (there, size) {
             (Some(found), _) => Some(found),
@@ -202,7 +206,7 @@ fn put_layer(
         };
         if let Some(size) = there {
             events(Event::BlobExists(digest.clone()));
-            return Ok((digest.clone(), size, compression));
+            return Ok(ReceivedBlob { digest: digest.clone(), size, compression, contents: contents.clone() });
         }
     }
     events(Event::CopyingBlob(layer.digest.clone()));
@@ -212,34 +216,31 @@ fn put_layer(
     let stream: BlobStream<'_> = Box::new(stream);
     let blob = DigestWriter::new(sink.new_blob()?);
     let broken = |error: io::Error| TransferError::from_stream(error, &what);
-    let (blob, compression) = match task {
-        Task::Copy => (pump(stream, blob).map_err(broken)?, from),
+    let (blob, contents, compression) = match task {
+        Task::Copy => (pump(stream, blob).map_err(broken)?, None, from),
         Task::Convert { from: _, to, level } => {
-            let to_layers = match to {
-                Compression::None => layers::Compression::None,
-                Compression::Gzip => layers::Compression::Gzip,
-                Compression::Zstd => layers::Compression::Zstd,
-            };
-            (convert(stream, blob, to_layers, level).map_err(broken)?, to)
+            let (blob, contents) = convert(stream, blob, to, level).map_err(broken)?;
+            (blob, contents, to)
         }
     };
-    let (digest, size, blob) = blob.finish();
+    let (digest, size, sent) = blob.finish();
     if task == Task::Copy && digest.algorithm() == layer.digest.algorithm() && digest != layer.digest {
         let reason = format!("it was read as {digest}");
         return Err(TransferError::Layer { name: image.name(), layer: layer.digest.clone(), reason });
     }
-    blob.finish(&digest, size)?;
+    sent.finish(&digest, size)?;
+    let blob = ReceivedBlob { digest, size, compression, contents };
     if matches!(task, Task::Convert { from: Compression::None, level: None, .. }) && compression != Compression::None {
-        image.source.remember(&layer.digest, &ReceivedBlob { digest: digest.clone(), size, compression });
+        image.source.remember(&layer.digest, &blob);
     }
     let received = layer.received.as_ref().filter(|received| received.compression == compression);
-    if let Some(received) = received.filter(|received| received.digest != digest) {
+    if let Some(received) = received.filter(|received| received.digest != blob.digest) {
         events(Event::Info(format!(
-            "layer {} was received as blob {} and is now blob {digest}, with the same content",
-            layer.digest, received.digest
+            "layer {} was received as blob {} and is now blob {}, with the same content",
+            layer.digest, received.digest, blob.digest
         )));
     }
-    Ok((digest, size, compression))
+    Ok(blob)
 }
 
 fn pump<W: Write>(mut stream: impl io::Read, mut out: W) -> io::Result<W> {
@@ -257,17 +258,23 @@ fn pump<W: Write>(mut stream: impl io::Read, mut out: W) -> io::Result<W> {
 fn convert<W: Write>(
     mut stream: impl io::Read + Send,
     out: W,
-    to: layers::Compression,
+    to: Compression,
     level: Option<u32>,
-) -> io::Result<W> {
+) -> io::Result<(W, Option<ContentsPlace>)> {
     let tar = Decompressor::new(&mut stream)?;
-    let out = match to {
-        layers::Compression::Gzip => pump(tar, ParallelGzip::new(out, level)?)?.finish()?,
-        _ => pump(tar, Compressor::new(out, to, level)?)?.finish()?,
+    let simple = |tar, out, to| pump(tar, Compressor::new(out, to, level)?)?.finish();
+    let (out, contents) = match to {
+        Compression::None => (simple(tar, out, layers::Compression::None)?, None),
+        Compression::Gzip => (pump(tar, ParallelGzip::new(out, level)?)?.finish()?, None),
+        Compression::Zstd => (simple(tar, out, layers::Compression::Zstd)?, None),
+        Compression::ZstdChunked => {
+            let (out, contents) = layers::compress_chunked(tar, out, level)?;
+            (out, Some(contents))
+        }
     };
     // The end of the stream is where its digest is checked.
     io::copy(&mut stream, &mut io::sink())?;
-    Ok(out)
+    Ok((out, contents))
 }
 
 /// The descriptor of layer `i` as it is at the destination; what else the image's own manifest
@@ -275,12 +282,15 @@ fn convert<W: Write>(
 fn layer_descriptor(
     image: &OpenedImage<'_>,
     i: usize,
-    media_type: &str,
-    digest: &Digest,
-    size: u64,
+    format: Format,
+    blob: &ReceivedBlob,
 ) -> Result<Descriptor, TransferError> {
     let invalid = |source: InvalidManifest| TransferError::Manifest { name: image.name(), source };
-    let new = descriptor(media_type, digest, size).map_err(invalid)?;
+    let mut new = descriptor(format.layer(blob.compression), &blob.digest, blob.size).map_err(invalid)?;
+    if let Some(contents) = &blob.contents {
+        let annotations = contents.annotations().map(|(name, value)| (name.to_owned(), value));
+        new.set_annotations(Some(annotations.into_iter().collect()));
+    }
     match image.manifest.layers().get(i) {
         Some(old) if old.digest() == new.digest() && old.size() == new.size() => {
             let mut kept = old.clone();

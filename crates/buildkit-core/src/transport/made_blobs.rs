@@ -15,6 +15,8 @@ use store::Store;
 
 use super::ReceivedBlob;
 
+/// The word for zstd:chunked.
+const CHUNKED: &str = "zstd:chunked";
 /// More than this many bytes of a file are not read.
 const MAX_FILE: u64 = 16 * 1024;
 
@@ -41,6 +43,7 @@ pub(super) fn remember(store: &Store, diff_id: &Digest, blob: &ReceivedBlob) {
         Compression::None => return,
         Compression::Gzip => "gzip",
         Compression::Zstd => "zstd",
+        Compression::ZstdChunked => CHUNKED,
     };
     let Some(path) = path(store, diff_id) else { return };
     if let Some(parent) = path.parent() {
@@ -48,7 +51,11 @@ pub(super) fn remember(store: &Store, diff_id: &Digest, blob: &ReceivedBlob) {
         let _ = fs::create_dir_all(parent);
     }
     // One short write to the end: two pushes at once do not mix their lines.
-    let line = format!("{name} {} {}\n", blob.size, blob.digest);
+    let mut line = format!("{name} {} {}", blob.size, blob.digest);
+    if let Some(contents) = &blob.contents {
+        line.push_str(&format!(" {contents}"));
+    }
+    line.push('\n');
     if let Ok(mut file) = OpenOptions::new().create(true).append(true).open(path) {
         let _ = file.write_all(line.as_bytes());
     }
@@ -59,8 +66,14 @@ fn parse(line: &str) -> Option<ReceivedBlob> {
     let compression = match words.next()? {
         "gzip" => Compression::Gzip,
         "zstd" => Compression::Zstd,
+        CHUNKED => Compression::ZstdChunked,
         _ => return None,
     };
     let size = words.next()?.parse().ok()?;
-    Some(ReceivedBlob { digest: Digest::parse(words.next()?).ok()?, size, compression })
+    let digest = Digest::parse(words.next()?).ok()?;
+    let contents = match compression {
+        Compression::ZstdChunked => Some(words.next()?.parse().ok()?),
+        _ => None,
+    };
+    Some(ReceivedBlob { digest, size, compression, contents })
 }

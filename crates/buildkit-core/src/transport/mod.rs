@@ -19,6 +19,7 @@ mod verified; // a stream checked against digest and size
 
 use std::io::{Read, Write};
 
+use layers::ContentsPlace;
 use oci::media_type::{self, Compression};
 use oci::{Digest, Format, Manifest};
 
@@ -67,6 +68,8 @@ pub struct ReceivedBlob {
     pub size: u64,
     /// How it is compressed.
     pub compression: Compression,
+    /// Where its table of contents is, if it is zstd:chunked.
+    pub contents: Option<ContentsPlace>,
 }
 
 /// One image (or an index of several) to be read.

@@ -45,7 +45,7 @@ pub(super) fn source_layer(store: &Store, layer: &Layer, diff_id: &DiffId, media
     let DiffId(digest) = diff_id.clone();
     let received = match (&layer.compressed_digest, u64::try_from(layer.compressed_size), layer.compression.known()) {
         (Some(blob), Ok(size), Some(compression)) if *blob != digest && compression != Compression::None => {
-            Some(ReceivedBlob { digest: blob.clone(), size, compression })
+            Some(ReceivedBlob { digest: blob.clone(), size, compression, contents: None })
         }
         _ => None,
     };

@@ -11,7 +11,7 @@ use crate::command_error::CommandError;
 /// How layers are compressed on their way to a registry or another place.
 #[derive(Args, Clone, Debug)]
 pub struct CompressionArgs {
-    /// Compression of layers: gzip or zstd [default: that of containers.conf, or else gzip]
+    /// Compression of layers: gzip, zstd or zstd:chunked [default: that of containers.conf, or else gzip]
     #[arg(long, value_name = "FORMAT", value_parser = parse_compression)]
     compression_format: Option<Compression>,
     /// How much to compress: 1 to 9 for gzip, 1 to 20 for zstd [default: that of containers.conf]
@@ -62,10 +62,9 @@ impl CompressionArgs {
     }
 }
 
-/// `compression_format` of containers.conf. Every reader of zstd reads zstd:chunked, and the reverse.
+/// `compression_format` of containers.conf.
 fn host_format(text: &str) -> Result<Compression, CommandError> {
-    let format = if text == "zstd:chunked" { "zstd" } else { text };
-    parse_compression(format)
+    parse_compression(text)
         .map_err(|expected| CommandError::new(format!("containers.conf: compression_format {text:?}: {expected}")))
 }
 
@@ -73,7 +72,7 @@ fn parse_compression(text: &str) -> Result<Compression, String> {
     match text {
         "gzip" => Ok(Compression::Gzip),
         "zstd" => Ok(Compression::Zstd),
-        "zstd:chunked" => Err("zstd:chunked is not written yet: expected gzip or zstd".to_owned()),
-        _ => Err("expected gzip or zstd".to_owned()),
+        "zstd:chunked" => Ok(Compression::ZstdChunked),
+        _ => Err("expected gzip, zstd or zstd:chunked".to_owned()),
     }
 }

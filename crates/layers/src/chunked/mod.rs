@@ -17,8 +17,10 @@ mod frames; // blocks of bytes → zstd frames
 mod rolling; // where a large file is cut
 
 use std::cell::RefCell;
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::rc::Rc;
+use std::str::FromStr;
 
 use oci::Digest;
 
@@ -108,6 +110,27 @@ fn write_end<W: Write>(
     footer.extend_from_slice(FOOTER_MAGIC);
     frames.skippable(&footer)?;
     Ok((frames.finish(), place))
+}
+
+/// As one word: digest and numbers with commas between them.
+impl fmt::Display for ContentsPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.digest)?;
+        self.contents.iter().chain(&self.tar_split).try_for_each(|number| write!(f, ",{number}"))
+    }
+}
+
+/// What is no such word is `()`.
+impl FromStr for ContentsPlace {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<ContentsPlace, ()> {
+        let mut words = text.split(',');
+        let digest = Digest::parse(words.next().ok_or(())?).map_err(drop)?;
+        let numbers = words.map(str::parse).collect::<Result<Vec<u64>, _>>().map_err(drop)?;
+        let [contents @ .., a, b, c] = numbers.as_slice() else { return Err(()) };
+        Ok(ContentsPlace { digest, contents: contents.try_into().map_err(drop)?, tar_split: [*a, *b, *c] })
+    }
 }
 
 fn invalid(error: TarError) -> io::Error {

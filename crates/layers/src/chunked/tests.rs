@@ -114,6 +114,8 @@ fn pure_the_footer_and_the_annotations_say_where_all_is() {
     assert_eq!(annotations[0].1, place.digest.to_string());
     assert_eq!(annotations[1].1, format!("{}:{}:{}:1", c[0], c[1], c[2]));
     assert_eq!(annotations[2].1, format!("{}:{}:{}", s[0], s[1], s[2]));
+    assert_eq!(place.to_string().parse(), Ok(place.clone()));
+    assert_eq!("sha256:x,1".parse::<ContentsPlace>(), Err(()));
     // tar-split is that of the tar.
     let split = unzstd(range(&blob, place.tar_split));
     assert_eq!(split.len() as u64, s[2]);
@@ -172,7 +174,8 @@ fn pure_what_the_format_cannot_describe_is_refused() {
 
     let mut tar = tar::Builder::new(Vec::new());
     let mut header = Header::new_ustar();
-    (header.set_size(512 * 2), header.set_mode(0o644));
+    header.set_size(512 * 2);
+    header.set_mode(0o644);
     let sparse = [("GNU.sparse.major", "1"), ("GNU.sparse.minor", "0"), ("GNU.sparse.name", "holes")];
     tar.append_pax_extensions(
         sparse.map(|(key, value)| (key, value.as_bytes())).into_iter().chain([("GNU.sparse.realsize", &b"9000"[..])]),

@@ -125,7 +125,7 @@ impl From<Compression> for LayerCompression {
         LayerCompression(match compression {
             Compression::None => 0,
             Compression::Gzip => 2,
-            Compression::Zstd => 4,
+            Compression::Zstd | Compression::ZstdChunked => 4,
         })
     }
 }
