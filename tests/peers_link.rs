@@ -84,9 +84,12 @@ fn peers_linked_copies_are_layers_of_their_own() {
             layers.push(ids[ids.len() - 2..].to_vec());
             let show = "cat /own/f /own/g; stat -c '%n %a %u:%g %Y' /own /own/f /deep /deep/er /deep/er/a";
             let run = |image: &str| {
+                if driver == "overlay" {
+                    return sandbox.podman_run([&format!("localhost/{image}"), "sh", "-c", show]).ok();
+                }
+                // Podman's own needs overlay of the host.
                 let name = sandbox.buildah(["from", "--pull-never", image]).ok();
-                let words = ["run", "--isolation", "chroot", &name, "--", "sh", "-c", show];
-                let text = sandbox.buildah(words).ok();
+                let text = sandbox.gabion(["run", "--network=none", &name, "--", "sh", "-c", show]).ok();
                 sandbox.buildah(["rm", &name]).ok();
                 text
             };
@@ -226,7 +229,7 @@ fn peers_linked_layers_that_buildah_told_of_are_made() {
         let show = "cat /f /d/a /d/b /over; test ! -e /x; test ! -e /.wh.x";
         assert_eq!(sandbox.podman_run(["localhost/i", "sh", "-c", show]).ok(), "linked\nown\nb\ntar", "{flags:?}");
     }
-    sandbox.gabion(["commit", "-q", "--squash", "c", "s"]).run().says(125, &["cannot squash", "ctx"]);
+    sandbox.gabion(["commit", "-q", "--squash", "c", "s"]).run().says(125, &["without --squash", "ctx"]);
     value["PrependedLinkedLayers"] = Value::Null;
     write(&value);
     sandbox.gabion(["commit", "-q", "--squash", "c", "s"]).ok();

@@ -546,6 +546,77 @@ pub const FLAGS: &[Row] = &[
         ]),
     ),
     (
+        "build,commit",
+        "--sbom",
+        Refused("--sbom-output"),
+        Wrong(&[(&["--sbom=nosuch"], &["nosuch", "syft-spdx, trivy"]), (&["--sbom=syft"], &["--sbom-output"])]),
+    ),
+    (
+        "build,commit",
+        "--sbom-image-output",
+        Refused("the path of a file"),
+        Wrong(&[
+            (&["--sbom-image-output=x/"], &["x/", "the path of a file"]),
+            (&["--sbom-image-output=/x/../y"], &["/x/../y", "the path of a file"]),
+            (&["--sbom-image-output=x", "--sbom-image-purl-output=/x"], &["a place each"]),
+        ]),
+    ),
+    (
+        "build,commit",
+        "--sbom-image-purl-output",
+        Refused("the path of a file"),
+        Wrong(&[(&["--sbom-image-purl-output=x/"], &["x/", "the path of a file"])]),
+    ),
+    (
+        "build,commit",
+        "--sbom-merge-strategy",
+        Refused("merge-cyclonedx-by-component-name-and-version"),
+        Wrong(&[
+            (&["--sbom-merge-strategy=nosuch"], &["nosuch", "cat, merge-cyclonedx"]),
+            (&["--sbom-merge-strategy=cat", "--sbom-output=sbom"], &["--sbom-scanner-image"]),
+        ]),
+    ),
+    (
+        "build,commit",
+        "--sbom-output",
+        Refused("<FILE>"),
+        Wrong(&[
+            (&["--sbom-output=/nosuch/x"], &["/nosuch/x", "a directory that is there"]),
+            (&["--sbom-output=."], &["'.'", "directory"]),
+            (&["--sbom-output=x", "--sbom-purl-output=x"], &["a place each"]),
+        ]),
+    ),
+    (
+        "build,commit",
+        "--sbom-purl-output",
+        Refused("<FILE>"),
+        Wrong(&[(&["--sbom-purl-output=/nosuch/x"], &["/nosuch/x", "a directory that is there"])]),
+    ),
+    (
+        "build,commit",
+        "--sbom-scanner-command",
+        Refused("{OUTPUT}"),
+        Wrong(&[
+            (&["--sbom-scanner-command=scan {OUTPUT}"], &["scan {OUTPUT}", "{ROOTFS} or {CONTEXT}"]),
+            (&["--sbom-scanner-command={ROOTFS} {OUTPUT}", "--sbom-output=sbom"], &["--sbom-scanner-image"]),
+        ]),
+    ),
+    (
+        "build,commit",
+        "--sbom-scanner-image",
+        Refused("<IMAGE>"),
+        Wrong(&[(&["--sbom-scanner-image=base", "--sbom-output=sbom"], &["--sbom-scanner-command"])]),
+    ),
+    (
+        "commit",
+        "--pull",
+        Refused("always, missing, never or newer"),
+        Wrong(&[
+            (&["--pull=nosuch"], &["nosuch", "always, missing, never or newer"]),
+            (&["--pull=always"], &["--sbom"]),
+        ]),
+    ),
+    (
         "build",
         "--rusage-logfile",
         Refused("<FILE>"),
@@ -935,7 +1006,7 @@ pub const SWITCHES: &[(&str, &[&str], &[&str])] = &[
     ("build", &["--stage-labels"], &["--stage-labels", "--save-stages"]),
     ("build", &["--stdin", "--file=-"], &["--stdin", "Dockerfile"]),
     ("build", &["--squash", "--squash-all"], &["--squash", "--squash-all"]),
-    ("build,from", &["--pull-always", "--pull-never"], &["--pull-always", "--pull-never"]),
+    ("build,commit,from", &["--pull-always", "--pull-never"], &["--pull-always", "--pull-never"]),
     ("commit", &["--omit-timestamp", "--timestamp=1"], &["--omit-timestamp", "--timestamp"]),
     ("containers", &["--json", "--format=x"], &["--json", "--format"]),
     ("images", &["--all", "base"], &["--all", "IMAGE"]),

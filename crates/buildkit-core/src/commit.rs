@@ -3,7 +3,7 @@
 //! Only what the container changed is read, and no lower layer ever. A container that is not
 //! needed any more gives its upper dir away; one that is kept has it copied while it is hashed.
 
-mod added_files; // files of the host that join the image
+pub(crate) mod added_files; // files of the host that join the image
 mod linked; // layers of their own
 
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use oci::manifest::{InvalidManifest, descriptor};
 use oci::media_type::Compression;
 use oci::{ContainerId, DiffId, Digest, Format, History, ImageConfig, ImageId, LayerId, Manifest, Reference};
 use rootfs::{Root, Time};
-use store::{AfterSeal, NewImage, NewLayer, StagedLayer, Store};
+use store::{AfterSeal, LayerTree, Mounted, NewImage, NewLayer, StagedLayer, Store};
 
 use crate::build::cached_step;
 use crate::event::{Event, Events};
@@ -159,8 +159,9 @@ pub enum CommitError {
         /// Why not.
         reason: String,
     },
-    /// A layer below the container's own, which cannot be part of a single one.
-    #[error("cannot squash: the container has a layer of its own below what was written to it, {}", .0.display())]
+    /// A layer below the container's own, which is shown by nothing but an image.
+    #[error("the container has a layer of its own below what was written to it, {}: commit it without --squash and \
+             --sbom", .0.display())]
     LinkedBelow(PathBuf),
     /// The manifest could not be made.
     #[error(transparent)]
@@ -360,12 +361,7 @@ fn everything(
     created: Timestamp,
 ) -> Result<ReadyLayer, CommitError> {
     let store = container.store();
-    let state = container.state();
-    if let Some(below) = linked::with_files(&state.prepended_linked_layers).next() {
-        return Err(CommitError::LinkedBelow(below.blob_path.clone()));
-    }
-    let linked = linked::with_files(&state.appended_linked_layers).map(|linked| linked::files(store, linked));
-    let linked = linked.collect::<Result<Vec<_>, _>>()?;
+    let linked = linked_files(container)?;
     let staged = store.stage_layer()?;
     let rootfs = container.mount()?;
     let copy = || -> Result<DiffSummary, CommitError> {
@@ -374,8 +370,8 @@ fn everything(
             [] => None,
             _ => Some(added_files::stage(store, &below, options, created)?),
         };
-        let over = linked.iter().rev().map(linked::Files::path).chain(added.as_ref().map(StagedLayer::diff_dir));
-        let directories: Vec<PathBuf> = over.map(Path::to_owned).chain(below).collect();
+        let mut directories = over(&linked);
+        directories.extend(added.as_ref().map(|added| added.diff_dir().to_owned()).into_iter().chain(below));
         let into = Root::open(staged.diff_dir())?;
         let seal = |from: &Path| -> Result<DiffSummary, CommitError> {
             let (from, tar_split) = (Root::open(from)?, staged.tar_split_file()?);
@@ -391,7 +387,47 @@ fn everything(
     Ok((staged, new_layer(None, summary?)))
 }
 
-fn diff_options(options: &CommitOptions) -> DiffOptions {
+/// What is linked to the container, the lowest layer first.
+fn linked_files(container: &WorkingContainer<'_>) -> Result<Vec<linked::Files>, CommitError> {
+    let state = container.state();
+    if let Some(below) = linked::with_files(&state.prepended_linked_layers).next() {
+        return Err(CommitError::LinkedBelow(below.blob_path.clone()));
+    }
+    let linked = linked::with_files(&state.appended_linked_layers);
+    linked.map(|linked| linked::files(container.store(), linked)).collect()
+}
+
+/// Where these are, top first.
+fn over(linked: &[linked::Files]) -> Vec<PathBuf> {
+    linked.iter().rev().map(|files| files.path().to_owned()).collect()
+}
+
+/// What an image of a container shows but for files that are added, as long as this lives.
+pub(crate) struct Shown<'s> {
+    tree: Option<LayerTree>,
+    rootfs: Mounted<'s>,
+    _linked: Vec<linked::Files>,
+}
+
+impl Shown<'_> {
+    /// Where it is.
+    pub fn path(&self) -> PathBuf {
+        self.tree.as_ref().map_or_else(|| self.rootfs.path().to_owned(), LayerTree::path)
+    }
+}
+
+/// What the image of `container` shows.
+pub(crate) fn shown<'s>(container: &WorkingContainer<'s>) -> Result<Shown<'s>, CommitError> {
+    let store = container.store();
+    let linked = linked_files(container)?;
+    let rootfs = store.mounted(container.id())?;
+    let mut directories = over(&linked);
+    directories.push(rootfs.path().to_owned());
+    let tree = if linked.is_empty() { None } else { Some(store.open_tree(&directories)?) };
+    Ok(Shown { tree, rootfs, _linked: linked })
+}
+
+pub(crate) fn diff_options(options: &CommitOptions) -> DiffOptions {
     DiffOptions { mtimes: options.times.of_files(), exclude: options.stubs.clone(), ..DiffOptions::default() }
 }
 

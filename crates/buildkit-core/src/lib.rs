@@ -28,6 +28,7 @@ pub mod output; // where a build's result goes besides the store
 pub mod plan; // the stages of a Dockerfile, those that are needed
 pub mod prune; // what takes room, and what of it may go
 pub mod run; // a command in a working container
+pub mod sbom; // what an image is made of, as a scanner tells it
 pub mod secret; // secrets of the command line
 pub mod source_policy; // which images and URLs a build may use
 pub mod ssh; // SSH agents of the command line

@@ -7,6 +7,7 @@ pub mod pull; // --pull
 pub mod refused; // flags that are known and refused
 pub mod registry; // --authfile, --creds, --tls-verify, …
 pub mod run_settings; // how commands are run
+pub mod sbom; // --sbom, …
 pub mod value; // what several flags take
 
 use std::path::PathBuf;

@@ -73,6 +73,21 @@ impl Session {
         std::env::var(name).ok().filter(|value| !value.is_empty())
     }
 
+    /// The host's proxy settings, which a command needs to get out.
+    pub fn proxies(&self) -> Vec<String> {
+        const NAMES: [&str; 8] = [
+            "http_proxy",
+            "https_proxy",
+            "ftp_proxy",
+            "no_proxy",
+            "HTTP_PROXY",
+            "HTTPS_PROXY",
+            "FTP_PROXY",
+            "NO_PROXY",
+        ];
+        NAMES.iter().filter_map(|name| Some(format!("{name}={}", self.env(name)?))).collect()
+    }
+
     /// Files with the keys of SSH servers, the user's and the machine's, as ssh looks them up.
     pub fn known_hosts(&self) -> Vec<PathBuf> {
         let own = [".ssh/known_hosts", ".ssh/known_hosts2"].map(|path| self.home_file(path));

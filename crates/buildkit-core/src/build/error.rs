@@ -82,6 +82,9 @@ pub enum BuildError {
         /// Why not.
         source: Box<StepError>,
     },
+    /// The result could not be scanned.
+    #[error(transparent)]
+    Sbom(#[from] crate::sbom::SbomError),
     /// Somebody wanted the build to end.
     #[error("interrupted")]
     Interrupted,

@@ -34,6 +34,7 @@ mod publish; // what was made becomes visible
 pub(crate) mod record; // which builds are under way
 mod result; // the image, the outputs, what a failed build leaves
 mod run_step; // RUN
+mod scan; // what the result is made of
 mod schedule; // when stages are built
 mod stage; // one stage, from FROM to its files
 mod stage_images; // stages that are to be images
@@ -404,7 +405,10 @@ impl<'b> Build<'b> {
         };
         let Some(target) = results.last() else { return Err(BuildError::Interrupted) };
         let span = self.plan.stages.last().map(|stage| stage.from.span).unwrap_or_default();
-        let committed = self.commit(&results, target).map_err(|error| BuildError::step(self.source, span, error))?;
+        let parts = self.scan(target)?;
+        let committed = self.commit(&results, target, parts.as_ref());
+        let committed = committed.map_err(|error| BuildError::step(self.source, span, error))?;
+        parts.map_or(Ok(()), |parts| parts.write())?;
         (self.events)(Event::StepDone { id: committed.image_id.to_string(), is_cached: false });
         Ok(committed)
     }

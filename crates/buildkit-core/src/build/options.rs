@@ -18,6 +18,7 @@ use crate::context::NamedContext;
 use crate::output::Output;
 use crate::plan::PlanOptions;
 use crate::run::{HostFiles, MountRequest, Network, Settings};
+use crate::sbom::ScanOptions;
 use crate::secret::Secrets;
 use crate::source_policy::SourcePolicy;
 use crate::ssh::Agents;
@@ -100,6 +101,8 @@ pub struct BuildOptions {
     pub identity_label: Option<(String, String)>,
     /// How RUN is run.
     pub run: RunDefaults,
+    /// How the result is scanned for its parts, if it is; as RUN is run.
+    pub scan: Option<ScanOptions>,
     /// Whether working containers stay.
     pub keep: Keep,
     /// Asked what is to become of a RUN that has failed; without it, the build ends. With it, stages

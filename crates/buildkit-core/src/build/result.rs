@@ -18,6 +18,7 @@ use crate::commit::Committed;
 use crate::event::Event;
 use crate::image::Image;
 use crate::output::{self, Output};
+use crate::sbom::Results;
 use crate::transfer::place::Places;
 
 /// Whether the image itself is wanted, and not only what is made of it.
@@ -30,6 +31,7 @@ impl Build<'_> {
         &self,
         results: &[Arc<StageResult>],
         target: &Arc<StageResult>,
+        parts: Option<&Results>,
     ) -> Result<Committed, StepError> {
         // With outputs, the names come when those are written.
         let names = if self.options.outputs.is_empty() { self.options.names.as_slice() } else { &[] };
@@ -38,7 +40,15 @@ impl Build<'_> {
         for position in 0..self.works.len() {
             self.settle(position)?;
         }
-        let squashed = (self.options.layers == LayerStyle::WithBase).then(|| self.squashed(target)).transpose()?;
+        let with_parts = parts.map(|parts| self.with_parts(target, parts)).transpose()?.flatten();
+        let (files, draft) = match &with_parts {
+            Some((files, draft)) => (files, draft),
+            None => (&target.files, &target.draft),
+        };
+        // Of all that was done, the history tells of the steps alone.
+        let squashed = (self.options.layers == LayerStyle::WithBase)
+            .then(|| self.squashed(files, target.draft.clone()))
+            .transpose()?;
         let stage_ids = StageIds::default();
         let mut all: Vec<(Files, Over<'_>)> = self.stage_images(&stage_ids);
         if self.cache.is_some() && all.is_empty() {
@@ -54,7 +64,7 @@ impl Build<'_> {
         }
         let (files, draft) = match &squashed {
             Some((files, draft)) => (files, draft),
-            None => (&target.files, &target.draft),
+            None => (files, draft),
         };
         let names_of_new = names.clone();
         // The target is the last one that is needed.
@@ -136,11 +146,11 @@ impl Build<'_> {
         own
     }
 
-    /// Everything that the target shows as one layer.
-    fn squashed(&self, target: &StageResult) -> Result<(Files, Draft), StepError> {
+    /// Everything that the files show as one layer.
+    fn squashed(&self, files: &Files, mut draft: Draft) -> Result<(Files, Draft), StepError> {
         let tree = {
             let _still = self.hold_still();
-            self.store.open_tree(&target.files.directories(self.store)?)?
+            self.store.open_tree(&files.directories(self.store)?)?
         };
         let staged = self.store.stage_layer()?;
         let options = ::layers::DiffOptions {
@@ -152,7 +162,6 @@ impl Build<'_> {
         let tar_split = staged.tar_split_file()?;
         let summary = ::layers::seal_copy(&from, &[], &into, std::io::sink(), tar_split, &options)
             .map_err(|error| StepError::Digest(Arc::new(error)))?;
-        let mut draft = target.draft.clone();
         draft.squash(self.options.times.created());
         let missing = || StepError::Value("the layer's content has no digest".to_owned());
         let content = summary.content.clone().ok_or_else(missing)?;

@@ -40,6 +40,7 @@ use crate::event::{Event, RunningStep, StepId, StepOutcome, WaitsFor};
 use crate::image::Image;
 use crate::plan::{Base, Stage};
 use crate::run::RunTarget;
+use crate::sbom::ScanOptions;
 use crate::stage_state::StageState;
 use crate::step::{Action, Step};
 use crate::working_container::{FromOptions, WorkingContainer};
@@ -648,6 +649,7 @@ impl<'a, 'b> StageBuild<'a, 'b> {
             || !options.inherit_labels
             || !options.inherit_annotations
             || options.omit_history
+            || options.scan.as_ref().is_some_and(ScanOptions::changes_image)
             || options.layers == LayerStyle::WithBase;
         let is_plain = self.is_target && self.stage.instructions.is_empty() && !adds;
         let has_files = !self.build.work(self.position).files.made.is_empty();

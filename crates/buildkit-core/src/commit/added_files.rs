@@ -30,7 +30,7 @@ pub(super) fn layer(
 }
 
 /// The files, copied over the directories `below`, top first.
-pub(super) fn stage(
+pub(crate) fn stage(
     store: &Store,
     below: &[PathBuf],
     options: &CommitOptions,
@@ -46,7 +46,7 @@ pub(super) fn stage(
 }
 
 /// What the history says of the layer.
-pub(super) fn history(options: &CommitOptions, created: Timestamp, author: &str) -> History {
+pub(crate) fn history(options: &CommitOptions, created: Timestamp, author: &str) -> History {
     let targets: Vec<&str> = options.add_files.iter().map(|(_, target)| target.as_str()).collect();
     History {
         created: Some(created),

@@ -1,4 +1,4 @@
-//! Flags of the commands that take a base image: when to pull it.
+//! Flags of the commands that take an image: when to pull it.
 
 use buildkit_core::transfer::pull::PullPolicy;
 use clap::Args;
@@ -6,13 +6,14 @@ use clap::Args;
 use super::parse_pull_policy;
 use crate::session::Session;
 
-/// When to pull a base image.
+/// When to pull an image: a base image, a scanner's.
 #[derive(Args, Clone, Debug)]
 pub struct PullArgs {
-    /// When to pull: always, missing, never or newer; true is always, false is missing, but never for buildah
+    /// When to pull: always, missing, never or newer; true is always, false is missing, but never for buildah [default:
+    /// missing]
     #[arg(long, value_name = "POLICY", num_args = 0..=1, require_equals = true, default_missing_value = "always",
-          default_value = "missing", value_parser = Pull::parse, conflicts_with_all = ["pull_always", "pull_never"])]
-    pull: Pull,
+          value_parser = Pull::parse, conflicts_with_all = ["pull_always", "pull_never"])]
+    pull: Option<Pull>,
     /// The same as --pull=always
     #[arg(long, hide = true, conflicts_with = "pull_never")]
     pull_always: bool,
@@ -42,12 +43,18 @@ impl Pull {
 impl PullArgs {
     /// What the flags say together.
     pub fn policy(&self, session: &Session) -> PullPolicy {
-        match self {
+        self.given(session).unwrap_or(PullPolicy::Missing)
+    }
+
+    /// The same, if they say anything.
+    pub fn given(&self, session: &Session) -> Option<PullPolicy> {
+        Some(match self {
             PullArgs { pull_always: true, .. } => PullPolicy::Always,
             PullArgs { pull_never: true, .. } => PullPolicy::Never,
-            PullArgs { pull: Pull::Policy(policy), .. } => *policy,
-            PullArgs { pull: Pull::False, .. } if session.called_as_buildah() => PullPolicy::Never,
-            PullArgs { pull: Pull::False, .. } => PullPolicy::Missing,
-        }
+            PullArgs { pull: None, .. } => return None,
+            PullArgs { pull: Some(Pull::Policy(policy)), .. } => *policy,
+            PullArgs { pull: Some(Pull::False), .. } if session.called_as_buildah() => PullPolicy::Never,
+            PullArgs { pull: Some(Pull::False), .. } => PullPolicy::Missing,
+        })
     }
 }

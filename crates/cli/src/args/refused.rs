@@ -33,7 +33,6 @@ const NO_ENCRYPTION: &str = "encrypted images are not supported";
 const NO_SIGNATURES: &str = "signatures are not supported yet: sign the pushed image with another tool, such as cosign";
 const NO_PLATFORMS: &str = "a build makes the image of one platform: name it with --platform";
 const NO_LISTS: &str = "manifest lists are not supported yet";
-const NO_SBOM: &str = "images are not scanned for their parts: run a scanner on the rootfs that `gabion mount` prints";
 const NO_BLOB_CACHE: &str = "blobs are not kept in a directory of their own: the store has the layers";
 const NO_WORKLOADS: &str = "confidential workloads are not supported";
 const NO_USERNS: &str = "user namespaces are not supported yet";
@@ -77,20 +76,6 @@ pub const REFUSED: &[Refused] = &[
         reason: "it removes a manifest list, and those are not supported yet",
     },
     Refused { commands: &["commit", "build"], flag: "cw", takes: VALUE, reason: NO_WORKLOADS },
-    Refused { commands: &["commit", "build"], flag: "sbom", takes: VALUE, reason: NO_SBOM },
-    Refused { commands: &["commit", "build"], flag: "sbom-scanner-image", takes: VALUE, reason: NO_SBOM },
-    Refused { commands: &["commit", "build"], flag: "sbom-scanner-command", takes: VALUE, reason: NO_SBOM },
-    Refused { commands: &["commit", "build"], flag: "sbom-merge-strategy", takes: VALUE, reason: NO_SBOM },
-    Refused { commands: &["commit", "build"], flag: "sbom-output", takes: VALUE, reason: NO_SBOM },
-    Refused { commands: &["commit", "build"], flag: "sbom-image-output", takes: VALUE, reason: NO_SBOM },
-    Refused { commands: &["commit", "build"], flag: "sbom-purl-output", takes: VALUE, reason: NO_SBOM },
-    Refused { commands: &["commit", "build"], flag: "sbom-image-purl-output", takes: VALUE, reason: NO_SBOM },
-    Refused {
-        commands: &["commit"],
-        flag: "pull",
-        takes: VALUE,
-        reason: "it is about the images of SBOM scanners, and there are none",
-    },
     Refused { commands: &["build", "from"], flag: "userns", takes: Takes::Value(&["host", ""]), reason: NO_USERNS },
     Refused { commands: &["build", "from"], flag: "userns-uid-map", takes: VALUE, reason: NO_USERNS },
     Refused { commands: &["build", "from"], flag: "userns-gid-map", takes: VALUE, reason: NO_USERNS },
@@ -104,18 +89,6 @@ pub const REFUSED: &[Refused] = &[
         flag: "remove-signatures",
         takes: Takes::Switch,
         reason: "it is about images that are pulled: use `gabion pull`",
-    },
-    Refused {
-        commands: &["commit"],
-        flag: "pull-always",
-        takes: Takes::Switch,
-        reason: "it is about the images of SBOM scanners, and there are none",
-    },
-    Refused {
-        commands: &["commit"],
-        flag: "pull-never",
-        takes: Takes::Switch,
-        reason: "it is about the images of SBOM scanners, and there are none",
     },
     Refused {
         commands: &["build"],

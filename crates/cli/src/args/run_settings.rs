@@ -215,9 +215,7 @@ impl RuntimeArgs {
     /// # Errors
     /// The one that is asked for is not installed.
     pub fn program(&self, session: &Session, conf: &ContainersConf) -> Result<PathBuf, CommandError> {
-        let named = self.runtime.clone().or_else(|| conf.runtime.clone().map(PathBuf::from));
-        let program = named.unwrap_or_else(|| installed_runtime(session));
-        let program = program.to_str().and_then(|name| conf.runtime_program(name)).unwrap_or(program);
+        let program = runtime_program(self.runtime.clone(), session, conf);
         match &self.runtime {
             Some(given) if !is_installed(&program, session) => {
                 let reason = "expected the name or path of a program that is installed";
@@ -231,6 +229,13 @@ impl RuntimeArgs {
     pub fn flags(&self) -> Vec<String> {
         self.runtime_flag.iter().map(|flag| format!("--{flag}")).collect()
     }
+}
+
+/// The OCI runtime that is asked for, or else the host's own.
+pub fn runtime_program(given: Option<PathBuf>, session: &Session, conf: &ContainersConf) -> PathBuf {
+    let named = given.or_else(|| conf.runtime.clone().map(PathBuf::from));
+    let program = named.unwrap_or_else(|| installed_runtime(session));
+    program.to_str().and_then(|name| conf.runtime_program(name)).unwrap_or(program)
 }
 
 /// runc, unless only crun is installed.

@@ -3,9 +3,12 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use buildkit_core::build::RunDefaults;
 use buildkit_core::change;
 use buildkit_core::commit::{Afterwards, CommitOptions, Committed, Layers, Times, commit};
 use buildkit_core::destination::{Destination, commit_elsewhere};
+use buildkit_core::sbom::{Results, ScanOptions, scan_container};
+use buildkit_core::transfer::pull::PullPolicy;
 use buildkit_core::transfer::{CopyOptions, PushOptions};
 use buildkit_core::working_container::{State, WorkingContainer};
 use jiff::Timestamp;
@@ -15,7 +18,10 @@ use serde_json::json;
 
 use crate::args::compression::CompressionArgs;
 use crate::args::parse_format;
+use crate::args::pull::PullArgs;
 use crate::args::registry::RegistryArgs;
+use crate::args::run_settings::runtime_program;
+use crate::args::sbom::SbomArgs;
 use crate::args::value;
 use crate::command_error::CommandError;
 use crate::output::indented;
@@ -96,7 +102,11 @@ pub struct Args {
     #[command(flatten)]
     progress: ProgressArgs,
     #[command(flatten)]
+    pull: PullArgs,
+    #[command(flatten)]
     registry: RegistryArgs,
+    #[command(flatten)]
+    sbom: SbomArgs,
     /// Name or ID of the working container
     container: String,
     /// Name of the image
@@ -108,6 +118,7 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     // Buildah sends layers to registries as they are, unless it is told otherwise.
     let compression = args.compression.resolve(!session.called_as_buildah(), &session.containers_conf()?)?;
     let times = times(args, session)?;
+    let scan = scan_options(args, session)?;
     let remotes = session.remotes(&args.registry)?;
     let store = session.store()?;
     let display = Display::new(session, &args.progress, args.quiet, Work::Other)?;
@@ -131,6 +142,13 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
         tells_container: session.called_as_buildah(),
         ..CommitOptions::default()
     };
+    let parts = scan.map(|scan| {
+        let run = scanner_run(&container, session)?;
+        Ok::<_, CommandError>(scan_container(&container, &remotes, &scan, &run, &events)?)
+    });
+    let parts = parts.transpose()?;
+    // What a person adds stands over what was found.
+    options.add_files.splice(0..0, parts.iter().flat_map(Results::image_files));
     let committed = match &destination {
         Some(Destination::Elsewhere(location)) => {
             let push_options =
@@ -143,6 +161,7 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
         }
         None => commit(container, &options, &events)?,
     };
+    parts.map_or(Ok(()), |parts| parts.write())?;
     if let Some(file) = &args.metadata_file {
         let names = destination.iter().filter_map(|destination| match destination {
             Destination::Store(name) => Some(name.to_string()),
@@ -155,6 +174,32 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
         None => println!("{}", committed.image_id),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The scan that is asked for.
+fn scan_options(args: &Args, session: &Session) -> Result<Option<ScanOptions>, CommandError> {
+    let pull = args.pull.given(session);
+    let usual = if session.called_as_buildah() { PullPolicy::Always } else { PullPolicy::Missing };
+    let scan = args.sbom.resolve(pull.unwrap_or(usual))?;
+    match (pull, &scan) {
+        (Some(_), None) => Err(CommandError::new("--pull is about the image of a scanner: give --sbom too")),
+        _ => Ok(scan),
+    }
+}
+
+/// How a scanner is run: as the container's own commands are.
+fn scanner_run(container: &WorkingContainer<'_>, session: &Session) -> Result<RunDefaults, CommandError> {
+    let conf = session.containers_conf()?;
+    let resolved = container.state().settings.resolve(&conf)?;
+    Ok(RunDefaults {
+        runtime: runtime_program(session.env("BUILDAH_RUNTIME").map(PathBuf::from), session, &conf),
+        search_path: session.env("PATH"),
+        network: resolved.network,
+        host_files: resolved.host_files,
+        settings: resolved.settings,
+        host_env: if resolved.sees_proxies { session.proxies() } else { Vec::new() },
+        ..RunDefaults::default()
+    })
 }
 
 fn times(args: &Args, session: &Session) -> Result<Times, CommandError> {

@@ -40,7 +40,7 @@ pub enum Command {
     Add(add::Args),
     Build(Box<build::Args>),
     Cache(cache::Args),
-    Commit(commit::Args),
+    Commit(Box<commit::Args>),
     Completion(completion::Args),
     Config(Box<config::Args>),
     Containers(containers::Args),

@@ -170,7 +170,7 @@ fn options(
     args.runtime.apply(&mut kept)?;
     set_default_mounts(&mut kept, session)?;
     let mut options = RunOptions::new(command);
-    options.host_env = proxies(session);
+    options.host_env = session.proxies();
     options.apply(kept.resolve(&conf)?);
     args.sandbox.change_capabilities(&mut options.settings.capabilities);
     options.env = args.env.iter().flat_map(|entry| variables(entry)).collect();
@@ -210,11 +210,4 @@ fn variables(entry: &str) -> Vec<String> {
         None => name == entry,
     };
     own.filter(|(name, _)| wanted(name)).map(|(name, value)| format!("{name}={value}")).collect()
-}
-
-/// The host's proxy settings, which a command needs to get out.
-fn proxies(session: &Session) -> Vec<String> {
-    const NAMES: [&str; 8] =
-        ["http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY"];
-    NAMES.iter().filter_map(|name| Some(format!("{name}={}", session.env(name)?))).collect()
 }

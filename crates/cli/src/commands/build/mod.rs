@@ -33,6 +33,7 @@ use crate::args::platform::PlatformArgs;
 use crate::args::pull::PullArgs;
 use crate::args::registry::RegistryArgs;
 use crate::args::run_settings::{LimitArgs, RuntimeArgs, SandboxArgs, set_default_mounts};
+use crate::args::sbom::SbomArgs;
 use crate::args::value;
 use crate::command_error::CommandError;
 use crate::progress::{Display, ProgressArgs, Work};
@@ -143,6 +144,8 @@ pub struct Args {
     platform: PlatformArgs,
     #[command(flatten)]
     registry: RegistryArgs,
+    #[command(flatten)]
+    sbom: SbomArgs,
     #[command(flatten)]
     rusage: RusageArgs,
     #[command(flatten)]
@@ -354,6 +357,7 @@ fn options(
             reads_stdin: args.stdin,
             ..RunDefaults::default()
         },
+        scan: args.sbom.resolve(args.pull.policy(session))?,
         keep: match (args.rm, args.force_rm) {
             (true, true) => Keep::Nothing,
             (true, false) => Keep::OnFailure,
