@@ -125,7 +125,20 @@ fn document(sandbox: &Sandbox, old: &BTreeMap<String, Rows>) -> BTreeMap<String,
         let words = words.iter().copied().chain(["--help"]);
         if gabion { sandbox.gabion(words).run().stdout } else { sandbox.buildah(words).run().stdout }
     };
-    let (ours, theirs) = (commands(&help(true, &[])), commands(&help(false, &[])));
+    let (mut ours, mut theirs) = (commands(&help(true, &[])), commands(&help(false, &[])));
+    // Commands that have commands themselves.
+    for command in ours.clone() {
+        let inner = |gabion: bool| {
+            let names = commands(&help(gabion, &[&command])).into_iter();
+            names.map(|name| format!("{command} {name}")).collect::<Vec<_>>()
+        };
+        let own = inner(true);
+        if !own.is_empty() && theirs.contains(&command) {
+            theirs.extend(inner(false));
+        }
+        ours.extend(own);
+    }
+    let (ours, theirs) = (ours, theirs);
     let known = |section: &str| old.get(section).into_iter().flat_map(|rows| rows.keys().cloned());
     let names = ours.iter().cloned().chain(theirs.iter().cloned()).chain(known("Commands")).collect();
     let judge_command = |name: &str| (if ours.contains(name) { "yes" } else { "no" }, String::new());
@@ -140,15 +153,12 @@ fn document(sandbox: &Sandbox, old: &BTreeMap<String, Rows>) -> BTreeMap<String,
     sections.insert("Global flags".to_owned(), section);
 
     for command in &ours {
-        let own = flags(&help(true, &[command]));
-        let other = if theirs.contains(command) && command != "help" {
-            flags(&help(false, &[command]))
-        } else {
-            BTreeSet::new()
-        };
+        let words: Vec<&str> = command.split(' ').collect();
+        let own = flags(&help(true, &words));
+        let other =
+            if theirs.contains(command) && command != "help" { flags(&help(false, &words)) } else { BTreeSet::new() };
         let names = own.iter().cloned().chain(other.iter().cloned()).chain(known(command)).collect();
-        let section =
-            rows(names, &other, old.get(command), |flag| judge(sandbox, &[command], flag, own.contains(flag)));
+        let section = rows(names, &other, old.get(command), |flag| judge(sandbox, &words, flag, own.contains(flag)));
         sections.insert(command.clone(), section);
     }
     sections

@@ -256,11 +256,17 @@ impl Pair {
         Pair { ours, theirs, link }
     }
 
-    /// Runs the words, which part at blanks, with both; `DIR` is a directory of their own.
+    /// Runs the words, which part at blanks, with both; `DIR` is a directory of their own, `DIGEST` that of their
+    /// `localhost/amd64`.
     #[track_caller]
     fn both(&self, line: &str) -> [Outcome; 2] {
         let run = |sandbox: &Sandbox, program: &Path| {
             let dir = sandbox.dir().to_str().expect("UTF-8");
+            let mut line = line.to_owned();
+            if line.contains("DIGEST") {
+                let digest = sandbox.buildah(["images", "--format", "{{.Digest}}", "localhost/amd64"]).ok();
+                line = line.replace("DIGEST", &digest);
+            }
             let words: Vec<String> = line.split(' ').map(|word| word.replace("DIR", dir).replace('~', " ")).collect();
             sandbox.on_store(program).args(words).run()
         };
@@ -486,6 +492,68 @@ fn peers_config_writes_buildahs_history() {
     );
     pair.same("commit -q c x");
     assert_eq!(history(&pair.ours), history(&pair.theirs));
+}
+
+#[test]
+fn peers_manifest_commands_say_what_buildah_says() {
+    let pair = Pair::new();
+    for arch in ["amd64", "arm64"] {
+        pair.same(&format!("from --name {arch} base"));
+        pair.same(&format!("config --arch {arch} {arch}"));
+        pair.same(&format!("commit -q {arch} localhost/{arch}"));
+    }
+    for line in [
+        "manifest create list",
+        "manifest create list",
+        "manifest create --amend list",
+        "manifest create other localhost/amd64 localhost/arm64",
+        "manifest create --all third localhost/amd64",
+        "manifest create Bad:Name",
+        "manifest create",
+        "manifest add list localhost/amd64",
+        "manifest add --os linux --arch arm64 --variant v8 list localhost/arm64",
+        "manifest add list",
+        "manifest add nosuch localhost/amd64",
+        "manifest add localhost/amd64 localhost/arm64",
+        // 1.28 tells nothing of what it changed, and takes digests only.
+        "~manifest annotate --arch ppc64le --os-version 1 --features f,g list DIGEST",
+        "~manifest annotate list nosuch:nosuch",
+        "manifest exists list",
+        "manifest exists nosuch",
+        "manifest exists localhost/amd64",
+        "manifest exists",
+        "manifest inspect localhost/amd64",
+        "manifest push -q list dir:DIR/list",
+        "manifest push -q --all --digestfile DIR/digest other oci:DIR/layout:x",
+        "manifest push -q nosuch dir:DIR/nosuch",
+        "manifest push -q localhost/amd64 dir:DIR/nosuch",
+        "manifest push --rm -q third dir:DIR/third",
+        "manifest exists third",
+        "manifest remove list DIGEST",
+        "manifest remove list DIGEST",
+        "manifest remove list",
+        "tag other more",
+        "manifest rm other",
+        "manifest rm nosuch",
+        "manifest rm",
+        "manifest rm more list",
+        "manifest exists list",
+    ] {
+        match line.strip_prefix('~') {
+            None => pair.same(line),
+            Some(line) => pair.same_code(line),
+        }
+        for inspect in ["manifest inspect list", "inspect -t manifest other"] {
+            let [ours, theirs] = pair.both(inspect);
+            // 1.28 says Docker's type of each list; annotations of the images make manifests longer.
+            let is_same = |line: &&str| !line.starts_with("    \"mediaType\"") && !line.contains("\"size\": ");
+            let texts = [ours, theirs].map(|outcome| {
+                let lines = outcome.stdout.lines().filter(is_same);
+                (without_ids(&lines.collect::<Vec<_>>().join("\n")), outcome.code())
+            });
+            assert_eq!(texts[0], texts[1], "{inspect} after {line}");
+        }
+    }
 }
 
 #[test]

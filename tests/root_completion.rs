@@ -38,6 +38,9 @@ fn root_bash_completes_names() {
     assert_eq!(with(&["rmi", "localhost/b"]), ["localhost/base:latest"]);
     assert_eq!(with(&["build", "--target", ""]), ["first", "second"]);
     assert_eq!(with(&["build", "--target", "s"]), ["second"]);
+    sandbox.gabion(["manifest", "create", "batch", "base"]).ok();
+    assert_eq!(with(&["manifest", "push", "ba"]), ["batch:latest"]);
+    assert_eq!(with(&["manifest", "cr"]), ["create"]);
     assert_eq!(with(&["cont"]), ["containers"]);
     assert_eq!(with(&["images", "--no-t"]), ["--no-trunc"]);
     assert_eq!(with(&["rm", "nosuch"]), [""; 0]);

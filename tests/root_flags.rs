@@ -56,20 +56,33 @@ fn flag(line: &str) -> Option<Flag> {
     Some(Flag { long: long.to_owned(), kind })
 }
 
+/// A command's words: some have commands themselves.
+fn words(command: &str) -> Vec<&str> {
+    command.split(' ').filter(|word| !word.is_empty()).collect()
+}
+
 /// A command's own part of its help, and the part on global flags.
 fn help(sandbox: &Sandbox, command: &str) -> (String, String) {
-    let help = sandbox.gabion([command, "--help"].iter().filter(|word| !word.is_empty())).ok();
+    let help = sandbox.gabion(words(command).into_iter().chain(["--help"])).ok();
     let (own, global) = help.split_once("\nGlobal options:").unwrap_or((&help, ""));
     (own.to_owned(), global.to_owned())
 }
 
-/// The commands in gabion's help.
+/// The commands in gabion's help, and those that they have.
 fn commands(sandbox: &Sandbox) -> Vec<String> {
-    let help = help(sandbox, "").0;
+    let mut all = commands_of(sandbox, "");
+    let inner: Vec<String> = all.iter().flat_map(|command| commands_of(sandbox, command)).collect();
+    all.extend(inner);
+    all
+}
+
+fn commands_of(sandbox: &Sandbox, command: &str) -> Vec<String> {
+    let help = help(sandbox, command).0;
     let section = help.split("Commands:\n").nth(1).unwrap_or_default();
     let section = section.split("\n\n").next().unwrap_or_default();
     let names = section.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   "));
-    names.filter_map(|line| line.split_whitespace().next().map(str::to_owned)).collect()
+    let names = names.filter_map(|line| line.split_whitespace().next());
+    names.map(|name| format!("{command} {name}").trim_start().to_owned()).collect()
 }
 
 /// Command ("" for what may stand before it), flag and status in the document on Buildah's flags.
@@ -97,11 +110,15 @@ fn arguments(command: &str) -> &'static [&'static str] {
         "" => &["images"],
         "add" | "copy" => &["work", "file", "/"],
         "build" => &["."],
-        "cache" => &["explain", "base"],
+        "cache explain" => &["base"],
         "commit" => &["work", "new"],
         "completion" => &["bash"],
         "config" | "mount" | "rm" | "umount" => &["work"],
         "from" | "history" | "inspect" | "pull" | "rmi" => &["base"],
+        "manifest add" | "manifest annotate" | "manifest remove" => &["list", "base"],
+        "manifest create" => &["new"],
+        "manifest exists" | "manifest inspect" | "manifest rm" => &["list"],
+        "manifest push" => &["list", "dir:pushed"],
         "push" => &["base", "dir:pushed"],
         "rename" => &["work", "other"],
         "run" => &["work", "true"],
@@ -125,6 +142,7 @@ fn sandbox() -> Sandbox {
     let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_gabion"));
     sandbox.import_base();
     sandbox.gabion(["from", "--name", "work", "base"]).ok();
+    sandbox.gabion(["manifest", "create", "list", "base"]).ok();
     sandbox.write("empty/Dockerfile", "FROM base\n");
     sandbox.write("empty/file", "content");
     sandbox
@@ -177,11 +195,15 @@ fn root_flags_refuse_what_they_cannot_take() {
                 // A switch takes no value, or a boolean.
                 Kind::Switch | Kind::Boolean => {
                     let given = format!("{long}=nonsense");
-                    cases.push(case(&[&[command, &given], arguments(command)], &[&[long, "nonsense", "true, false"]]));
-                    cases.push(case(&[&[command, &format!("{long}=")], arguments(command)], &[&[long, "true, false"]]));
+                    cases.push(case(
+                        &[&words(command), &[&given], arguments(command)],
+                        &[&[long, "nonsense", "true, false"]],
+                    ));
+                    let given = format!("{long}=");
+                    cases.push(case(&[&words(command), &[&given], arguments(command)], &[&[long, "true, false"]]));
                 }
                 // The value is missing where the line ends.
-                Kind::Value => cases.push(case(&[&[command, long]], &[&[long, "a value is required"]])),
+                Kind::Value => cases.push(case(&[&words(command), &[long]], &[&[long, "a value is required"]])),
                 Kind::Optional => {}
             }
         }
@@ -198,7 +220,7 @@ fn root_malformed_values_are_refused_by_name() {
     let mut cases = Vec::new();
     for (commands, flag, empty, values) in FLAGS {
         for command in commands.split(',') {
-            let words: &[&str] = if command.is_empty() { &[] } else { &[command] };
+            let words: &[&str] = &words(command);
             if let Empty::Refused(expected) = empty {
                 cases.push(case(&[words, &[&format!("{flag}=")], arguments(command)], &[&[flag, expected]]));
             }
@@ -213,7 +235,7 @@ fn root_malformed_values_are_refused_by_name() {
     }
     for (commands, args, expected) in SWITCHES {
         for command in commands.split(',') {
-            cases.push(case(&[&[command], args, arguments_of_switch(command, args)], &[expected]));
+            cases.push(case(&[&words(command), args, arguments_of_switch(command, args)], &[expected]));
         }
     }
     assert_refused(&sandbox, &cases);
@@ -260,7 +282,7 @@ fn root_every_flag_is_in_the_table() {
     // What no help shows takes a value and is in the table, or is a switch that refuses one.
     let mut cases = Vec::new();
     for (command, long, status) in documented() {
-        let words: &[&str] = if command.is_empty() { &[] } else { &[&command] };
+        let words: &[&str] = &words(&command);
         let is_shown = shown.contains(&(command.clone(), long.clone()));
         if !is_shown && !in_table(&command, &long) && long != "--version" {
             let given = format!("{long}=nonsense");
@@ -282,9 +304,8 @@ fn root_empty_values_that_mean_something_are_taken() {
         // A network of its own takes more than a machine for tests may have.
         for command in commands.split(',').filter(|command| (*command, *flag) != ("run", "--network")) {
             let words: &[&str] = match command {
-                "" => &[],
                 "run" => &["run", "--network=none"],
-                _ => &[command],
+                _ => &words(command),
             };
             let outcome = sandbox.gabion([words, &[&format!("{flag}=")], arguments(command)].concat()).run();
             assert_eq!(outcome.code(), Some(0), "{command} {flag}= is {why}: {outcome}");
@@ -295,6 +316,8 @@ fn root_empty_values_that_mean_something_are_taken() {
 #[test]
 fn root_switches_take_a_boolean_as_gos_do() {
     let sandbox = sandbox();
+    // Its age is told in seconds.
+    sandbox.gabion(["manifest", "rm", "list"]).ok();
     let quiet = sandbox.gabion(["images", "--quiet"]).ok();
     let table = sandbox.gabion(["images", "--no-trunc"]).ok();
     for (args, expected) in [

@@ -26,8 +26,12 @@ use Empty::{Refused, Taken};
 use Values::{Free, Wrong};
 
 /// Commands that reach registries.
-const REGISTRY: &str = "add,build,commit,copy,from,pull,push";
-const TRANSFER: &str = "build,commit,pull,push";
+const REGISTRY: &str = "add,build,commit,copy,from,pull,push,\
+                        manifest add,manifest annotate,manifest create,manifest inspect,manifest push";
+const TRANSFER: &str = "build,commit,pull,push,manifest push";
+const COMPRESSION: &str = "build,commit,push,manifest push";
+/// Commands about an entry of a manifest list.
+const ENTRY: &str = "manifest add,manifest annotate";
 const SANDBOX: &str = "build,from,run";
 const LIMITS: &str = "build,from";
 const PLATFORM: &str = "build,from,pull";
@@ -80,7 +84,7 @@ pub const FLAGS: &[Row] = &[
         ]),
     ),
     (
-        "build,commit,push",
+        COMPRESSION,
         "--compression-format",
         Refused("gzip, zstd or zstd:chunked"),
         Wrong(&[
@@ -89,7 +93,7 @@ pub const FLAGS: &[Row] = &[
         ]),
     ),
     (
-        "build,commit,push",
+        COMPRESSION,
         "--compression-level",
         Refused("from 1 to 20"),
         Wrong(&[
@@ -886,6 +890,42 @@ pub const FLAGS: &[Row] = &[
     ),
     ("from", "--name", Refused("<NAME>"), Free("a name in use is told as one")),
     ("from", "--suffix", Refused("<TEXT>"), Free("a text")),
+    // Manifest lists.
+    (
+        "manifest add,manifest annotate,manifest create",
+        "--annotation",
+        Refused("NAME=VALUE"),
+        Wrong(&[(&["--annotation=x"], &["'x'", "NAME=VALUE"]), (&["--annotation=a=b,=x"], &["=x", "NAME=VALUE"])]),
+    ),
+    (ENTRY, "--arch", Refused("letters"), Wrong(&[(&["--arch=a/b"], &["a/b", "letters"])])),
+    (ENTRY, "--features", Refused("<FEATURE>"), Free("a text")),
+    (ENTRY, "--os", Refused("letters"), Wrong(&[(&["--os=a b"], &["a b", "letters"])])),
+    (ENTRY, "--os-features", Refused("<FEATURE>"), Free("a text")),
+    (ENTRY, "--os-version", Refused("<VERSION>"), Free("a text")),
+    (ENTRY, "--variant", Refused("letters"), Wrong(&[(&["--variant=a/b"], &["a/b", "letters"])])),
+    (
+        "manifest add",
+        "--artifact-annotation",
+        Refused("NAME=VALUE"),
+        Wrong(&[(&["--artifact-annotation=x"], &["'x'", "NAME=VALUE"])]),
+    ),
+    (
+        "manifest add",
+        "--artifact-config",
+        Refused("<FILE>"),
+        Wrong(&[(&["--artifact-config=/nosuch"], &["/nosuch", "expected a file"])]),
+    ),
+    ("manifest add", "--artifact-config-type", Refused("<TYPE>"), Free("a text")),
+    ("manifest add", "--artifact-layer-type", Refused("<TYPE>"), Free("a text")),
+    ("manifest add", "--artifact-subject", Refused("<IMAGE>"), Free("an image is looked for")),
+    ("manifest add", "--artifact-type", Refused("<TYPE>"), Free("a text")),
+    ("manifest annotate", "--subject", Refused("<IMAGE>"), Free("an image is looked for")),
+    (
+        "manifest push",
+        "--add-compression",
+        Refused("gzip, zstd or zstd:chunked"),
+        Wrong(&[(&["--add-compression=lzma"], &["lzma", "gzip, zstd or zstd:chunked"])]),
+    ),
     (
         "pull",
         "--policy",
@@ -893,13 +933,13 @@ pub const FLAGS: &[Row] = &[
         Wrong(&[(&["--policy=nosuch"], &["nosuch", "always, missing, never or newer"])]),
     ),
     (
-        "push",
+        "push,manifest push",
         "--digestfile",
         Refused("<FILE>"),
         Wrong(&[(&["--digestfile=/nosuch/x"], &["/nosuch/x", "a directory that is there"])]),
     ),
     (
-        "push",
+        "push,manifest push",
         "--format",
         Refused("oci or v2s2"),
         Wrong(&[(&["--format=nosuch"], &["nosuch", "oci or v2s2"]), (&["--format=v2s1"], &["v2s1", "oci or v2s2"])]),
@@ -1010,6 +1050,12 @@ pub const SWITCHES: &[(&str, &[&str], &[&str])] = &[
     ("commit", &["--omit-timestamp", "--timestamp=1"], &["--omit-timestamp", "--timestamp"]),
     ("containers", &["--json", "--format=x"], &["--json", "--format"]),
     ("images", &["--all", "base"], &["--all", "IMAGE"]),
+    ("manifest add", &["--all", "--artifact"], &["--all", "--artifact"]),
+    ("manifest add", &["--artifact-exclude-titles"], &["--artifact"]),
+    ("manifest annotate", &["--index"], &["\"base\"", "--index"]),
+    ("manifest create", &["--amend", "--replace"], &["--amend", "--replace"]),
+    ("manifest create,manifest inspect", &["--insecure", "--tls-verify"], &["--insecure", "--tls-verify"]),
+    ("push", &["--rm"], &["not a manifest list"]),
     ("rm,umount", &["--all"], &["--all", "CONTAINER"]),
     ("rmi", &["--all", "--prune"], &["--all", "--prune"]),
     ("rmi", &["--prune"], &["--prune", "IMAGE"]),

@@ -74,6 +74,13 @@ pub enum Event {
         /// The name it gets, if any.
         name: Option<String>,
     },
+    /// An image of a list is being copied.
+    CopyingImage {
+        /// Its manifest.
+        digest: Digest,
+        /// Its position, from 1, and how many are copied.
+        position: (usize, usize),
+    },
     /// A blob is being copied.
     CopyingBlob(Digest),
     /// How far a blob is; at most a few times a second.

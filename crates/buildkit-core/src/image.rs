@@ -1,7 +1,8 @@
 //! An image of the store, read as a whole: record, manifest and config.
 
+use oci::manifest::ManifestOrIndex;
 use oci::reference::InvalidReference;
-use oci::{ImageConfig, ImageId, LayerId, Manifest, Reference};
+use oci::{Digest, ImageConfig, ImageId, LayerId, Manifest, Platform, Reference};
 use store::Store;
 
 /// An image of the store.
@@ -29,6 +30,16 @@ pub enum ImageError {
         /// What is wrong.
         source: oci::manifest::InvalidManifest,
     },
+    /// A manifest list has no image for the platform, or the store does not have that image.
+    #[error("manifest list {name} leads to no image for platform {platform} in the store: it has {available}")]
+    NotInList {
+        /// The list as it was asked for.
+        name: String,
+        /// What was wanted.
+        platform: String,
+        /// What there is.
+        available: String,
+    },
     /// The config cannot be used.
     #[error("image {name}: {source}")]
     Config {
@@ -40,17 +51,60 @@ pub enum ImageError {
 }
 
 impl Image {
-    /// Finds an image by name, ID or unambiguous start of an ID, as [`Store::image`] does.
+    /// Finds an image by name, ID or unambiguous start of an ID, as [`Store::image`] does. Of a manifest
+    /// list it is the image for the host.
     pub fn find(store: &Store, name: &str) -> Result<Image, ImageError> {
-        let record = store.image(name)?;
-        Image::read(store, name, record)
+        Image::find_for(store, name, &Platform::host())
     }
 
-    /// Reads the image of `record`; `asked` is the name it was found by.
+    /// The same, but of a manifest list the image for `platform`.
+    pub fn find_for(store: &Store, name: &str, platform: &Platform) -> Result<Image, ImageError> {
+        let record = store.image(name)?;
+        Image::read_for(store, name, record, platform)
+    }
+
+    /// Reads the image of `record`; `asked` is the name it was found by. Of a manifest list it is the image
+    /// for the host.
     pub fn read(store: &Store, asked: &str, record: store::Image) -> Result<Image, ImageError> {
+        Image::read_for(store, asked, record, &Platform::host())
+    }
+
+    fn read_for(store: &Store, asked: &str, record: store::Image, platform: &Platform) -> Result<Image, ImageError> {
         let bytes = store.image_manifest(&record.id)?;
+        let parsed = ManifestOrIndex::parse(&bytes, None)
+            .map_err(|source| ImageError::Manifest { name: asked.to_owned(), source })?;
+        let index = match parsed {
+            ManifestOrIndex::Manifest(manifest) => return Image::with_manifest(store, asked, record, manifest),
+            ManifestOrIndex::Index(index) => index,
+        };
+        let in_list = index.select(platform).map(|entry| Image::with_digest(store, asked, &entry.digest));
+        in_list.transpose()?.flatten().ok_or_else(|| ImageError::NotInList {
+            name: asked.to_owned(),
+            platform: platform.to_string(),
+            available: index.platforms(),
+        })
+    }
+
+    /// The image of the store with the manifest `digest`, if there is one; `asked` is what it is looked for as.
+    pub fn with_digest(store: &Store, asked: &str, digest: &Digest) -> Result<Option<Image>, ImageError> {
+        let has_it = |image: &store::Image| image.digests().contains(&digest);
+        let Some(record) = store.images()?.into_iter().find(has_it) else { return Ok(None) };
+        // A record may hold several manifests, an index among them.
+        let bytes = match store.image_data(&record.id, &format!("manifest-{digest}")) {
+            Err(store::Error::NoData { .. }) => store.image_manifest(&record.id)?,
+            other => other?,
+        };
         let manifest =
             Manifest::parse(&bytes, None).map_err(|source| ImageError::Manifest { name: asked.to_owned(), source })?;
+        Image::with_manifest(store, asked, record, manifest).map(Some)
+    }
+
+    fn with_manifest(
+        store: &Store,
+        asked: &str,
+        record: store::Image,
+        manifest: Manifest,
+    ) -> Result<Image, ImageError> {
         let config_bytes = store.image_data(&record.id, manifest.config().digest().as_ref())?;
         let config = ImageConfig::parse(&config_bytes)
             .map_err(|source| ImageError::Config { name: asked.to_owned(), source })?;

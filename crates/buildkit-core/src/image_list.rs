@@ -3,9 +3,10 @@
 //! No record says which image an image was made from. It shows: the parent's layers are the first
 //! of the child's, and so are its steps.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use oci::{ImageConfig, ImageId, LayerId};
+use oci::manifest::ManifestOrIndex;
+use oci::{Digest, ImageConfig, ImageId, LayerId};
 use store::{Layer, Store};
 
 /// An image and what its record does not say.
@@ -40,6 +41,8 @@ impl ListedImage {
 pub struct ImageList {
     images: Vec<ListedImage>,
     layers: HashMap<LayerId, Layer>,
+    /// The manifests in the manifest lists of the store.
+    in_lists: HashSet<Digest>,
 }
 
 impl ImageList {
@@ -47,10 +50,16 @@ impl ImageList {
     pub fn read(store: &Store) -> Result<ImageList, store::Error> {
         let layers: HashMap<LayerId, Layer> =
             store.layers()?.into_iter().map(|layer| (layer.id.clone(), layer)).collect();
-        let mut list = ImageList { images: Vec::new(), layers };
+        let mut list = ImageList { images: Vec::new(), layers, in_lists: HashSet::new() };
         for (record, config) in store.images_with_configs()? {
             let config = config.and_then(|bytes| ImageConfig::parse(&bytes).ok());
             let size = list.size(&record);
+            if config.is_none()
+                && let Ok(manifest) = store.image_manifest(&record.id)
+                && let Ok(ManifestOrIndex::Index(index)) = ManifestOrIndex::parse(&manifest, None)
+            {
+                list.in_lists.extend(index.entries.into_iter().map(|entry| entry.digest));
+            }
             list.images.push(ListedImage { record, config, size });
         }
         Ok(list)
@@ -76,9 +85,14 @@ impl ImageList {
         image.is_nameless() && self.has_children(image)
     }
 
-    /// Whether nothing names or needs it: nameless, without children.
+    /// Whether nothing names or needs it: nameless, without children, in no manifest list.
     pub fn is_dangling(&self, image: &ListedImage) -> bool {
-        image.is_nameless() && !self.has_children(image)
+        image.is_nameless() && !self.is_in_list(image) && !self.has_children(image)
+    }
+
+    /// Whether a manifest list leads to it.
+    pub fn is_in_list(&self, image: &ListedImage) -> bool {
+        image.record.digests().into_iter().any(|digest| self.in_lists.contains(digest))
     }
 
     /// The image it was made from, the nearest one that is there.

@@ -24,6 +24,7 @@ pub mod image_removal; // names go, then images
 pub mod inspect; // working containers and images as Buildah shows them
 pub mod layer_contents; // what each layer of an image holds, and what later ones hide
 mod lock_file; // what is in use, and by nobody else
+pub mod manifest_list; // lists of images: their entries, and where those are
 pub mod output; // where a build's result goes besides the store
 pub mod plan; // the stages of a Dockerfile, those that are needed
 pub mod prune; // what takes room, and what of it may go

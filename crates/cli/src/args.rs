@@ -41,7 +41,15 @@ fn with_variables_that_are_set(command: clap::Command) -> clap::Command {
         true => arg.env(None::<&str>),
         false => arg,
     };
-    command.mut_args(mend).mut_subcommands(|command| command.mut_args(mend))
+    command.mut_args(mend).mut_subcommands(with_variables_that_are_set)
+}
+
+/// Changes the subcommand that is called, say, `manifest push`.
+pub fn at_path(command: clap::Command, path: &str, change: &dyn Fn(clap::Command) -> clap::Command) -> clap::Command {
+    match path.split_once(' ') {
+        Some((name, rest)) => command.mut_subcommand(name, |subcommand| at_path(subcommand, rest, change)),
+        None => command.mut_subcommand(path, change),
+    }
 }
 
 /// What `buildah --version` says behind the name.
@@ -180,6 +188,16 @@ pub fn parse_format(text: &str) -> Result<Format, String> {
         "oci" => Ok(Format::Oci),
         "docker" => Ok(Format::Docker),
         _ => Err("expected oci or docker".to_owned()),
+    }
+}
+
+/// Parses the format of a manifest.
+pub fn parse_manifest_format(text: &str) -> Result<Format, String> {
+    match text {
+        "oci" => Ok(Format::Oci),
+        "v2s2" | "docker" => Ok(Format::Docker),
+        "v2s1" => Err("Docker v2 schema 1 is not written any more: expected oci or v2s2".to_owned()),
+        _ => Err("expected oci or v2s2".to_owned()),
     }
 }
 

@@ -5,12 +5,14 @@ use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use buildkit_core::manifest_list::ManifestList;
 use clap::FromArgMatches;
 use clap_complete::env::Shells;
 use clap_complete::{ArgValueCompleter, CompleteEnv, CompletionCandidate};
 use dockerfile::instruction::Kind;
+use store::Store;
 
-use crate::args::{Cli, command};
+use crate::args::{Cli, at_path, command};
 use crate::session::Session;
 
 /// By this variable a shell asks; its value is the shell's name.
@@ -31,6 +33,15 @@ const COMPLETED: &[(&str, &str, Names)] = &[
     ("history", "image", images),
     ("images", "image", images),
     ("inspect", "name", containers_and_images),
+    ("manifest add", "image", images),
+    ("manifest add", "list", lists),
+    ("manifest annotate", "list", lists),
+    ("manifest create", "image", images),
+    ("manifest exists", "list", lists),
+    ("manifest inspect", "list", lists),
+    ("manifest push", "list", lists),
+    ("manifest remove", "list", lists),
+    ("manifest rm", "list", lists),
     ("mount", "container", containers),
     ("push", "image", images),
     ("rename", "container", containers),
@@ -44,14 +55,11 @@ const COMPLETED: &[(&str, &str, Names)] = &[
 
 /// Adds to the arguments of `command` what completes them.
 pub fn with_completers(mut command: clap::Command) -> clap::Command {
-    for &(name, argument, names) in COMPLETED {
-        let has_it = |subcommand: &clap::Command| subcommand.get_arguments().any(|arg| arg.get_id() == argument);
-        if command.find_subcommand(name).is_some_and(has_it) {
-            let completer = ArgValueCompleter::new(move |start: &OsStr| candidates(names, start));
-            // All in their order: it is that of positional arguments.
-            let add = |arg: clap::Arg| if arg.get_id() == argument { arg.add(completer.clone()) } else { arg };
-            command = command.mut_subcommand(name, |subcommand| subcommand.mut_args(add));
-        }
+    for &(path, argument, names) in COMPLETED {
+        let completer = ArgValueCompleter::new(move |start: &OsStr| candidates(names, start));
+        // All in their order: it is that of positional arguments.
+        let add = |arg: clap::Arg| if arg.get_id() == argument { arg.add(completer.clone()) } else { arg };
+        command = at_path(command, path, &|subcommand| subcommand.mut_args(add));
     }
     command
 }
@@ -122,11 +130,20 @@ fn containers() -> Vec<String> {
     session().and_then(names).unwrap_or_default()
 }
 
-/// Names as they are stored, and those under `localhost/` without it too.
 fn images() -> Vec<String> {
+    names_of(|_, _| true)
+}
+
+fn lists() -> Vec<String> {
+    names_of(|store, image| ManifestList::find(store, image.id.as_str()).is_ok())
+}
+
+/// Names as they are stored, and those under `localhost/` without it too, of the images that are `wanted`.
+fn names_of(wanted: impl Fn(&Store, &store::Image) -> bool) -> Vec<String> {
     let names = |session: Session| {
-        let images = session.store_with_leftovers().ok()?.images().ok()?;
-        let names = images.into_iter().flat_map(|image| image.names);
+        let store = session.store_with_leftovers().ok()?;
+        let images = store.images().ok()?.into_iter().filter(|image| wanted(&store, image));
+        let names = images.flat_map(|image| image.names);
         Some(
             names.flat_map(|name| [name.strip_prefix("localhost/").map(str::to_owned), Some(name)]).flatten().collect(),
         )

@@ -9,8 +9,9 @@
 pub mod config; // what an image runs and how it came about
 pub mod digest; // `sha256:…`, computing and checking
 pub mod ids; // DiffId, ImageId, LayerId: distinct types
+pub mod index; // lists of manifests, OCI's and Docker's
 pub mod json; // how Go writes JSON
-pub mod manifest; // OCI and Docker v2 schema 2 manifests, indexes
+pub mod manifest; // OCI and Docker v2 schema 2 manifests
 pub mod media_type; // the strings, and what they say about compression
 pub mod platform; // os/arch[/variant]
 pub mod reference; // [domain/]path[:tag][@digest]
@@ -18,6 +19,7 @@ pub mod reference; // [domain/]path[:tag][@digest]
 pub use config::{History, ImageConfig};
 pub use digest::{Digest, DigestReader, DigestWriter};
 pub use ids::{ContainerId, DiffId, ImageId, LayerId};
+pub use index::Index;
 pub use manifest::{Format, Manifest};
 pub use oci_spec::image as spec;
 pub use platform::Platform;

@@ -1,4 +1,4 @@
-//! Manifests: the list of an image's config and layers, and indexes of manifests.
+//! Manifests: the list of an image's config and layers.
 //!
 //! The bytes decide the digest, so a [`Manifest`] keeps those that it was parsed from. What is
 //! ambiguous (a body that is manifest and index at once, or that contradicts the media type it
@@ -6,12 +6,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use oci_spec::image::{
-    Descriptor, DescriptorBuilder, ImageIndex, ImageManifest, ImageManifestBuilder, MediaType, SCHEMA_VERSION,
-};
+use oci_spec::image::{Descriptor, DescriptorBuilder, ImageManifest, ImageManifestBuilder, MediaType, SCHEMA_VERSION};
 use serde_json::Value;
 
 use crate::digest::Digest;
+use crate::index::Index;
 use crate::media_type::{self, Compression};
 
 /// Which family of media types an image is written with.
@@ -60,13 +59,6 @@ impl Format {
 pub struct Manifest {
     format: Format,
     inner: ImageManifest,
-    bytes: Vec<u8>,
-}
-
-/// A valid list of manifests, with the bytes it came from.
-#[derive(Clone, Debug)]
-pub struct Index {
-    inner: ImageIndex,
     bytes: Vec<u8>,
 }
 
@@ -125,11 +117,7 @@ impl ManifestOrIndex {
             media_type::OCI_MANIFEST
         });
         if media_type::is_index(media_type) && !image_like {
-            let inner: ImageIndex = serde_json::from_value(value).map_err(InvalidManifest::Json)?;
-            for (i, entry) in inner.manifests().iter().enumerate() {
-                check(entry, || format!("manifests[{i}]"))?;
-            }
-            return Ok(ManifestOrIndex::Index(Index { inner, bytes: bytes.to_vec() }));
+            return Index::from_value(value).map(ManifestOrIndex::Index);
         }
         let format = match media_type {
             media_type::OCI_MANIFEST => Format::Oci,
@@ -191,6 +179,11 @@ impl Manifest {
         Ok(Manifest { format, inner, bytes })
     }
 
+    /// What the manifest is, if it is no image's.
+    pub fn artifact_type(&self) -> Option<&str> {
+        self.inner.artifact_type().as_ref().map(|kind| kind.as_ref()).filter(|kind| !kind.is_empty())
+    }
+
     /// OCI or Docker.
     pub fn format(&self) -> Format {
         self.format
@@ -222,31 +215,6 @@ impl Manifest {
     }
 }
 
-impl Index {
-    /// The entries.
-    pub fn manifests(&self) -> &[Descriptor] {
-        self.inner.manifests()
-    }
-
-    /// The bytes the digest is of.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// The first entry that is an image for `platform`; entries without a platform count as for any.
-    pub fn select(&self, platform: &crate::Platform) -> Option<&Descriptor> {
-        let of = |entry: &Descriptor| {
-            entry.platform().as_ref().map(|p| crate::Platform {
-                os: p.os().to_string(),
-                architecture: p.architecture().to_string(),
-                variant: p.variant().clone(),
-            })
-        };
-        let exact = self.manifests().iter().find(|entry| of(entry).is_some_and(|p| p.satisfies(platform)));
-        exact.or_else(|| self.manifests().iter().find(|entry| of(entry).is_none()))
-    }
-}
-
 /// A descriptor of `size` bytes with `digest`.
 pub fn descriptor(media_type: &str, digest: &Digest, size: u64) -> Result<Descriptor, InvalidManifest> {
     let failed = |reason: String| InvalidManifest::Descriptor { field: media_type.to_owned(), reason };
@@ -264,8 +232,8 @@ fn sort_annotations(holder: &mut Value) {
     }
 }
 
-/// The digest a descriptor holds. Descriptors inside [`Manifest`] and [`Index`] were checked when
-/// they were parsed; for any other a digest that is not ours to use is an error.
+/// The digest a descriptor holds. Descriptors inside [`Manifest`] were checked when it was
+/// parsed; for any other a digest that is not ours to use is an error.
 pub fn digest_of(descriptor: &Descriptor) -> Result<Digest, InvalidManifest> {
     Digest::parse(descriptor.digest().as_ref())
         .map_err(|error| InvalidManifest::Descriptor { field: "digest".into(), reason: error.to_string() })

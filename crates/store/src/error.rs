@@ -42,6 +42,14 @@ pub enum Error {
         /// Who has it.
         owner: ContainerId,
     },
+    /// Another image has the name.
+    #[error("image name {name:?} is already associated with image {owner}: that name is already in use")]
+    ImageNameTaken {
+        /// The name.
+        name: String,
+        /// Who has it.
+        owner: ImageId,
+    },
     /// An ID that exists already.
     #[error("{kind} {id} exists already")]
     IdTaken {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use oci::{Digest, ImageId};
 
+use crate::images::MANIFEST;
 use crate::layout::big_data_file_name;
 use crate::relocate::rename_or_copy;
 use crate::staging::{TempDir, remove_tree};
@@ -70,7 +71,7 @@ impl Store {
 
     /// The image's manifest, as stored.
     pub fn image_manifest(&self, id: &ImageId) -> Result<Vec<u8>> {
-        self.image_data(id, "manifest")
+        self.image_data(id, MANIFEST)
     }
 }
 

@@ -11,6 +11,9 @@ use crate::staging::remove_tree;
 use crate::table::Writing;
 use crate::{BigDataIndex, Error, Image, Result, Store};
 
+/// The item that holds an image's manifest.
+pub(crate) const MANIFEST: &str = "manifest";
+
 /// An image to be recorded.
 #[derive(Clone, Debug)]
 pub struct NewImage {
@@ -42,7 +45,7 @@ impl NewImage {
         let data = vec![
             BigData { key: format!("sha256:{id}"), bytes: config },
             BigData { key: format!("manifest-{digest}"), bytes: manifest.clone() },
-            BigData { key: "manifest".into(), bytes: manifest },
+            BigData { key: MANIFEST.into(), bytes: manifest },
             BigData { key: format!("signature-{}", digest.hex()), bytes: Vec::new() },
         ];
         NewImage {

@@ -14,6 +14,7 @@
 //!   gabion/tempdirs/{lock-R,temp-dir-R/}   as above, for what is not the store's
 //!   gabion/claims/lock-<image>             nameless images that running commands work with
 //! <runroot>/overlay-layers/{mountpoints.lock,mountpoints.json}
+//!   overlay-locks/sha256:<image>           who changes a manifest list holds it
 //!   overlay-containers/<container>/userdata/
 //! ```
 //! With the driver vfs, `vfs` stands for `overlay` in all names, and of a layer there is only
@@ -119,6 +120,15 @@ impl Layout {
 
     pub fn run_layers_dir(&self) -> PathBuf {
         self.run_root.join(self.named("layers"))
+    }
+
+    /// Where the tools lock what they know by a digest.
+    pub fn digest_locks(&self) -> PathBuf {
+        self.run_root.join(self.named("locks"))
+    }
+
+    pub fn digest_lock(&self, digest: &str) -> PathBuf {
+        self.digest_locks().join(digest)
     }
 
     pub fn run_containers_dir(&self) -> PathBuf {

@@ -30,6 +30,7 @@ mod layer_dir; // the directory of one layer
 mod layer_stack; // layers and what is below them
 mod layers; // layer records, look-up, the tar of a layer
 mod layout; // every path
+mod lists; // images without a config: manifest lists
 mod lock; // lock files and tokens
 mod mounted; // a container mounted for as long as a value lives
 mod mounts; // counted mounts of containers; private mounts of layers
@@ -57,6 +58,7 @@ pub use driver::Driver;
 pub use error::Error;
 pub use image_data::BigData;
 pub use images::{DeletedImage, NewImage};
+pub use lists::{ListLock, TakenNames};
 pub use mounted::Mounted;
 pub use mounts::{LayerTree, MountPoint};
 pub use options::{ConfigFile, StoreOptions};

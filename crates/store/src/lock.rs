@@ -5,7 +5,8 @@
 //! exclude the threads of this process too, and closing some other descriptor of the file releases
 //! nothing. Nothing detects deadlocks: they are taken in one order, left to right, by everybody:
 //! `storage.lock`, `layers.lock`, read-only `layers.lock`, `images.lock`, read-only `images.lock`,
-//! `containers.lock`; `mountpoints.lock` only while holding `layers.lock`.
+//! `containers.lock`; `mountpoints.lock` only while holding `layers.lock`. The lock of a manifest list
+//! comes before all of them.
 
 use std::fs::File;
 use std::io;

@@ -26,7 +26,7 @@ pub(super) fn choose(
         !image.record.read_only
             && !needed.contains(&image.record.id)
             && options.spare.as_ref() != Some(&image.record.id)
-            && (options.all || image.is_nameless())
+            && (options.all || image.is_nameless() && !list.is_in_list(image))
     };
     // Whatever keeps these is no reason to keep another image.
     let kept: HashSet<LayerId> =

@@ -39,6 +39,15 @@ pub enum LayerCompression {
     },
 }
 
+impl LayerCompression {
+    /// Whether new layers are of a kind that only OCI's format has.
+    pub(crate) fn needs_oci(self, sink: &dyn Sink) -> bool {
+        let zstd =
+            matches!(self, LayerCompression::Compress { format: Compression::Zstd | Compression::ZstdChunked, .. });
+        zstd && sink.layer_form() == LayerForm::Compressed
+    }
+}
+
 impl Default for LayerCompression {
     fn default() -> LayerCompression {
         LayerCompression::Compress { format: Compression::Gzip, level: None, force: false }
@@ -69,6 +78,20 @@ pub(crate) fn into_sink(
     retry: &RetryOptions,
     events: Events<'_>,
 ) -> Result<Manifest, TransferError> {
+    let manifest = blobs_into_sink(image, sink, options, retry, events)?;
+    events(Event::WritingManifest);
+    with_retries(retry, events, || sink.put_manifest(&manifest))?;
+    Ok(manifest)
+}
+
+/// Writes all of `image` to `sink` but the manifest, which it gives.
+pub(super) fn blobs_into_sink(
+    image: &OpenedImage<'_>,
+    sink: &dyn Sink,
+    options: &CopyOptions,
+    retry: &RetryOptions,
+    events: Events<'_>,
+) -> Result<Manifest, TransferError> {
     let format = choose_format(image, sink, options)?;
     let copied = workers::for_each(&image.layers, |i, layer, cancel| {
         let blob = with_retries(retry, events, || put_layer(image, layer, sink, format, options, cancel, events))?;
@@ -82,10 +105,7 @@ pub(crate) fn into_sink(
     let config_digest = Digest::of(&config);
     events(Event::CopyingConfig(config_digest.clone()));
     with_retries(retry, events, || put_bytes(sink, &config, &config_digest))?;
-    let manifest = new_manifest(image, format, &config_digest, config.len() as u64, copied)?;
-    events(Event::WritingManifest);
-    with_retries(retry, events, || sink.put_manifest(&manifest))?;
-    Ok(manifest)
+    new_manifest(image, format, &config_digest, config.len() as u64, copied)
 }
 
 /// Sends the layers of `image` alone, one after the other, until `cancel` is set: whoever writes an
@@ -105,10 +125,7 @@ pub(crate) fn layers_ahead(
 }
 
 fn choose_format(image: &OpenedImage<'_>, sink: &dyn Sink, options: &CopyOptions) -> Result<Format, TransferError> {
-    let zstd = matches!(
-        options.compression,
-        LayerCompression::Compress { format: Compression::Zstd | Compression::ZstdChunked, .. }
-    ) && sink.layer_form() == LayerForm::Compressed;
+    let zstd = options.compression.needs_oci(sink);
     let offered = sink.formats();
     match options.format {
         Some(Format::Docker) if zstd => Err(TransferError::Unsupported(
@@ -144,7 +161,7 @@ fn task(layer: &SourceLayer, form: LayerForm, format: Format, options: &CopyOpti
     }
 }
 
-fn with_retries<T>(
+pub(crate) fn with_retries<T>(
     retry: &RetryOptions,
     events: Events<'_>,
     mut work: impl FnMut() -> Result<T, TransferError>,
@@ -243,7 +260,7 @@ fn put_layer(
     Ok(blob)
 }
 
-fn pump<W: Write>(mut stream: impl io::Read, mut out: W) -> io::Result<W> {
+pub(super) fn pump<W: Write>(mut stream: impl io::Read, mut out: W) -> io::Result<W> {
     let mut buffer = vec![0; BUFFER];
     loop {
         match stream.read(&mut buffer) {

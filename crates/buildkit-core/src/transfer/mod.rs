@@ -3,7 +3,8 @@
 pub(crate) mod cache; // layers of build steps, with a config that tells of them
 mod error; // one line each
 mod gzip; // one member, several cores
-mod into_sink; // layers compressed, manifest rewritten
+pub(crate) mod instance; // a manifest of an index, and what it names
+pub(crate) mod into_sink; // layers compressed, manifest rewritten
 mod into_store; // layers unpacked, records published
 mod metered; // how far a blob is
 mod opened; // an image at its source

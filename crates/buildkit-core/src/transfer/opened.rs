@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use oci::manifest::{InvalidManifest, ManifestOrIndex, digest_of};
+use oci::manifest::{ManifestOrIndex, digest_of};
 use oci::{Digest, ImageConfig, Manifest, Platform, media_type};
 
 use super::TransferError;
@@ -26,8 +26,13 @@ pub(crate) struct OpenedImage<'a> {
 impl<'a> OpenedImage<'a> {
     /// Reads manifest and config from `source`; of an index the entry for `platform`.
     pub(crate) fn open(source: &'a dyn Source, platform: &Platform) -> Result<OpenedImage<'a>, TransferError> {
-        let name = source.name();
         let (manifest, index) = choose(source, platform)?;
+        Ok(OpenedImage { index, ..OpenedImage::of(source, manifest)? })
+    }
+
+    /// The image of `manifest`, which `source` has.
+    pub(crate) fn of(source: &'a dyn Source, manifest: Manifest) -> Result<OpenedImage<'a>, TransferError> {
+        let name = source.name();
         let config_bytes = read_config(source, &manifest)?;
         let config =
             ImageConfig::parse(&config_bytes).map_err(|source| TransferError::Config { name: name.clone(), source })?;
@@ -37,7 +42,7 @@ impl<'a> OpenedImage<'a> {
             let reason = format!("its manifest has {} layers, but its config {expected} diff IDs", layers.len());
             return Err(TransferError::Inconsistent { name, reason });
         }
-        Ok(OpenedImage { source, manifest, index, config, config_bytes, layers })
+        Ok(OpenedImage { source, manifest, index: None, config, config_bytes, layers })
     }
 
     pub(crate) fn name(&self) -> String {
@@ -45,7 +50,7 @@ impl<'a> OpenedImage<'a> {
     }
 }
 
-fn parse(name: &str, raw: &RawManifest) -> Result<ManifestOrIndex, TransferError> {
+pub(super) fn parse(name: &str, raw: &RawManifest) -> Result<ManifestOrIndex, TransferError> {
     ManifestOrIndex::parse(&raw.bytes, raw.media_type.as_deref())
         .map_err(|source| TransferError::Manifest { name: name.to_owned(), source })
 }
@@ -59,33 +64,24 @@ fn choose(source: &dyn Source, platform: &Platform) -> Result<(Manifest, Option<
             ManifestOrIndex::Manifest(manifest) => return Ok((manifest, outermost)),
             ManifestOrIndex::Index(index) => index,
         };
-        let entry = index.select(platform).ok_or_else(|| {
-            let of = |p: &oci::spec::Platform| format!("{}/{}", p.os(), p.architecture());
-            let mut available: Vec<String> =
-                index.manifests().iter().filter_map(|e| e.platform().as_ref().map(of)).collect();
-            available.sort();
-            available.dedup();
-            TransferError::NoPlatform {
-                name: name.clone(),
-                platform: platform.to_string(),
-                available: if available.is_empty() { "none".into() } else { available.join(", ") },
-            }
+        let entry = index.select(platform).ok_or_else(|| TransferError::NoPlatform {
+            name: name.clone(),
+            platform: platform.to_string(),
+            available: index.platforms(),
         })?;
-        let invalid = |source: InvalidManifest| TransferError::Manifest { name: name.clone(), source };
-        let digest = digest_of(entry).map_err(invalid)?;
-        let media_type = entry.media_type().to_string();
-        let mut inner = source.manifest(Some(&digest))?;
-        check(&name, &digest, entry.size(), &inner.bytes)?;
-        if media_type::is_index(&media_type) || media_type::is_manifest(&media_type) {
-            inner.media_type = inner.media_type.or(Some(media_type));
+        let mut inner = source.manifest(Some(&entry.digest))?;
+        check(&name, &entry.digest, entry.size, &inner.bytes)?;
+        let media_type = &entry.media_type;
+        if media_type::is_index(media_type) || media_type::is_manifest(media_type) {
+            inner.media_type = inner.media_type.or_else(|| Some(media_type.clone()));
         }
-        outermost = outermost.or_else(|| Some(index.bytes().to_vec()));
+        outermost.get_or_insert(raw.bytes);
         raw = inner;
     }
     Err(TransferError::Inconsistent { name, reason: "its indexes lead to one another without an image".into() })
 }
 
-fn check(name: &str, expected: &Digest, size: u64, bytes: &[u8]) -> Result<(), TransferError> {
+pub(super) fn check(name: &str, expected: &Digest, size: u64, bytes: &[u8]) -> Result<(), TransferError> {
     let mut hasher = oci::digest::Hasher::new(expected.algorithm());
     hasher.update(bytes);
     let actual = hasher.finish();

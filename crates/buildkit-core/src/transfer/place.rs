@@ -52,7 +52,7 @@ impl Places<'_> {
     }
 
     /// Opens `location`, which is no store, to write to. `names` are those of the image.
-    pub(super) fn sink(&self, location: &Location, names: &[Reference]) -> Result<Box<dyn Sink>, TransferError> {
+    pub(crate) fn sink(&self, location: &Location, names: &[Reference]) -> Result<Box<dyn Sink>, TransferError> {
         self.remotes.allow_writing(location)?;
         Ok(match location {
             Location::Docker(reference) => Box::new(DockerSink::create(self.remotes, reference)?),

@@ -50,10 +50,10 @@ pub fn resolve_or_pull(
         None => by_name(&places, name, options),
         Some(Location::Docker(reference)) => {
             let full = reference.to_string();
-            let local = find(store, &full)?;
+            let local = find(store, &full, options)?;
             by_policy(&places, &full, local, options, |_| Ok(vec![reference]))
         }
-        Some(Location::Storage { store: None, name }) => Ok(Image::find(store, &name)?),
+        Some(Location::Storage { store: None, name }) => Ok(Image::find_for(store, &name, &options.platform)?),
         // Of a place that is no registry the store cannot tell what it has: policies do not apply.
         Some(location) => places.with_source(&location, |source| pull_source(&places, source, None, options)),
     }
@@ -108,7 +108,7 @@ pub fn pull_all_tags(
 }
 
 fn by_name(places: &Places<'_>, name: &str, options: &PullOptions) -> Result<Image, TransferError> {
-    let local = find(places.store, name)?;
+    let local = find(places.store, name, options)?;
     if local.is_none() && Digest::parse(name).is_ok() {
         // An ID of no image: no registry knows it.
         return Ok(Image::find(places.store, name)?);
@@ -193,10 +193,12 @@ fn newer(
     }
 }
 
-fn find(store: &Store, name: &str) -> Result<Option<Image>, TransferError> {
-    match Image::find(store, name) {
+fn find(store: &Store, name: &str, options: &PullOptions) -> Result<Option<Image>, TransferError> {
+    match Image::find_for(store, name, &options.platform) {
         Ok(image) => Ok(Some(image)),
         Err(ImageError::Store(error)) if error.is_not_found() => Ok(None),
+        // A manifest list of the store; a registry may have another one of its name.
+        Err(ImageError::NotInList { .. }) if options.policy == PullPolicy::Always => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

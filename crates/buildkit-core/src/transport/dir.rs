@@ -108,7 +108,15 @@ impl Sink for DirSink {
     }
 
     fn put_manifest(&self, manifest: &Manifest) -> Result<(), TransferError> {
-        write_file(&self.path.join("manifest.json"), manifest.bytes())?;
-        Ok(())
+        self.put_index(manifest.format().manifest(), manifest.bytes())
+    }
+
+    fn put_instance(&self, _media_type: &str, bytes: &[u8]) -> Result<(), TransferError> {
+        let name = format!("{}.manifest.json", Digest::of(bytes).hex());
+        Ok(write_file(&self.path.join(name), bytes)?)
+    }
+
+    fn put_index(&self, _media_type: &str, bytes: &[u8]) -> Result<(), TransferError> {
+        Ok(write_file(&self.path.join("manifest.json"), bytes)?)
     }
 }

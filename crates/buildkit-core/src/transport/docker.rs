@@ -164,9 +164,17 @@ impl Sink for DockerSink {
     }
 
     fn put_manifest(&self, manifest: &Manifest) -> Result<(), TransferError> {
+        self.put_index(manifest.format().manifest(), manifest.bytes())
+    }
+
+    fn put_instance(&self, media_type: &str, bytes: &[u8]) -> Result<(), TransferError> {
+        Ok(self.repository.put_manifest(&Selector::Digest(Digest::of(bytes)), media_type, bytes)?)
+    }
+
+    fn put_index(&self, media_type: &str, bytes: &[u8]) -> Result<(), TransferError> {
         let selector = Selector::of(&self.reference);
         if let Selector::Digest(wanted) = &selector {
-            let actual = manifest.digest();
+            let actual = Digest::of(bytes);
             if *wanted != actual {
                 return Err(TransferError::Inconsistent {
                     name: self.name(),
@@ -174,7 +182,7 @@ impl Sink for DockerSink {
                 });
             }
         }
-        Ok(self.repository.put_manifest(&selector, manifest.format().manifest(), manifest.bytes())?)
+        Ok(self.repository.put_manifest(&selector, media_type, bytes)?)
     }
 }
 

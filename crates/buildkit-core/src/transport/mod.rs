@@ -15,7 +15,7 @@ pub mod oci_layout; // oci:PATH[:NAME]
 pub(crate) mod spool; // blobs being written to a directory
 pub mod storage; // containers-storage:NAME
 pub(crate) mod stored_layers; // layers of a store, whatever image they are in
-mod verified; // a stream checked against digest and size
+pub(crate) mod verified; // a stream checked against digest and size
 
 use std::io::{Read, Write};
 
@@ -137,6 +137,17 @@ pub trait Sink: Sync {
 
     /// The last act: the manifest, whose blobs are all there. The image is visible from now on.
     fn put_manifest(&self, manifest: &Manifest) -> Result<(), TransferError>;
+
+    /// A manifest for an index that is to follow; its blobs are all there.
+    fn put_instance(&self, media_type: &str, bytes: &[u8]) -> Result<(), TransferError> {
+        let _ = (media_type, bytes);
+        Err(TransferError::Unsupported(format!("{}: this kind of place cannot hold a list of images", self.name())))
+    }
+
+    /// The last act in place of [`Sink::put_manifest`]: an index, whose manifests are all there.
+    fn put_index(&self, media_type: &str, bytes: &[u8]) -> Result<(), TransferError> {
+        self.put_instance(media_type, bytes)
+    }
 }
 
 /// A blob being written.

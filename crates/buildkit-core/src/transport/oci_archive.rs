@@ -104,7 +104,15 @@ impl Sink for OciArchiveSink {
     }
 
     fn put_manifest(&self, manifest: &Manifest) -> Result<(), TransferError> {
-        self.layout.put_manifest(manifest)?;
+        self.put_index(manifest.format().manifest(), manifest.bytes())
+    }
+
+    fn put_instance(&self, media_type: &str, bytes: &[u8]) -> Result<(), TransferError> {
+        self.layout.put_instance(media_type, bytes)
+    }
+
+    fn put_index(&self, media_type: &str, bytes: &[u8]) -> Result<(), TransferError> {
+        self.layout.put_index(media_type, bytes)?;
         self.write_archive()?;
         Ok(())
     }

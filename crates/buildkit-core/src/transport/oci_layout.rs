@@ -186,7 +186,7 @@ impl OciSink {
         self.path.join(blob_name(digest))
     }
 
-    fn new_index(&self, manifest: &Manifest) -> Result<Vec<u8>, TransferError> {
+    fn new_index(&self, media_type: &str, bytes: &[u8]) -> Result<Vec<u8>, TransferError> {
         let path = self.path.join("index.json");
         let invalid = |reason: String| TransportError::Invalid {
             path: self.path.clone(),
@@ -199,9 +199,8 @@ impl OciSink {
             }
             _ => serde_json::json!({"schemaVersion": 2, "manifests": []}),
         };
-        let mut entry =
-            oci::manifest::descriptor(manifest.format().manifest(), &manifest.digest(), manifest.bytes().len() as u64)
-                .map_err(|source| TransferError::Manifest { name: self.name(), source })?;
+        let mut entry = oci::manifest::descriptor(media_type, &Digest::of(bytes), bytes.len() as u64)
+            .map_err(|source| TransferError::Manifest { name: self.name(), source })?;
         if let Some(name) = &self.name {
             entry.set_annotations(Some(HashMap::from([(REF_NAME.to_owned(), name.clone())])));
         }
@@ -252,8 +251,16 @@ impl Sink for OciSink {
     }
 
     fn put_manifest(&self, manifest: &Manifest) -> Result<(), TransferError> {
-        write_file(&self.blob_path(&manifest.digest()), manifest.bytes())?;
-        let index = self.new_index(manifest)?;
+        self.put_index(manifest.format().manifest(), manifest.bytes())
+    }
+
+    fn put_instance(&self, _media_type: &str, bytes: &[u8]) -> Result<(), TransferError> {
+        Ok(write_file(&self.blob_path(&Digest::of(bytes)), bytes)?)
+    }
+
+    fn put_index(&self, media_type: &str, bytes: &[u8]) -> Result<(), TransferError> {
+        self.put_instance(media_type, bytes)?;
+        let index = self.new_index(media_type, bytes)?;
         write_file(&self.path.join("oci-layout"), br#"{"imageLayoutVersion": "1.0.0"}"#)?;
         write_file(&self.path.join("index.json"), &index)?;
         Ok(())

@@ -88,7 +88,7 @@ pub(super) fn read_file(path: &Path, limit: usize) -> Result<Vec<u8>, TransportE
 }
 
 /// Opens a regular file; a FIFO or device in its place is an error and not a wait.
-pub(super) fn open_regular(path: &Path) -> Result<File, TransportError> {
+pub(crate) fn open_regular(path: &Path) -> Result<File, TransportError> {
     let failed = |error: io::Error| TransportError::read(path, &error);
     let metadata = fs::metadata(path).map_err(failed)?;
     if !metadata.is_file() {

@@ -8,7 +8,7 @@ use oci::digest::Hasher;
 use super::TransportError;
 
 /// Reads through; at the end digest and size must be right.
-pub(super) struct Verified<R> {
+pub(crate) struct Verified<R> {
     inner: R,
     place: String,
     digest: Digest,
@@ -18,7 +18,7 @@ pub(super) struct Verified<R> {
 }
 
 impl<R: Read> Verified<R> {
-    pub(super) fn new(inner: R, place: String, digest: &Digest, size: Option<u64>) -> Verified<R> {
+    pub(crate) fn new(inner: R, place: String, digest: &Digest, size: Option<u64>) -> Verified<R> {
         let hasher = Some(Hasher::new(digest.algorithm()));
         Verified { inner, place, digest: digest.clone(), size, hasher, count: 0 }
     }

@@ -33,7 +33,7 @@ impl TypedValueParser for Boolean {
 /// The same command line with flags that take `=true` and `=false`. Help is clearer without, and
 /// nearly all command lines are, so this is for those that were not understood.
 pub fn with_values_of_switches(command: Command) -> Command {
-    command.mut_args(with_value).mut_subcommands(|command| command.mut_args(with_value))
+    command.mut_args(with_value).mut_subcommands(with_values_of_switches)
 }
 
 fn with_value(arg: Arg) -> Arg {

@@ -68,7 +68,8 @@ fn host_format(text: &str) -> Result<Compression, CommandError> {
         .map_err(|expected| CommandError::new(format!("containers.conf: compression_format {text:?}: {expected}")))
 }
 
-fn parse_compression(text: &str) -> Result<Compression, String> {
+/// Parses a compression that is written.
+pub fn parse_compression(text: &str) -> Result<Compression, String> {
     match text {
         "gzip" => Ok(Compression::Gzip),
         "zstd" => Ok(Compression::Zstd),

@@ -6,6 +6,8 @@
 use clap::builder::{PossibleValuesParser, TypedValueParser, ValueParser};
 use clap::{Arg, ArgAction, Command};
 
+use super::at_path;
+
 /// A flag that is refused.
 pub struct Refused {
     /// The commands that have it; empty for the flags before the command.
@@ -32,7 +34,7 @@ pub enum Takes {
 const NO_ENCRYPTION: &str = "encrypted images are not supported";
 const NO_SIGNATURES: &str = "signatures are not supported yet: sign the pushed image with another tool, such as cosign";
 const NO_PLATFORMS: &str = "a build makes the image of one platform: name it with --platform";
-const NO_LISTS: &str = "manifest lists are not supported yet";
+const NO_LISTS: &str = "an image is not added to a manifest list yet: use `gabion manifest add`";
 const NO_BLOB_CACHE: &str = "blobs are not kept in a directory of their own: the store has the layers";
 const NO_WORKLOADS: &str = "confidential workloads are not supported";
 const NO_USERNS: &str = "user namespaces are not supported yet";
@@ -60,7 +62,12 @@ pub const REFUSED: &[Refused] = &[
     Refused { commands: &["from", "build", "pull"], flag: "decryption-key", takes: VALUE, reason: NO_ENCRYPTION },
     Refused { commands: &["commit", "push"], flag: "encryption-key", takes: VALUE, reason: NO_ENCRYPTION },
     Refused { commands: &["commit", "push"], flag: "encrypt-layer", takes: VALUE, reason: NO_ENCRYPTION },
-    Refused { commands: &["commit", "push", "build"], flag: "sign-by", takes: VALUE, reason: NO_SIGNATURES },
+    Refused {
+        commands: &["commit", "push", "build", "manifest push"],
+        flag: "sign-by",
+        takes: VALUE,
+        reason: NO_SIGNATURES,
+    },
     Refused {
         commands: &["commit", "build", "pull", "push", "from"],
         flag: "blob-cache",
@@ -68,13 +75,6 @@ pub const REFUSED: &[Refused] = &[
         reason: NO_BLOB_CACHE,
     },
     Refused { commands: &["commit", "build"], flag: "manifest", takes: VALUE, reason: NO_LISTS },
-    Refused { commands: &["push"], flag: "all", takes: Takes::Switch, reason: NO_LISTS },
-    Refused {
-        commands: &["push"],
-        flag: "rm",
-        takes: Takes::Switch,
-        reason: "it removes a manifest list, and those are not supported yet",
-    },
     Refused { commands: &["commit", "build"], flag: "cw", takes: VALUE, reason: NO_WORKLOADS },
     Refused { commands: &["build", "from"], flag: "userns", takes: Takes::Value(&["host", ""]), reason: NO_USERNS },
     Refused { commands: &["build", "from"], flag: "userns-uid-map", takes: VALUE, reason: NO_USERNS },
@@ -122,7 +122,7 @@ pub fn with_refused(mut command: Command) -> Command {
         command = match refused.commands {
             [] => with_flag(command, refused, true),
             names => names.iter().fold(command, |command, name| {
-                command.mut_subcommand(name, |subcommand| with_flag(subcommand, refused, false))
+                at_path(command, name, &|subcommand| with_flag(subcommand, refused, false))
             }),
         };
     }
@@ -172,14 +172,15 @@ mod tests {
     fn pure_refused_flags_name_the_reason() {
         for (args, reason) in [
             (&["push", "--sign-by", "ABC", "x"][..], NO_SIGNATURES),
-            (&["push", "--all", "x"], NO_LISTS),
+            (&["manifest", "push", "--sign-by=A", "x"], NO_SIGNATURES),
+            (&["commit", "--manifest", "a", "x"], NO_LISTS),
             (&["--transient-store", "images"], "always kept"),
             (&["--userns-uid-map=0:1:2", "images"], NO_USERNS),
         ] {
             let error = parse(args).expect_err("refused").to_string();
             assert!(error.contains(reason), "{args:?}: {error}");
         }
-        for args in [&["push", "--all=false", "x"][..], &["from", "--userns", "host", "x"]] {
+        for args in [&["build", "--all-platforms=false", "x"][..], &["from", "--userns", "host", "x"]] {
             assert!(parse(args).is_ok(), "{args:?}");
         }
     }
@@ -188,7 +189,8 @@ mod tests {
     fn pure_commands_that_refuse_exist() {
         let command = Cli::command();
         for name in REFUSED.iter().flat_map(|refused| refused.commands) {
-            assert!(command.find_subcommand(name).is_some(), "{name}");
+            let found = name.split(' ').try_fold(&command, |command, name| command.find_subcommand(name));
+            assert!(found.is_some(), "{name}");
         }
     }
 }

@@ -22,6 +22,7 @@ mod history;
 mod images;
 mod info;
 mod inspect;
+mod manifest;
 mod mount;
 mod prune;
 mod pull;
@@ -54,6 +55,7 @@ pub enum Command {
     Inspect(inspect::Args),
     #[command(hide = true)]
     ManPages(completion::ManPagesArgs),
+    Manifest(manifest::Args),
     Mount(mount::Args),
     Prune(prune::Args),
     Pull(pull::Args),
@@ -87,6 +89,7 @@ pub fn run(command: Command, session: &Session) -> Result<ExitCode, CommandError
         Command::Info(args) => info::run(&args, session),
         Command::Inspect(args) => inspect::run(&args, session),
         Command::ManPages(args) => completion::write_man_pages(&args),
+        Command::Manifest(args) => manifest::run(&args, session),
         Command::Mount(args) => mount::run(&args, session),
         Command::Prune(args) => prune::run(&args, session),
         Command::Pull(args) => pull::run(&args, session),

@@ -36,13 +36,25 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
         };
         print(&removal);
         for_each(errors, |error| Err(error.into()))?;
-    } else {
-        for_each(&args.image, |name| {
-            print(&image_removal::remove(&store, name, force)?);
-            Ok(())
-        })?;
+        return Ok(ExitCode::SUCCESS);
     }
-    Ok(ExitCode::SUCCESS)
+    remove(&args.image, |name| Ok(image_removal::remove(&store, name, force)?))
+}
+
+/// Removes what each of `names` names, and tells of all that is gone.
+pub(super) fn remove(
+    names: &[String],
+    mut remove: impl FnMut(&str) -> Result<Removal, CommandError>,
+) -> Result<ExitCode, CommandError> {
+    let mut total = Removal::default();
+    let outcome = for_each(names, |name| {
+        let removal = remove(name)?;
+        total.untagged.extend(removal.untagged);
+        total.removed.extend(removal.removed);
+        Ok(())
+    });
+    print(&total);
+    outcome.map(|()| ExitCode::SUCCESS)
 }
 
 fn print(removal: &Removal) {

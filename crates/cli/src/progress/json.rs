@@ -42,6 +42,9 @@ pub(super) fn of_event(event: &Event) -> Value {
         Event::StepDone { id, is_cached } => json!({ "event": "made", "id": id, "cached": is_cached }),
         Event::Explanation(explanation) => json!({ "event": "explanation", "steps": explanation }),
         Event::Commit { name } => json!({ "event": "commit", "name": name }),
+        Event::CopyingImage { digest, position: (n, all) } => {
+            json!({ "event": "image-started", "digest": digest, "image": n, "images": all })
+        }
         Event::CopyingBlob(digest) => json!({ "event": "blob-started", "digest": digest }),
         Event::BlobProgress { digest, done, total } => {
             json!({ "event": "blob-progress", "digest": digest, "done": done, "total": total })

@@ -12,6 +12,7 @@ pub fn of_event(event: Event) -> Option<String> {
         Event::StepDone { id, .. } => format!("--> {}", id.get(..12).unwrap_or(&id)),
         Event::Explanation(explanation) => explanation::lines(&explanation).join("\n"),
         Event::Commit { name } => ["COMMIT", &name.unwrap_or_default()].join(" ").trim_end().to_owned(),
+        Event::CopyingImage { digest, position: (n, all) } => format!("Copying image {digest} ({n}/{all})"),
         Event::CopyingBlob(digest) => format!("Copying blob {digest}"),
         Event::BlobExists(digest) => format!("Copying blob {digest} skipped: already exists"),
         Event::CopyingConfig(digest) => format!("Copying config {digest}"),

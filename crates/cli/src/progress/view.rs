@@ -136,6 +136,9 @@ impl View {
             }
             Event::BlobExists(digest) => print_over(&self.bars, &format!("  blob {}  is there", short(&digest))),
             // The steps say it all.
+            Event::CopyingImage { digest, position: (n, all) } => {
+                print_over(&self.bars, &format!("image {n}/{all} {}", short(&digest)));
+            }
             Event::StepDone { .. } | Event::CopyingConfig(_) | Event::WritingManifest => {}
             event => {
                 let text = lines::of_event(event).unwrap_or_default();
