@@ -251,3 +251,43 @@ fn peers_steps_of_a_tutorial_go_from_one_to_the_other() {
     assert_eq!(images[0], images[1]);
     assert_eq!(images[0].0["config"]["WorkingDir"], "/srv");
 }
+
+/// COPY as Buildah has it, which BuildKit does otherwise.
+const COPIES: &str = r#"
+mkdir -p "$WORK/a/b/.c" && cd "$WORK"
+for file in 1.txt a/2.txt a/b/3.txt a/b/.c/4.txt; do echo $file > $file; done
+printf '#!/bin/sh\n' > tool; chmod 6755 tool
+printf 'FROM scratch\nCOPY tool a/*.txt missing* /\nENV A=1\n' > Containerfile
+buildah build -q --format docker -t result . > /dev/null
+printf 'FROM scratch\nCOPY missing* /\n' > Nothing
+buildah build -q -f Nothing . > /dev/null 2>&1 || echo failed
+"#;
+
+#[test]
+fn peers_builds_copy_as_buildah_does() {
+    let (ours, theirs) = (sandbox(), sandbox());
+    let said = [run(&ours, true, COPIES), run(&theirs, false, COPIES)];
+    assert_eq!(said, ["failed", "failed"]);
+    let list = files(&ours, "result");
+    assert_eq!(list, files(&theirs, "result"));
+    assert!(list.contains("tool 755 0:0"), "{list}");
+    // The entry of the last step stands for the layer of all.
+    let entries = |sandbox: &Sandbox| {
+        let history = result(sandbox, "result")["history"].take();
+        let entries = history.as_array().expect("history").iter().map(|entry| {
+            let text = entry["created_by"].as_str().expect("text");
+            (text.split(' ').next_back().map(str::to_owned), entry["empty_layer"] == true, entry["comment"].clone())
+        });
+        entries.collect::<Vec<_>>()
+    };
+    assert_eq!(entries(&ours), entries(&theirs));
+    // The newest Buildah only: two stars go through directories.
+    run(
+        &ours,
+        true,
+        "cd \"$WORK\" && printf 'FROM scratch\\nCOPY **/*.txt /\\n' > Stars && buildah build -q -f Stars -t stars .",
+    );
+    let names = files(&ours, "stars");
+    let names: Vec<_> = names.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(names, ["1.txt", "2.txt", "3.txt", "4.txt"]);
+}

@@ -148,8 +148,8 @@ fn root_run_makes_a_layer_each_and_config_none() {
         "-#(nop) ENV A=1",
         "-echo one > /one",
         "-#(nop) LABEL l=\"x y\"",
-        "rm /one; echo two > /two",
-        "-#(nop) CMD [\"cat\", \"/two\"]",
+        "-rm /one; echo two > /two",
+        "#(nop) CMD [\"cat\", \"/two\"]",
     ];
     assert_eq!(history(&sandbox, "one"), expected);
     build(&sandbox, "squashed", dockerfile, &Tree::new(), &["--squash"]);

@@ -154,12 +154,17 @@ fn judge_tree(shared: &Shared, case: &Case, image: &Image) -> Result<(), String>
     Ok(())
 }
 
+/// The config that an image from scratch begins with.
+fn from_scratch() -> Value {
+    json!({"Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"], "WorkingDir": "/"})
+}
+
 /// `config`: how `config` of the image's config differs from the base image's. `about`: parts of the whole.
 fn judge_config(shared: &Shared, case: &Case, image: &Image) -> Result<(), String> {
     let empty = Map::new();
     let object = |value: &'_ Value| value.as_object().unwrap_or(&empty).clone();
     let on_base = image.config["history"][0] == shared.base.config["history"][0];
-    let base = if on_base { object(&shared.base.config["config"]) } else { Map::new() };
+    let base = if on_base { object(&shared.base.config["config"]) } else { object(&from_scratch()) };
     let own = object(&image.config["config"]);
     let mut changed = Map::new();
     for key in base.keys().chain(own.keys()) {

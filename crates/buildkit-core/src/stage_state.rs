@@ -437,6 +437,10 @@ impl StageState {
         let mut sources = Vec::with_capacity(copy.sources.len());
         for source in &copy.sources {
             sources.push(match source {
+                // As for BuildKit and Buildah, no path at all is that of the context.
+                CopySource::Path(word) if matches!(word.text.as_str(), "" | "\"\"" | "''") => {
+                    StepSource::Path(".".to_owned())
+                }
                 CopySource::Path(word) => StepSource::Path(self.not_empty(word, "source")?),
                 CopySource::Heredoc(heredoc) => {
                     let mut content = heredoc.content();
@@ -466,6 +470,7 @@ impl StageState {
             is_add,
             sources,
             destination: path,
+            written_destination: copy.destination.text.clone(),
             from: copy.from.as_ref().map(|word| self.origin(word)).transpose()?,
             chown: with_span(&copy.chown)?.filter(not_blank).map(|(text, _)| text),
             chmod: with_span(&copy.chmod)?.filter(not_blank),
@@ -493,7 +498,7 @@ fn copy_created_by(step: &CopyStep) -> String {
         StepSource::Path(path) => path.as_str(),
         StepSource::Content { name, .. } => name.as_str(),
     });
-    format!("/bin/sh -c #(nop) {keyword} {} in {} ", names.collect::<Vec<_>>().join(" "), step.destination)
+    format!("/bin/sh -c #(nop) {keyword} {} in {} ", names.collect::<Vec<_>>().join(" "), step.written_destination)
 }
 
 fn not_too_many(variables: usize, span: Span) -> Result<()> {

@@ -74,6 +74,8 @@ pub struct CopyStep {
     pub sources: Vec<StepSource>,
     /// Where to: absolute; with a slash at the end it is a directory.
     pub destination: String,
+    /// The same as it is written: for the history.
+    pub written_destination: String,
     /// Stage or image that it comes from.
     pub from: Option<Word>,
     /// `user[:group]`.

@@ -10,6 +10,9 @@ use crate::image::Image;
 use crate::plan::{Base, Stage};
 use crate::stage_state::StageState;
 
+/// Where commands are looked for in images from scratch.
+const SCRATCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// What a stage begins with.
 pub(super) struct Start {
     pub draft: Draft,
@@ -32,10 +35,15 @@ pub(super) fn start(build: &Build<'_>, stage: &Stage) -> Result<Start, StepError
         },
         Base::Stage(index) => return on_stage(build, *index),
     };
-    let config = match &image {
+    let mut config = match &image {
         Some(image) => image.config().clone(),
         None => oci::ImageConfig::new(&stage.platform),
     };
+    if matches!(stage.base, Base::Scratch) {
+        // BuildKit and Buildah begin with these.
+        config.config.env = vec![format!("PATH={SCRATCH_PATH}")];
+        config.config.working_dir = "/".to_owned();
+    }
     let mut state = StageState::new(build.scope.clone(), config);
     let mut draft = image.as_ref().map(Draft::on_image).unwrap_or_default();
     if matches!(stage.base, Base::Image(_) | Base::Context(_)) {

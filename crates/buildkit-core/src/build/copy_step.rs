@@ -26,7 +26,9 @@ pub(super) fn copy(stage: &mut StageBuild<'_, '_>, at: At<'_>, step: &Step, copy
     };
     let agent = agent(stage, copy).map_err(|error| at.failed(error))?;
     let mut options = CopyOptions::new(sources(at, copy, &build.options.source_policy)?, Tree::Host, &copy.destination);
-    options.meaning = Meaning::BuildKit;
+    options.meaning = build.options.copy_rules;
+    // Buildah's own COPY and ADD, unlike its commands.
+    options.drop_set_ids = options.meaning == Meaning::Buildah && matches!(found, Found::Directory(..));
     options.unpack = match copy.unpack {
         Some(true) => Unpack::All,
         None if copy.is_add => Unpack::Local,
@@ -60,6 +62,9 @@ pub(super) fn copy(stage: &mut StageBuild<'_, '_>, at: At<'_>, step: &Step, copy
     }
     let mut parts = own_parts(stage);
     step_key::copy(&mut parts.own, copy, options.chown.as_deref());
+    if options.meaning == Meaning::Buildah {
+        parts.own.add("rules", "those of Buildah");
+    }
     parts.is_independent = options.link;
     let is_fresh = options.link;
     match found {
@@ -79,7 +84,7 @@ pub(super) fn copy(stage: &mut StageBuild<'_, '_>, at: At<'_>, step: &Step, copy
 /// What the history says of a copy of what has this digest.
 fn history(copy: &CopyStep) -> impl Fn(&ContentDigest) -> String {
     let keyword = if copy.is_add { "ADD" } else { "COPY" };
-    move |digest| format!("/bin/sh -c #(nop) {keyword} {digest} in {} ", copy.destination)
+    move |digest| format!("/bin/sh -c #(nop) {keyword} {digest} in {} ", copy.written_destination)
 }
 
 /// Copies from a context, from the network, or from the instruction itself.

@@ -21,6 +21,8 @@ pub(super) struct Draft {
     pub base_name: String,
     pub annotations: BTreeMap<String, String>,
     pub history: Vec<History>,
+    /// How many entries of it are the base image's.
+    base_entries: usize,
 }
 
 /// An image that is ready but for its place in the store.
@@ -40,30 +42,33 @@ impl Draft {
         annotations.insert(BASE_NAME.into(), image.name().to_owned());
         annotations.insert(BASE_DIGEST.into(), image.manifest().digest().to_string());
         let history = image.config().history.clone();
-        Draft { base_name: image.name().to_owned(), annotations, history }
+        let base_entries = history.len();
+        Draft { base_name: image.name().to_owned(), annotations, history, base_entries }
     }
 
     /// An entry for a step that made no layer.
     pub fn note(&mut self, created_by: String, author: &str, created: Timestamp) {
-        self.history.push(History {
-            created: Some(created),
-            created_by,
-            author: author.to_owned(),
-            empty_layer: true,
-            ..History::default()
-        });
+        self.push(created_by, author, created, true);
     }
 
     /// An entry for a step that made a layer.
     pub fn layer(&mut self, created_by: String, author: &str, created: Timestamp) {
-        let comment = comment("", &self.base_name, true);
-        self.history.push(History {
-            created: Some(created),
-            created_by,
-            author: author.to_owned(),
-            comment,
-            empty_layer: false,
-        });
+        self.push(created_by, author, created, false);
+    }
+
+    fn push(&mut self, created_by: String, author: &str, created: Timestamp, empty_layer: bool) {
+        // The first entry tells of the base.
+        let is_first = self.history.len() == self.base_entries;
+        let comment = if is_first { comment("", &self.base_name, true) } else { String::new() };
+        let author = author.to_owned();
+        self.history.push(History { created: Some(created), created_by, author, comment, empty_layer });
+    }
+
+    /// One layer holds what all steps did: the last of them has it in the history.
+    pub fn one_layer(&mut self) {
+        if let Some(entry) = self.history.get_mut(self.base_entries..).and_then(<[History]>::last_mut) {
+            entry.empty_layer = false;
+        }
     }
 
     /// All layers are one now: of the history only what came after the last step with files stays.
@@ -72,7 +77,10 @@ impl Draft {
         let mut history = self.history.split_off(last.unwrap_or(self.history.len()));
         match history.first_mut() {
             Some(entry) => entry.created = Some(created),
-            None => self.layer("/bin/sh".to_owned(), "", created),
+            None => {
+                self.base_entries = 0;
+                self.layer("/bin/sh".to_owned(), "", created);
+            }
         }
         if last.is_some() {
             self.history = history;

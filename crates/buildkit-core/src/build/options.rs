@@ -15,6 +15,7 @@ use crate::cache::place::{CacheFrom, CacheTo};
 use crate::commit::Times;
 use crate::configure::Edit;
 use crate::context::NamedContext;
+use crate::copy::Meaning;
 use crate::output::Output;
 use crate::plan::PlanOptions;
 use crate::run::{HostFiles, MountRequest, Network, Settings};
@@ -99,6 +100,8 @@ pub struct BuildOptions {
     pub tells_container: bool,
     /// Label that names the builder; `None` adds none.
     pub identity_label: Option<(String, String)>,
+    /// Whose rules COPY and ADD follow where Buildah and BuildKit differ.
+    pub copy_rules: Meaning,
     /// How RUN is run.
     pub run: RunDefaults,
     /// How the result is scanned for its parts, if it is; as RUN is run.

@@ -79,8 +79,8 @@ struct OpenLayer {
     staged: StagedLayer,
     began: Time,
     stubs: Vec<PathBuf>,
-    /// Place in the history of the last step that wrote to it.
-    entry: usize,
+    /// Whether a step wrote to it.
+    is_written: bool,
 }
 
 /// A stage that is done.
@@ -497,7 +497,7 @@ impl<'a, 'b> StageBuild<'a, 'b> {
             None => {
                 let staged = self.build.store.stage_layer().map_err(|error| at.failed(error))?;
                 let mount = self.mount(&staged).map_err(|error| at.failed(error))?;
-                OpenLayer { mount, staged, began: now(), stubs: Vec::new(), entry: usize::MAX }
+                OpenLayer { mount, staged, began: now(), stubs: Vec::new(), is_written: false }
             }
         };
         let executed = execute(self, open.mount.path());
@@ -509,20 +509,16 @@ impl<'a, 'b> StageBuild<'a, 'b> {
             }
         };
         self.note(executed.created_by.unwrap_or_else(|| step.created_by.clone()));
-        if !executed.is_nothing {
-            open.entry = self.draft.history.len() - 1;
-        }
         open.stubs.extend(executed.stubs);
+        open.is_written |= !executed.is_nothing;
         self.open = Some(open);
         Ok(())
     }
 
-    /// The layer of all steps is complete. One for several steps: the last one has it in the history.
+    /// The layer of all steps is complete.
     fn seal_open(&mut self) -> Result<(), StepError> {
-        let Some(open) = self.open.take() else { return Ok(()) };
-        let Some(entry) = self.draft.history.get_mut(open.entry) else { return Ok(()) };
-        entry.empty_layer = false;
-        entry.comment = crate::commit::comment("", &self.draft.base_name, true);
+        let Some(open) = self.open.take().filter(|open| open.is_written) else { return Ok(()) };
+        self.draft.one_layer();
         open.mount.finish()?;
         let layer = Arc::new(MadeLayer::staged(open.staged));
         // Who only reads files of the stage needs no digest of them.

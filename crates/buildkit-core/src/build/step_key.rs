@@ -275,6 +275,8 @@ pub(super) fn copy(parts: &mut Parts, step: &CopyStep, chown: Option<&str>) {
         StepSource::Content { name, .. } => format!("<<{name}"),
     });
     parts.add(keyword, format!("{:?} {}", sources.collect::<Vec<_>>(), step.destination));
+    // The history has it.
+    parts.add("destination as written", step.written_destination.clone());
     let mut flag = |name: &str, value: Option<String>| {
         if let Some(value) = value {
             parts.add(name, value);

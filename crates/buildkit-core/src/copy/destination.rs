@@ -18,7 +18,7 @@ pub(super) struct Destination {
 /// What the destination has to hold.
 #[derive(Clone, Copy)]
 pub(super) struct Load {
-    /// Whether there is more than one item, or a directory.
+    /// Whether there is more than one source, or a directory.
     pub needs_directory: bool,
 }
 

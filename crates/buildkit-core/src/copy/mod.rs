@@ -7,8 +7,8 @@
 //!                                                   way is replaced; nothing leaves either tree
 //! ```
 //!
-//! The content of a directory is copied, not the directory; several items, or a slash at the end,
-//! make the destination a directory; a source that is a symlink is followed, one below a copied
+//! The content of a directory is copied, not the directory; several sources, or a slash at the end,
+//! make the destination a directory (one pattern is one source, whatever it matches); a source that is a symlink is followed, one below a copied
 //! directory stays a symlink. In the rest, Dockerfiles mean what BuildKit takes them for and the
 //! commands what Buildah does ([`Meaning`]):
 //!
@@ -16,7 +16,8 @@
 //! |---|---|---|
 //! | a file to a symlink that points to a file | replaces the symlink | replaces what it points to |
 //! | a file to a symlink that points nowhere | makes a directory there | makes a file there |
-//! | a pattern that matches nothing | is an error | copies nothing |
+//! | patterns that all match nothing | are an error | copy nothing |
+//! | `**` in a pattern | is any number of directories | is `*` |
 //! | a URL without a file name | is an error | is called `__unnamed__` |
 //! | a directory left out by an ignore file, but not all in it | has mode 755 | is as in the source |
 //! | an owner for what an archive holds | is not given | is given |
@@ -116,7 +117,7 @@ impl Source {
 /// Whose rules hold where Buildah and BuildKit differ; the module's documentation lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning {
-    /// Those of `buildah copy` and `buildah add`.
+    /// Those of Buildah, for its commands and its builds.
     Buildah,
     /// Those of Dockerfiles.
     BuildKit,
@@ -166,6 +167,8 @@ pub struct CopyOptions<'a> {
     pub preserve_owner: bool,
     /// Mode of what is made.
     pub chmod: Option<Chmod>,
+    /// Leave the set-user-ID and set-group-ID bits of what is copied out.
+    pub drop_set_ids: bool,
     /// What stays out, by its path in the tree: the context's ignore file.
     pub ignore: Ignore,
     /// What stays out, by its path below the copied directory, or by its name: `--exclude`.
@@ -201,6 +204,7 @@ impl CopyOptions<'_> {
             chown: None,
             preserve_owner: false,
             chmod: None,
+            drop_set_ids: false,
             ignore: Ignore::default(),
             exclude: Ignore::default(),
             checksum: None,
@@ -209,6 +213,11 @@ impl CopyOptions<'_> {
             secrets: None,
             remotes: None,
         }
+    }
+
+    /// Whether it is no error if all patterns match nothing.
+    fn patterns_are_optional(&self) -> bool {
+        self.may_match_nothing || self.meaning == Meaning::BuildKit
     }
 }
 
@@ -267,7 +276,13 @@ impl<'s, 'o> Prepared<'s, 'o> {
                 (Source::Content { name, content }, _) => Found::Content(name, content),
             });
         }
-        Ok(Prepared { store, options, tree, found })
+        let is_optional = options.patterns_are_optional();
+        match found.first() {
+            Some(Found::Items(text, _)) if !is_optional && found.iter().all(Found::is_empty) => {
+                Err(CopyError::NoMatch((*text).to_owned()))
+            }
+            _ => Ok(Prepared { store, options, tree, found }),
+        }
     }
 
     /// Copies into `root`, where relative destinations begin in `working_dir`; gives the digest of
@@ -297,8 +312,7 @@ impl<'s, 'o> Prepared<'s, 'o> {
             return Err(CopyError::NoSources);
         }
         let chown = options.chown.as_deref().map(|user| owner(named_in, user)).transpose()?;
-        let count: usize = found.iter().map(Found::count).sum();
-        let load = Load { needs_directory: count > 1 || found.iter().any(Found::is_directory) };
+        let load = Load { needs_directory: found.len() > 1 || found.iter().any(Found::is_directory) };
         let target =
             destination::find(named_in, working_dir, &options.destination, load, options.meaning, options.link)?;
         let owner = match chown {
@@ -316,11 +330,13 @@ impl<'s, 'o> Prepared<'s, 'o> {
                 match (source, tree) {
                     (Found::Items(text, items), Some(tree)) => {
                         let mut copied = 0;
-                        for item in items {
+                        // Of several files that one pattern gives the same new name, the last one keeps it.
+                        let lost = if target.name.is_some() { items.len().saturating_sub(1) } else { 0 };
+                        for item in items.iter().skip(lost) {
                             copied += put.item(tree, item)?;
                         }
                         // What is left out of a context is not there for BuildKit, and may lack.
-                        let may_lack = Matching::of(options).may_be_nothing && source::has_pattern(text);
+                        let may_lack = items.is_empty() || options.patterns_are_optional() && source::has_pattern(text);
                         if copied == 0 && !may_lack {
                             return Err(CopyError::AllIgnored((*text).to_owned()));
                         }

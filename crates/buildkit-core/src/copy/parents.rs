@@ -30,7 +30,7 @@ pub(super) fn find(tree: &SourceTree<'_>, text: &str) -> Result<Parents, CopyErr
         }
     }
     let bad = || CopyError::BadPattern(text.to_owned());
-    let mut bases = tree.find(base, false, Matching { may_be_nothing: true, ..Matching::default() })?;
+    let mut bases = tree.find(base, false, Matching::default())?;
     let required = !has_pattern(text);
     if required {
         bases.iter().try_for_each(|base| match base.metadata.is_dir() {

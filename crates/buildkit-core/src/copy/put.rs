@@ -301,9 +301,10 @@ impl Put<'_, '_, '_> {
     fn entry(&mut self, dir: &Dir, name: &OsStr, entry: &Entry<'_>) -> Result<(), CopyError> {
         let metadata = &entry.metadata;
         let owner = self.owner.unwrap_or(metadata.owner);
+        let kept = if self.options.drop_set_ids { !0o6000 } else { !0 };
         let mode = match &self.options.chmod {
-            Some(chmod) if !metadata.is_symlink() => chmod.apply(metadata.mode, metadata.is_dir()),
-            _ => metadata.mode,
+            Some(chmod) if !metadata.is_symlink() => chmod.apply(metadata.mode & kept, metadata.is_dir()),
+            _ => metadata.mode & kept,
         };
         let xattrs = carried_xattrs(entry)?;
         self.hasher.field(entry.path.as_os_str().as_bytes());

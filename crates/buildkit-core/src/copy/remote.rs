@@ -46,7 +46,7 @@ pub(super) fn repository<'s>(
     let place = store.temporary_directory()?;
     let checkout = git::checkout(&source, place.path(), keep_git_dir, &git)?;
     let tree = SourceTree::open(store, &Tree::Directory(checkout.dir))?;
-    let items = tree.find("/", false, Matching { may_be_nothing: true, ..Matching::default() })?;
+    let items = tree.find("/", false, Matching::default())?;
     Ok(Fetched { tree, items, identity: checkout.commit, _place: place })
 }
 

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use layers::Decompressor;
-use rootfs::{Metadata, Root};
+use rootfs::{Event, Metadata, Next, Root, walk_below};
 use store::{LayerTree, Mounted, Store};
 
 use super::pattern::{self, Pattern};
@@ -39,18 +39,15 @@ pub(super) struct Archive;
 /// How sources are matched.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Matching {
-    /// A pattern may match nothing.
-    pub may_be_nothing: bool,
     /// A symlink that is a source is copied, not what it points to.
     pub keeps_symlinks: bool,
+    /// `**` stands for any number of directories.
+    pub crosses_directories: bool,
 }
 
 impl Matching {
     pub fn of(options: &CopyOptions<'_>) -> Matching {
-        Matching {
-            may_be_nothing: options.may_match_nothing || options.meaning == Meaning::BuildKit,
-            keeps_symlinks: options.keep_symlinks,
-        }
+        Matching { keeps_symlinks: options.keep_symlinks, crosses_directories: options.meaning == Meaning::Buildah }
     }
 }
 
@@ -86,8 +83,8 @@ impl<'s> SourceTree<'s> {
         Ok(SourceTree { root, _layers: Some(layers), _mounted: None })
     }
 
-    /// All that `text`, a path or pattern, stands for, in the order of bytes. A path is there, and
-    /// a pattern matches something unless it need not.
+    /// All that `text`, a path or pattern, stands for, in the order of bytes. A path is there; a pattern
+    /// may match nothing.
     pub fn find(&self, text: &str, look_for_archives: bool, matching: Matching) -> Result<Vec<Item>, CopyError> {
         let mut paths = vec![PathBuf::new()];
         let mut has_pattern = false;
@@ -97,6 +94,9 @@ impl<'s> SourceTree<'s> {
                 for path in &mut paths {
                     path.pop();
                 }
+            } else if part == "**" && matching.crosses_directories {
+                has_pattern = true;
+                paths = self.descend(&paths)?;
             } else if pattern::is_pattern(part) {
                 has_pattern = true;
                 let pattern = Pattern::parse(part).map_err(|_| CopyError::BadPattern(text.to_owned()))?;
@@ -104,6 +104,10 @@ impl<'s> SourceTree<'s> {
             } else {
                 paths.iter_mut().for_each(|path| path.push(part));
             }
+        }
+        if matching.crosses_directories {
+            paths.sort();
+            paths.dedup();
         }
         let mut items = Vec::new();
         for path in paths {
@@ -123,7 +127,7 @@ impl<'s> SourceTree<'s> {
             let name = path.file_name().map(ToOwned::to_owned);
             items.push(Item { path, real, name, metadata, archive });
         }
-        if items.is_empty() && !matching.may_be_nothing { Err(CopyError::NoMatch(text.to_owned())) } else { Ok(items) }
+        Ok(items)
     }
 
     /// The file `name`, which is no pattern, in the tree's top; it may be an archive.
@@ -148,6 +152,28 @@ impl<'s> SourceTree<'s> {
             );
         }
         Ok(matches)
+    }
+
+    /// The directories of `paths`, and all below them; no symlink below them is followed.
+    fn descend(&self, paths: &[PathBuf]) -> Result<Vec<PathBuf>, CopyError> {
+        let mut found = Vec::new();
+        for path in paths {
+            let dir = match self.root.open_dir_following(path) {
+                Ok(dir) => dir,
+                Err(error) if error.is_not_found() => continue,
+                Err(error) => return Err(error.into()),
+            };
+            found.push(path.clone());
+            walk_below(&dir, |event| {
+                if let Event::Entry(entry) = event
+                    && entry.metadata.is_dir()
+                {
+                    found.push(path.join(entry.path));
+                }
+                Ok::<_, rootfs::Error>(Next::Descend)
+            })?;
+        }
+        Ok(found)
     }
 
     /// Whether the file, uncompressed, begins as a tar does and is not empty.

@@ -180,6 +180,7 @@ pub(super) fn of_copy(
         is_add: options.unpack != Unpack::Nothing,
         sources: copy.sources.iter().cloned().map(StepSource::Path).collect(),
         destination: options.destination.clone(),
+        written_destination: options.destination.clone(),
         from: None,
         chown: None,
         chmod: options.chmod.as_ref().map(|chmod| (format!("{chmod:?}"), Span::default())),

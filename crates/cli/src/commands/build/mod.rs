@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use buildkit_core::build::{Allowed, BuildOptions, Keep, LayerStyle, RunDefaults, StageImages, StepOutput, build};
+use buildkit_core::copy::Meaning;
 use buildkit_core::event::Event;
 use buildkit_core::output::Output;
 use buildkit_core::plan::{PROXY_ARGS, PlanOptions};
@@ -333,6 +334,7 @@ fn options(
         created_annotation: args.image.created_annotation(session),
         omit_history: args.image.omit_history,
         tells_container: session.called_as_buildah(),
+        copy_rules: if session.called_as_buildah() { Meaning::Buildah } else { Meaning::BuildKit },
         identity_label: args.image.identity_label(session, times),
         run: RunDefaults {
             runtime: args.runtime.program(session, &conf)?,
