@@ -4,9 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use test_support::{Outcome, Sandbox, store_check};
 
 const SECRET: &str = "what nobody reads";
@@ -161,4 +164,57 @@ fn root_triggers_of_a_base_stay_in_the_root() {
     );
     site.goes_well("FROM localhost/hostile\nRUN test -e CANARY/d/Dockerfile", &["--format=docker"]);
     store_check::assert_sound(&site.sandbox);
+}
+
+#[test]
+fn root_files_of_etc_are_not_looked_for_outside() {
+    let site = Site::new();
+    let etc = site.sandbox.path("context/etc");
+    fs::create_dir_all(&etc).expect("mkdir");
+    for name in ["hosts", "resolv.conf", "hostname", "passwd", "group"] {
+        symlink(site.canary.join("f"), etc.join(name)).expect("symlink");
+    }
+    site.goes_well("FROM localhost/base\nCOPY etc /etc/\nUSER 7\nRUN ! grep reads /etc/hosts /etc/passwd", &[]);
+    site.is_refused("FROM localhost/base\nCOPY etc /etc/\nUSER mason\nRUN true", &["Dockerfile:4:", "mason"]);
+    // Nobody waits for who might write into it.
+    let fifo = "FROM localhost/base\nRUN rm /etc/passwd /etc/group && mkfifo /etc/passwd /etc/group\n";
+    for body in ["USER 7:7\nRUN true", "USER mason\nRUN true", "COPY --chown=mason Dockerfile /"] {
+        site.is_refused(&format!("{fifo}{body}"), &["Dockerfile:", "etc/"]);
+    }
+    store_check::assert_sound(&site.sandbox);
+}
+
+#[test]
+fn root_a_source_that_is_swapped_for_a_link_leads_nowhere() {
+    let site = Site::new();
+    let cache = "RUN --mount=type=cache,id=k,target=/c mkdir -p /c/own && ln -sfn CANARY /c/out\n";
+    site.goes_well(&format!("FROM localhost/base\n{cache}"), &[]);
+    let cache = find(&site.sandbox.graph_root().join("gabion"), "own").expect("the cache");
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                let (own, out) = (cache.join("own"), cache.join("out"));
+                renameat_with(CWD, own, CWD, out, RenameFlags::EXCHANGE).expect("exchange");
+            }
+        });
+        let dockerfile =
+            "FROM localhost/base\nRUN --mount=type=cache,id=k,source=own,target=/d test ! -e /d/f && touch /d/mine";
+        let mut codes = BTreeMap::new();
+        for _ in 0..40 {
+            *codes.entry(site.build(dockerfile, &["--no-cache"]).code()).or_insert(0) += 1;
+        }
+        stop.store(true, Ordering::Relaxed);
+        assert_eq!(codes.keys().copied().collect::<Vec<_>>(), [Some(0), Some(125)], "{codes:?}");
+    });
+    store_check::assert_sound(&site.sandbox);
+}
+
+/// The directory below `dir` that has an entry of this name.
+fn find(dir: &Path, name: &str) -> Option<PathBuf> {
+    let mut below = fs::read_dir(dir).ok()?.flatten().map(|entry| entry.path());
+    if dir.join(name).exists() {
+        return Some(dir.to_owned());
+    }
+    below.find_map(|path| find(&path, name))
 }
