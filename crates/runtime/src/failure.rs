@@ -79,6 +79,9 @@ pub enum RunError {
     /// The specification cannot be built.
     #[error("unable to describe the step to the runtime: {0}")]
     Spec(#[from] oci_spec::OciSpecError),
+    /// It cannot be run without an OCI runtime.
+    #[error(transparent)]
+    Chroot(#[from] crate::ChrootError),
     /// Signals cannot be received.
     #[error("unable to listen for signals: {0}")]
     Signals(std::io::Error),
@@ -88,8 +91,8 @@ pub enum RunError {
     /// The runtime cannot be started.
     #[error(transparent)]
     Start(#[from] crate::StartError),
-    /// The runtime's end cannot be waited for.
-    #[error("unable to wait for the OCI runtime: {0}")]
+    /// Its end cannot be waited for.
+    #[error("unable to wait for the step: {0}")]
     Wait(std::io::Error),
     /// The runtime says that it could not start the process.
     #[error("the OCI runtime was unable to start the step: {0}")]
@@ -97,6 +100,19 @@ pub enum RunError {
 }
 
 impl RunError {
+    /// What it means that `process` could not be started.
+    pub(crate) fn of_start(error: crate::StartError, process: &ProcessSpec) -> RunError {
+        use rustix::io::Errno;
+        let command = || process.args.first().cloned().unwrap_or_default();
+        match error {
+            crate::StartError::Program(Errno::NOENT | Errno::NOTDIR) => RunError::CommandNotFound(command()),
+            crate::StartError::Program(Errno::ACCESS | Errno::PERM | Errno::NOEXEC | Errno::ISDIR | Errno::LIBBAD) => {
+                RunError::CommandNotExecutable(command())
+            }
+            error => RunError::Start(error),
+        }
+    }
+
     /// The exit code a shell has for it: 127 for a command that is not found, 126 for one that
     /// cannot be executed; `None` for a failure that is not the command's.
     pub fn command_exit_code(&self) -> Option<u8> {

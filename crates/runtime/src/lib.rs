@@ -1,8 +1,12 @@
-//! Run one process in a root file system through an OCI runtime.
+//! Run one process in a root file system, through an OCI runtime or without one.
 //!
 //! [`run`] writes a bundle (runtime specification 1.0.2), starts the runtime, passes signals and
 //! the terminal on, waits, and leaves nothing behind: no bundle, no mount, no mount point that it
 //! made itself. The process dies with its caller, however the caller dies.
+//!
+//! With [`Isolation::Chroot`] what the specification says is done here, by forked processes of the
+//! caller. Nothing is executed for that but the step; a program that wants it calls
+//! [`protect_own_program`] when it begins.
 //!
 //! ```text
 //! gabion ── thread ─┬─ own mount namespace: sources of mounts, /proc
@@ -13,6 +17,7 @@
 //! The library reads no environment and prints nothing; it needs root.
 
 mod bundle; // the directory of a run
+mod chroot; // without an OCI runtime
 mod control_group; // where the process is counted; what is left of it
 mod devices; // of the host
 mod failure; // what can go wrong, and what the runtime's log says of it
@@ -40,6 +45,7 @@ mod tail; // the end of what a process wrote
 mod terminal; // a terminal of its own
 mod users; // USER string → numbers
 
+pub use chroot::{ChrootError, FilterError, protect_own_program};
 pub use control_group::host_has_v2 as host_has_cgroup_v2;
 pub use devices::{Device, DeviceError};
 pub use failure::RunError;
@@ -52,7 +58,7 @@ pub use network::{Network, NetworkConfig, NetworkError, SharedNetwork};
 pub use process_spec::ProcessSpec;
 pub use resources::{NoController, Resources};
 pub use run::{
-    Confinement, Exit, GeneratedFile, Hook, HostFiles, Outcome, RunOptions, Stdio, clean_up_after_kill, run,
+    Confinement, Exit, GeneratedFile, Hook, HostFiles, Isolation, Outcome, RunOptions, Stdio, clean_up_after_kill, run,
 };
 pub use runner::StartError;
 pub use seccomp::{Seccomp, SeccompError};

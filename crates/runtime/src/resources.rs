@@ -36,6 +36,17 @@ pub struct Resources {
 pub struct NoController(pub &'static str);
 
 impl Resources {
+    /// The first limit that is set, in words.
+    pub(crate) fn first_named(&self) -> Option<&'static str> {
+        let limits = [
+            ("a limit on CPU time", self.cpu_period.is_some() || self.cpu_quota.is_some() || self.cpu_shares.is_some()),
+            ("a choice of CPUs", self.cpuset_cpus.is_some() || self.cpuset_mems.is_some()),
+            ("a limit on memory", self.memory.is_some() || self.memory_swap.is_some()),
+            ("a control group's parent", self.cgroup_parent.is_some()),
+        ];
+        limits.into_iter().find(|(_, is_set)| *is_set).map(|(name, _)| name)
+    }
+
     /// Whether the host has the controllers for the limits that are set.
     pub fn check(&self) -> Result<(), NoController> {
         let cpu = self.cpu_period.is_some() || self.cpu_quota.is_some() || self.cpu_shares.is_some();

@@ -12,7 +12,7 @@ use oci_spec::runtime::{Hooks, MountBuilder};
 use rootfs::{Owner, Root};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::bundle::Bundle;
 use crate::failure::RunError;
@@ -21,7 +21,7 @@ use crate::memory::Memory;
 use crate::mounts::{Places, Prepared};
 use crate::network::{Membership, SharedNetwork};
 use crate::program::{self, Lookup};
-use crate::runner::Runner;
+use crate::runner::{Handle, Runner, Startable};
 use crate::seccomp::Architecture;
 use crate::signals::{Request, Signals, WATCH_INTERVAL};
 use crate::stop::Stop;
@@ -66,6 +66,8 @@ pub struct RunOptions {
     pub apparmor: Option<String>,
     /// How closely the process is confined.
     pub confinement: Confinement,
+    /// What confines it.
+    pub isolation: Isolation,
     /// What of `/proc` and `/sys` is hidden.
     pub masks: Masks,
     /// Devices beside those of every process.
@@ -118,6 +120,7 @@ impl RunOptions {
             seccomp: Seccomp::default(),
             apparmor: None,
             confinement: Confinement::default(),
+            isolation: Isolation::default(),
             masks: Masks::default(),
             devices: Vec::new(),
             hooks: Vec::new(),
@@ -145,6 +148,18 @@ pub enum Confinement {
     /// Hardly: it has every capability, may use every device, write to `/sys` and see all of
     /// `/proc`, and its system calls are not filtered. Whatever the other options say.
     Insecure,
+}
+
+/// What confines a process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// An OCI runtime.
+    #[default]
+    Runtime,
+    /// The kernel alone, asked from here: no control group is made for the process, so that limits on
+    /// memory and CPUs are refused, and so are OCI hooks. The caller has to have called
+    /// [`crate::protect_own_program`].
+    Chroot,
 }
 
 /// A program of the host that the runtime starts on the way.
@@ -295,8 +310,13 @@ pub struct Outcome {
 /// when the caller is killed.
 pub fn run(mut options: RunOptions) -> Result<Outcome, RunError> {
     check(&options)?;
-    let runtime = program::find_on_host(&options.runtime, &options.search_path)
-        .ok_or_else(|| RunError::RuntimeNotFound(options.runtime.display().to_string()))?;
+    let runtime = match options.isolation {
+        Isolation::Runtime => Some(find_runtime(&options)?),
+        Isolation::Chroot => {
+            crate::chroot::check(&options)?;
+            None
+        }
+    };
     let root = Root::open(&options.rootfs).map_err(|error| RunError::Rootfs(options.rootfs.clone(), error))?;
     if options.mounts.is_empty() {
         let command = || options.process.args.first().cloned().unwrap_or_default();
@@ -369,7 +389,8 @@ pub fn run(mut options: RunOptions) -> Result<Outcome, RunError> {
     let config = spec::build(spec::Inputs {
         rootfs: &options.rootfs,
         process: &options.process,
-        terminal: streams.terminal.as_ref().map(terminal::size),
+        terminal: matches!(options.stdio, Stdio::Terminal)
+            .then(|| streams.terminal.as_ref().map(terminal::size).unwrap_or_default()),
         capabilities: capabilities.to_spec(options.process.user.uid)?,
         rlimits,
         seccomp,
@@ -385,15 +406,38 @@ pub fn run(mut options: RunOptions) -> Result<Outcome, RunError> {
         control_group: &control_group,
         masks: &options.masks,
     })?;
-    let config = serde_json::to_vec(&config).map_err(|error| RunError::Bundle(bundle.path().into(), error.into()))?;
-    memory.write("config.json", &config, 0o600, Owner::ROOT).map_err(bundle_error(bundle.path()))?;
-
-    let mut command = runtime_command(&runtime, &options, &bundle, &memory);
-    streams.give_to(&mut command);
-
-    let pid = runner.launch(command, memory, prepared.attachments)?;
+    let what = match &runtime {
+        Some(runtime) => {
+            let config =
+                serde_json::to_vec(&config).map_err(|error| RunError::Bundle(bundle.path().into(), error.into()))?;
+            memory.write("config.json", &config, 0o600, Owner::ROOT).map_err(bundle_error(bundle.path()))?;
+            let mut command = runtime_command(runtime, &options, &bundle, &memory);
+            streams.give_to(&mut command);
+            Startable::Runtime(command)
+        }
+        None => Startable::Step(Box::new(crate::chroot::Launch {
+            spec: config,
+            bundle: bundle.path().to_owned(),
+            home: options.process.user.home.clone(),
+            no_pivot: options.no_pivot,
+            streams: streams.take(),
+        })),
+    };
+    let running = match runner.launch(what, memory, prepared.attachments) {
+        Ok(running) => running,
+        Err(error) => return Err(not_started(error, &root, &options.process)),
+    };
+    if let Some(terminal) = running.terminal {
+        streams.terminal = Some(terminal);
+    }
     streams.join_terminal().map_err(RunError::Stdio)?;
-    let interrupted_by = supervise(pid, own_processes, signals, stop.as_deref(), &streams).map_err(RunError::Wait)?;
+    // A keeper in the host's PID namespace ends what it keeps before itself.
+    let end = match options.isolation {
+        Isolation::Chroot if !own_processes => Signal::TERM,
+        _ => Signal::KILL,
+    };
+    let interrupted_by =
+        supervise(&running.process, own_processes, end, signals, stop.as_deref(), &streams).map_err(RunError::Wait)?;
     let status = runner.wait();
     let output_end = streams.finish();
     // A runtime that was killed leaves them.
@@ -416,6 +460,22 @@ pub fn run(mut options: RunOptions) -> Result<Outcome, RunError> {
         }
     }
     Ok(Outcome { exit, interrupted_by, left_stubs, output_end })
+}
+
+fn find_runtime(options: &RunOptions) -> Result<PathBuf, RunError> {
+    program::find_on_host(&options.runtime, &options.search_path)
+        .ok_or_else(|| RunError::RuntimeNotFound(options.runtime.display().to_string()))
+}
+
+/// Why a step could not be started.
+fn not_started(error: crate::StartError, root: &Root, process: &ProcessSpec) -> RunError {
+    match RunError::of_start(error, process) {
+        RunError::CommandNotExecutable(command) => match program::foreign_machine(root, process) {
+            Some(machine) => RunError::CommandForeign(command, machine),
+            None => RunError::CommandNotExecutable(command),
+        },
+        error => error,
+    }
 }
 
 /// Removes what a run left whose caller was killed: its bundle, its control groups, and what is in
@@ -610,17 +670,17 @@ fn hooks(hooks: &[Hook]) -> serde_json::Result<Option<Hooks>> {
 /// Waits for the runtime's end, doing meanwhile what is to be done. Gives the signal that asked the
 /// process to end.
 fn supervise(
-    pid: Pid,
+    process: &Handle,
     own_processes: bool,
+    end: Signal,
     mut signals: Option<Signals>,
     mut stop: Option<&Stop>,
     streams: &Streams,
 ) -> std::io::Result<Option<i32>> {
-    let process = pidfd_open(pid, PidfdFlags::empty())?;
     loop {
         let is_watching = signals.as_mut().is_some_and(Signals::attend);
         let (has_ended, has_signal, is_stopped) = {
-            let mut sources = vec![PollFd::new(&process, PollFlags::IN)];
+            let mut sources = vec![PollFd::new(&process.fd, PollFlags::IN)];
             if let Some(signals) = &signals {
                 sources.push(PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN));
             }
@@ -639,17 +699,17 @@ fn supervise(
         };
         if is_stopped {
             // Its PID namespace ends with it.
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            let _ = pidfd_send_signal(&process.fd, end);
             stop = None;
         }
         if let Some(signals) = signals.as_mut().filter(|_| has_signal)
-            && signals.pass_on(pid, own_processes) == Request::Resize
+            && signals.pass_on(process.pid, own_processes) == Request::Resize
             && let Some(terminal) = &streams.terminal
         {
             streams.copy_size();
             // A runtime may pass the new size of its terminal on to the process's.
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::WINCH);
-            terminal::hand_size_on(terminal, pid, process.as_fd());
+            let _ = pidfd_send_signal(&process.fd, Signal::WINCH);
+            terminal::hand_size_on(terminal, process.pid, process.fd.as_fd());
         }
         if has_ended {
             return Ok(signals.and_then(|signals| signals.asked_to_end()));

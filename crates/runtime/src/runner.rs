@@ -1,6 +1,6 @@
-//! The thread that owns the runtime process and the namespaces around it.
+//! The thread that owns the runtime process, or the step's keeper, and the namespaces around it.
 //!
-//! The runtime is the first process of a PID namespace of its own: when it dies, however that
+//! Either is the first process of a PID namespace of its own: when it dies, however that
 //! comes, the kernel kills everything that it started. It dies with this thread, and this thread
 //! with gabion. Its mount namespace holds what the step's mounts are made from.
 
@@ -15,8 +15,9 @@ use std::thread::JoinHandle;
 use nix::sched::{CloneFlags, setns, unshare};
 use rustix::mount::MountPropagationFlags;
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 
+use crate::chroot;
 use crate::memory::Memory;
 use crate::mounts::{Attachment, MountError};
 
@@ -33,20 +34,77 @@ pub enum StartError {
     /// The program cannot be started.
     #[error("unable to start the OCI runtime: {0}")]
     Spawn(std::io::Error),
+    /// Something that is done for a step without an OCI runtime.
+    #[error("unable to {0}: {1}")]
+    Step(String, rustix::io::Errno),
+    /// The system call filter cannot be made.
+    #[error(transparent)]
+    Filter(#[from] chroot::FilterError),
+    /// The step's program cannot be executed.
+    #[error("unable to execute the step's program: {0}")]
+    Program(rustix::io::Errno),
 }
 
 /// What the thread is to start.
 struct Launch {
-    command: Command,
+    what: Startable,
     memory: Memory,
     attachments: Vec<Attachment>,
+}
+
+/// What starts the step.
+pub(crate) enum Startable {
+    /// An OCI runtime.
+    Runtime(Command),
+    /// Nobody else.
+    Step(Box<chroot::Launch>),
+}
+
+/// What has been started.
+enum Process {
+    /// The runtime, which dies when the descriptor has no holder.
+    Runtime(std::process::Child, OwnedFd),
+    /// The step's keeper.
+    Step(chroot::Started),
+}
+
+impl Process {
+    fn wait(self) -> Option<ExitStatus> {
+        match self {
+            Process::Runtime(mut child, _lifeline) => child.wait().ok(),
+            Process::Step(started) => started.wait(),
+        }
+    }
+}
+
+/// A process that this thread has started, and that keeps its ID until the thread waits for it.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    pub pid: Pid,
+    pub fd: OwnedFd,
+}
+
+impl Handle {
+    fn open(pid: Pid) -> Result<Handle, StartError> {
+        let fd = pidfd_open(pid, PidfdFlags::empty()).map_err(|errno| StartError::Spawn(errno.into()))?;
+        Ok(Handle { pid, fd })
+    }
+}
+
+/// What is known of it outside the thread.
+#[derive(Debug)]
+pub(crate) struct Running {
+    /// The runtime, or the step's keeper: the step is its child.
+    pub process: Handle,
+    /// The master side of the step's terminal, if no runtime has made one.
+    pub terminal: Option<OwnedFd>,
 }
 
 /// The thread. Dropped before a launch, it ends without one.
 #[derive(Debug)]
 pub(crate) struct Runner {
     launches: SyncSender<Launch>,
-    started: Receiver<Result<Pid, StartError>>,
+    started: Receiver<Result<Running, StartError>>,
     thread: JoinHandle<Option<ExitStatus>>,
 }
 
@@ -65,9 +123,9 @@ impl Runner {
             }
             let launch = to_launch.recv().ok()?;
             match spawn(launch, own_processes) {
-                Ok((mut child, pid, _lifeline)) => {
-                    let _ = report_start.send(Ok(pid));
-                    child.wait().ok()
+                Ok((process, running)) => {
+                    let _ = report_start.send(Ok(running));
+                    process.wait()
                 }
                 Err(error) => {
                     let _ = report_start.send(Err(error));
@@ -81,10 +139,10 @@ impl Runner {
         Ok(Runner { launches, started, thread })
     }
 
-    /// Attaches mounts and starts the runtime; gives its process ID.
-    pub fn launch(&self, command: Command, memory: Memory, attachments: Vec<Attachment>) -> Result<Pid, StartError> {
+    /// Attaches mounts and starts the runtime, or the step itself.
+    pub fn launch(&self, what: Startable, memory: Memory, attachments: Vec<Attachment>) -> Result<Running, StartError> {
         let gone = || StartError::Spawn(std::io::Error::other("the thread ended"));
-        self.launches.send(Launch { command, memory, attachments }).map_err(|_| gone())?;
+        self.launches.send(Launch { what, memory, attachments }).map_err(|_| gone())?;
         self.started.recv().map_err(|_| gone())?
     }
 
@@ -120,16 +178,29 @@ fn hide_second_hierarchy(runtime: &OsStr) {
     }
 }
 
-/// Starts the runtime; it dies when the returned descriptor has no holder.
-fn spawn(launch: Launch, own_processes: bool) -> Result<(std::process::Child, Pid, OwnedFd), StartError> {
-    let Launch { mut command, memory, attachments } = launch;
-    hide_second_hierarchy(command.get_program());
+/// Starts the runtime, or the step itself.
+fn spawn(launch: Launch, own_processes: bool) -> Result<(Process, Running), StartError> {
+    let Launch { what, memory, attachments } = launch;
+    if let Startable::Runtime(command) = &what {
+        hide_second_hierarchy(command.get_program());
+    }
     memory.attach().map_err(StartError::Namespaces)?;
     drop(memory);
     for attachment in &attachments {
         attachment.attach()?;
     }
     drop(attachments);
+    match what {
+        Startable::Runtime(command) => spawn_runtime(command, own_processes),
+        Startable::Step(launch) => {
+            let mut started = launch.start()?;
+            let running = Running { process: Handle::open(started.pid())?, terminal: started.terminal.take() };
+            Ok((Process::Step(started), running))
+        }
+    }
+}
+
+fn spawn_runtime(mut command: Command, own_processes: bool) -> Result<(Process, Running), StartError> {
     let (alive, lifeline) = pipe_with(PipeFlags::CLOEXEC).map_err(|errno| StartError::Spawn(errno.into()))?;
     // A process group of its own: what a terminal sends on Ctrl-C is for gabion to pass on.
     command.process_group(0);
@@ -139,7 +210,10 @@ fn spawn(launch: Launch, own_processes: bool) -> Result<(std::process::Child, Pi
     crate::sys::prepare_child(&mut command, alive, lifeline.as_fd(), death);
     let mut child = command.spawn().map_err(StartError::Spawn)?;
     match Pid::from_raw(child.id() as i32) {
-        Some(pid) => Ok((child, pid, lifeline)),
+        Some(pid) => {
+            let running = Running { process: Handle::open(pid)?, terminal: None };
+            Ok((Process::Runtime(child, lifeline), running))
+        }
         None => {
             let _ = child.kill();
             Err(StartError::Spawn(std::io::Error::other("it has no process ID")))

@@ -212,6 +212,17 @@ impl Rlimit {
     }
 }
 
+/// The limit of that name.
+pub(crate) fn resource_named(name: &str) -> Option<rustix::process::Resource> {
+    resource(&bare(name))
+}
+
+/// The bit of a capability in sets, by its name with `CAP_`.
+pub(crate) fn bit_of(name: &str) -> Option<u64> {
+    let bare = name.strip_prefix("CAP_")?;
+    ALL.iter().position(|known| *known == bare).map(|number| 1 << number)
+}
+
 /// `RLIMIT_` and the case do not matter.
 fn bare(name: &str) -> String {
     let upper = name.to_ascii_uppercase();

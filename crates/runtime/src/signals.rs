@@ -231,7 +231,8 @@ fn first_process(runtime: Pid) -> Option<FirstProcess> {
         // The first of its PID namespace, one below the runtime's.
         let is_first = field("NSpid")?.split_whitespace().next_back()? == "1";
         let name = field("Name")?;
-        let is_preparing = name.starts_with("runc:[") || name == "runc" || name == "crun";
+        let is_preparing =
+            name.starts_with("runc:[") || name.starts_with("gabion:[") || name == "runc" || name == "crun";
         Some(FirstProcess { pid: Pid::from_raw(pid)?, caught, is_first, is_preparing })
     })
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::relay::{self, Relays};
 use crate::tail::Tail;
 use crate::terminal::{self, RawMode};
-use crate::{RunOptions, Stdio};
+use crate::{Isolation, RunOptions, Stdio};
 
 /// The process's streams and what joins them to the caller's.
 #[derive(Default)]
@@ -27,6 +27,8 @@ impl Streams {
         let mut streams = Streams { tail: options.keep_output_end.then(Tail::default), ..Streams::default() };
         let own = |fd: std::os::fd::BorrowedFd<'_>| fd.try_clone_to_owned();
         let (stdin, stdout, stderr) = match &options.stdio {
+            // It is made in the step's own tree.
+            Stdio::Terminal if options.isolation == Isolation::Chroot => return Ok(streams),
             Stdio::Terminal => {
                 let (master, slave) = terminal::open()?;
                 streams.child = Some([slave.try_clone()?, slave.try_clone()?, slave]);
@@ -63,6 +65,11 @@ impl Streams {
         if let Some([stdin, stdout, stderr]) = self.child.take() {
             command.stdin(stdin).stdout(stdout).stderr(stderr);
         }
+    }
+
+    /// The process's ends, if they are no terminal.
+    pub fn take(&mut self) -> Option<[OwnedFd; 3]> {
+        self.child.take()
     }
 
     /// Joins the terminal to the caller's streams. The runtime has its side by now.

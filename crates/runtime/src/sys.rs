@@ -1,5 +1,7 @@
 //! The unsafe part: what happens between fork and exec, and signal handlers.
 
+mod step; // processes of a step without an OCI runtime
+
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
@@ -11,6 +13,11 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::mount::MountFlags;
 use rustix::process::Signal as DeathSignal;
+
+pub(crate) use step::{
+    Keeper, LateMount, LateSource, Program, Rights, Stage, StepProcess, attributes, set_mount_attributes,
+    start_loopback,
+};
 
 /// Prepares `command` for being the first process of a PID namespace that its thread has just
 /// unshared: it is sent `death` when that thread dies, sees `/proc` of its own namespace, and gets no

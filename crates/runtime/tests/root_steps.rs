@@ -7,10 +7,14 @@ mod support;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use rootfs::Owner;
-use runtime::{BindSource, Confinement, Content, Device, Exit, Hook, MountKind, Resources, Rlimit, RunError};
-use support::{RUNTIMES, Step};
+use runtime::{
+    BindSource, Confinement, Content, Device, Exit, Hook, MountKind, Namespace, Resources, Rlimit, RunError,
+    RunOptions, Stop,
+};
+use support::{CHROOT, RUNTIMES, Step};
 
 fn volume(path: &Path) -> MountKind {
     bind(path, false)
@@ -84,6 +88,45 @@ fn root_secrets_are_never_on_a_disk() {
 }
 
 #[test]
+fn root_stopped_steps_leave_nothing() {
+    for (runtime, pid) in [("runc", Namespace::Private), (CHROOT, Namespace::Private), (CHROOT, Namespace::Host)] {
+        let shared = tempfile::tempdir().expect("temp dir");
+        fifo(&shared.path().join("up"));
+        let mut step = Step::new(runtime)
+            .sh("(setsid sleep 1000 &); sleep 1000 & echo up > /v/up; wait")
+            .mount("/v", volume(shared.path()));
+        let stop = Arc::new(Stop::new().expect("a switch"));
+        step.options.stop = Some(stop.clone());
+        step.options.namespaces.pid = pid.clone();
+        std::thread::scope(|scope| {
+            // Its streams have ended when it returns: nobody has them any more.
+            let run = scope.spawn(|| step.run());
+            fs::read(shared.path().join("up")).expect("the step is up");
+            stop.set();
+            let done = run.join().expect("no panic");
+            assert!(!matches!(done.exit(), Exit::Code(0)), "{runtime} {pid:?}: {:?}", done.exit());
+            assert!(!done.bundle().exists());
+        });
+    }
+}
+
+#[test]
+fn root_chroot_refuses_what_only_a_runtime_does() {
+    let error = |change: &dyn Fn(&mut RunOptions)| {
+        let mut step = Step::new(CHROOT).sh("true");
+        change(&mut step.options);
+        step.run().result.expect_err("refused").to_string()
+    };
+    let hook = || Hook { when: "prestart".into(), path: "/h".into(), args: vec![], env: vec![], timeout: None };
+    assert!(error(&|options| options.hooks.push(hook())).starts_with("OCI hook /h needs an OCI runtime"));
+    assert!(error(&|options| options.resources.memory = Some(1)).starts_with("a limit on memory needs"));
+    let other = Device { access: "w".into(), ..Device::new("/dev/zero", "/dev/mine") };
+    assert!(error(&|options| options.devices.push(other.clone())).starts_with("device /dev/mine with \"w\" alone"));
+    let joined = Namespace::Path("/proc/self/ns/pid".into());
+    assert!(error(&|options| options.namespaces.pid = joined.clone()).starts_with("PID namespace /proc/self/ns/pid"));
+}
+
+#[test]
 fn root_output_end_is_kept() {
     for runtime in RUNTIMES {
         for (keep, expected) in [(true, &["9", "10", "out", "err"][..]), (false, &[])] {
@@ -138,8 +181,10 @@ fn root_devices_are_given() {
     for runtime in RUNTIMES {
         let script = "stat -c '%t %T %a %u' /dev/mine; head -c 3 /dev/mine | wc -c; echo x > /dev/mine || echo refused";
         let mut step = Step::new(runtime).sh(script);
+        // Without a control group, a device is given whole or not at all.
+        let access = if runtime == CHROOT { "rwm" } else { "r" };
         let device =
-            Device { access: "r".into(), mode: Some(0o640), uid: Some(9), ..Device::new("/dev/zero", "/dev/mine") };
+            Device { access: access.into(), mode: Some(0o640), uid: Some(9), ..Device::new("/dev/zero", "/dev/mine") };
         step.options.devices.push(device);
         let done = step.run();
         // A node of /dev/zero may be written to by everybody: the control group has the word only for others.
@@ -183,7 +228,7 @@ fn root_limits_of_control_groups() {
 
 #[test]
 fn root_hooks_are_run() {
-    for runtime in RUNTIMES {
+    for runtime in RUNTIMES.into_iter().filter(|runtime| *runtime != CHROOT) {
         let mut step = Step::new(runtime).sh("true");
         let witness = step.dir().join("witness");
         step.options.hooks.push(Hook {

@@ -7,10 +7,24 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use runtime::{Exit, HostFiles, Mount, MountKind, Network, Outcome, ProcessSpec, RunError, RunOptions, Stdio};
+use runtime::{
+    Exit, HostFiles, Isolation, Mount, MountKind, Network, Outcome, ProcessSpec, RunError, RunOptions, Stdio,
+};
 
-/// The runtimes that every case is run with.
-pub const RUNTIMES: [&str; 2] = ["runc", "crun"];
+/// Steps without a runtime need a program that is protected from them, and that begins before any test.
+#[unsafe(link_section = ".init_array")]
+#[used]
+static PROTECT: extern "C" fn() = protect;
+
+extern "C" fn protect() {
+    runtime::protect_own_program().expect("protect the tests' program");
+}
+
+/// What every case is run with: two runtimes, and none.
+pub const RUNTIMES: [&str; 3] = ["runc", "crun", CHROOT];
+
+/// Not a runtime: what the crate does itself.
+pub const CHROOT: &str = "chroot";
 
 /// A step to be.
 pub struct Step {
@@ -55,7 +69,11 @@ impl Step {
         );
         let process = ProcessSpec { env: vec!["PATH=/bin".into()], working_dir: "/".into(), ..ProcessSpec::default() };
         let mut options = RunOptions::new(temp.path().join("bundle"), rootfs, id, process);
-        options.runtime = runtime.into();
+        match runtime {
+            // It does without.
+            CHROOT => (options.runtime, options.isolation) = ("no-such-runtime".into(), Isolation::Chroot),
+            runtime => options.runtime = runtime.into(),
+        }
         options.network = Network::None;
         options.hostname = Some("step".into());
         options.host_files = HostFiles::default();
