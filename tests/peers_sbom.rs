@@ -117,6 +117,15 @@ fn root_commits_tell_what_is_in_the_image() {
 }
 
 #[test]
+fn root_scanners_need_no_runtime_where_commands_do_not() {
+    let sandbox = sandbox();
+    sandbox.gabion(["from", "--isolation=chroot", "--name", "c", "localhost/base"]).ok();
+    sandbox.gabion(["run", "c", "sh", "-c", "mkdir /app; echo 1 > /app/one"]).ok();
+    scanning(&sandbox, &["commit", "-q"]).args(["c", "localhost/told"]).env("PATH", "/nowhere").ok();
+    assert_eq!(names(&json(sandbox.path("sbom.json"))), ["one=1"]);
+}
+
+#[test]
 fn root_builds_tell_what_is_in_the_image_and_in_contexts() {
     let sandbox = sandbox();
     sandbox.write("ctx/Dockerfile", "FROM localhost/base\nRUN mkdir /app && printf 1 > /app/one\n");

@@ -22,6 +22,9 @@ fn sandbox() -> Sandbox {
 /// Directories of the base that mount points were made in: overlayfs copies them up, unchanged.
 const MOUNT_POINT_DIRS: [&str; 2] = ["etc", "run"];
 
+/// What may run a step.
+const RUNNERS: [[&str; 2]; 3] = [["--runtime", "runc"], ["--runtime", "crun"], ["--isolation", "chroot"]];
+
 /// The words of `gabion run --network none` with `flags` and a shell script.
 fn script<'a>(flags: &[&'a str], text: &'a str) -> Vec<&'a str> {
     [&["run", "--network", "none"], flags, &["work", "--", "sh", "-c", text]].concat()
@@ -85,7 +88,6 @@ fn root_run_exit_codes_and_messages() {
     run(&["--runtime", "/no/runc", "work", "true"]).says(125, &["invalid --runtime \"/no/runc\"", "installed"]);
     let nowhere = sandbox.gabion(["run", "--network", "none", "work", "true"]).env("PATH", "/nowhere").fails();
     nowhere.says(125, &["OCI runtime \"runc\" not found", "apt install runc"]);
-    run(&["--isolation", "chroot", "work", "true"]).says(125, &["isolation", "only oci is supported"]);
     run(&["--user", "ghost", "work", "true"]).says(125, &["unknown user \"ghost\""]);
     run(&["--cap-add", "root", "work", "true"]).says(125, &["unknown capability \"root\""]);
     sandbox.gabion(["run", "--network", "../x", "work", "true"]).fails().says(125, &["invalid --network"]);
@@ -296,8 +298,8 @@ struct Running {
     output: BufReader<std::process::ChildStdout>,
 }
 
-fn start(sandbox: &Sandbox, text: &str) -> Running {
-    let mut child = sandbox.gabion(script(&[], text)).spawn();
+fn start(sandbox: &Sandbox, flags: &[&str], text: &str) -> Running {
+    let mut child = sandbox.gabion(script(flags, text)).spawn();
     let mut output = BufReader::new(child.stdout.take().expect("piped"));
     let mut line = String::new();
     output.read_line(&mut line).expect("read");
@@ -322,31 +324,35 @@ impl Running {
 #[test]
 fn root_run_signals_end_the_step_and_leave_the_container_whole() {
     let sandbox = sandbox();
-    // Without a handler, the signal ends the step, though it is the first of its PID namespace.
-    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
-        let running = start(&sandbox, "echo made > /tmp/made; echo ready; sleep 1000; echo never");
-        running.signal(signal);
-        let (ended, rest, errors) = running.end();
-        assert_eq!((ended, rest.as_str()), (Some(code), ""), "{errors}");
-        assert_eq!(errors, "Error: the command was interrupted\n");
-        assert_clean(&sandbox);
+    for runner in RUNNERS {
+        // Without a handler, the signal ends the step, though it is the first of its PID namespace.
+        for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
+            let running = start(&sandbox, &runner, "echo made > /tmp/made; echo ready; sleep 1000; echo never");
+            running.signal(signal);
+            let (ended, rest, errors) = running.end();
+            assert_eq!((ended, rest.as_str()), (Some(code), ""), "{errors}");
+            assert_eq!(errors, "Error: the command was interrupted\n");
+            assert_clean(&sandbox);
+        }
+        // With one, the step decides.
+        let running =
+            start(&sandbox, &runner, "trap 'echo caught; exit 3' TERM; echo ready; while :; do sleep 0.1; done");
+        running.signal(Signal::TERM);
+        let (ended, rest, _) = running.end();
+        assert_eq!((ended, rest.as_str()), (Some(143), "caught\n"));
+        let running =
+            start(&sandbox, &runner, "trap 'echo caught; exit 0' INT; echo ready; while :; do sleep 0.1; done");
+        running.signal(Signal::INT);
+        assert_eq!(running.end().0, Some(0));
+        // One that does not listen is killed by the second.
+        let mut running = start(&sandbox, &runner, "trap 'echo no' INT; echo ready; while :; do sleep 0.1; done");
+        running.signal(Signal::INT);
+        let mut line = String::new();
+        running.output.read_line(&mut line).expect("read");
+        assert_eq!(line, "no\n");
+        running.signal(Signal::INT);
+        assert_eq!(running.end().0, Some(130));
     }
-    // With one, the step decides.
-    let running = start(&sandbox, "trap 'echo caught; exit 3' TERM; echo ready; while :; do sleep 0.1; done");
-    running.signal(Signal::TERM);
-    let (ended, rest, _) = running.end();
-    assert_eq!((ended, rest.as_str()), (Some(143), "caught\n"));
-    let running = start(&sandbox, "trap 'echo caught; exit 0' INT; echo ready; while :; do sleep 0.1; done");
-    running.signal(Signal::INT);
-    assert_eq!(running.end().0, Some(0));
-    // One that does not listen is killed by the second.
-    let mut running = start(&sandbox, "trap 'echo no' INT; echo ready; while :; do sleep 0.1; done");
-    running.signal(Signal::INT);
-    let mut line = String::new();
-    running.output.read_line(&mut line).expect("read");
-    assert_eq!(line, "no\n");
-    running.signal(Signal::INT);
-    assert_eq!(running.end().0, Some(130));
     // The container goes on.
     assert_eq!(sandbox.gabion(script(&[], "cat /tmp/made")).ok(), "made");
     assert_clean(&sandbox);
@@ -356,10 +362,10 @@ fn root_run_signals_end_the_step_and_leave_the_container_whole() {
 #[test]
 fn root_run_dies_with_gabion() {
     let sandbox = sandbox();
-    for runtime in ["runc", "crun"] {
+    for runner in RUNNERS {
         let mark = format!("{}", 100_000 + u64::from(std::process::id()));
         let text = format!("sleep {mark} & sleep {mark} & echo ready; wait");
-        let mut child = sandbox.gabion(script(&["--runtime", runtime], &text)).spawn();
+        let mut child = sandbox.gabion(script(&runner, &text)).spawn();
         let mut output = BufReader::new(child.stdout.take().expect("piped"));
         let mut line = String::new();
         output.read_line(&mut line).expect("read");
@@ -395,16 +401,16 @@ fn root_run_on_a_terminal() {
     const SCRIPT: &str = "tty; stty size; until [ \"$(stty size)\" = '44 111' ]; do :; done; echo resized;
         read word; echo got $word; exit 5";
     let sandbox = sandbox();
-    for runtime in ["runc", "crun"] {
-        let mut terminal = sandbox.gabion(script(&["--runtime", runtime], SCRIPT)).on_terminal(99, 33);
+    for runner in RUNNERS {
+        let mut terminal = sandbox.gabion(script(&runner, SCRIPT)).on_terminal(99, 33);
         let seen = terminal.shows("33 99");
-        assert!(seen.starts_with("/dev/pts/0\r\n") || seen.starts_with("/dev/console\r\n"), "{runtime}: {seen:?}");
+        assert!(seen.starts_with("/dev/pts/0\r\n") || seen.starts_with("/dev/console\r\n"), "{runner:?}: {seen:?}");
         terminal.resize(111, 44);
         terminal.shows("resized");
         assert!(terminal.is_raw(), "raw meanwhile");
         terminal.types("hello\r");
         terminal.shows("got hello");
-        assert_eq!(terminal.ends().0, 5, "{runtime}");
+        assert_eq!(terminal.ends().0, 5, "{runner:?}");
     }
     // Without one at hand, on request; the end of input is Ctrl-D.
     let asked = sandbox.gabion(script(&["-t"], "tty; cat; echo end")).stdin("typed\n").ok();

@@ -14,6 +14,9 @@ fn sandbox() -> Sandbox {
     sandbox
 }
 
+/// What may run a step.
+const RUNNERS: [[&str; 2]; 3] = [["--runtime", "runc"], ["--runtime", "crun"], ["--isolation", "chroot"]];
+
 /// What is kept of a container, without what differs from one to the next.
 fn kept(sandbox: &Sandbox, name: &str) -> Value {
     let records = fs::read(sandbox.graph_root().join("overlay-containers/containers.json")).expect("records");
@@ -68,6 +71,7 @@ const FLAGS: &[(&[&str], &str)] = &[
     ),
     (&["--network", "host", "--dns", "none"], "ls -l /etc/resolv.conf 2>/dev/null; echo none"),
     (&["--network", "host", "--add-host", "box:10.1.2.3"], "grep box /etc/hosts"),
+    (&["--isolation", "rootless"], "readlink /proc/self/ns/net; id; umask; pwd"),
     (&["--http-proxy=false"], "echo $https_proxy"),
     (&["--http-proxy"], "echo $https_proxy"),
     (&["--security-opt", "seccomp=unconfined"], "grep Seccomp: /proc/self/status"),
@@ -115,7 +119,8 @@ fn peers_from_keeps_what_buildah_keeps_and_each_obeys_the_other() {
         assert_eq!(ours, theirs, "{flags:?}");
         let run = |tool: &str, name: &str| {
             // A network of its own takes both tools the longest.
-            let network: &[&str] = if flags.contains(&"--network") { &[] } else { &["--network=none"] };
+            let has_network = flags.contains(&"--network") || flags.contains(&"--isolation");
+            let network: &[&str] = if has_network { &[] } else { &["--network=none"] };
             let words = [&["run"], network, &[name, "--", "sh", "-c", script]].concat();
             let tool = if tool == "gabion" { sandbox.gabion(words) } else { sandbox.buildah(words) };
             tool.env("https_proxy", "http://proxy").ok()
@@ -262,26 +267,29 @@ fn root_run_joins_namespaces() {
     let other = Other(other);
     let path = |kind: &str| format!("/proc/{}/ns/{kind}", other.0.id());
     let link = |path: &str| fs::read_link(path).expect("a namespace").to_string_lossy().into_owned();
-    for runtime in ["runc", "crun"] {
+    for runner in RUNNERS {
         for (flag, kind) in
             [("--ipc", "ipc"), ("--uts", "uts"), ("--cgroupns", "cgroup"), ("--network", "net"), ("--pid", "pid")]
         {
             let shown = format!("/proc/self/ns/{kind}");
             let run = |how: &str| {
                 let network: &[&str] = if flag == "--network" { &[] } else { &["--network", "none"] };
-                let words =
-                    [&["run", "--runtime", runtime], network, &[flag, how, "work", "readlink", &shown]].concat();
-                sandbox.gabion(words).ok()
+                let words = [&["run"], &runner[..], network, &[flag, how, "work", "readlink", &shown]].concat();
+                sandbox.gabion(words)
             };
-            assert_eq!(run("host"), link(&shown), "{runtime} {flag}");
-            assert_eq!(run(&path(kind)), link(&path(kind)), "{runtime} {flag}");
-            assert_eq!(run(&format!("ns:{}", path(kind))), link(&path(kind)), "{runtime} {flag}");
+            assert_eq!(run("host").ok(), link(&shown), "{runner:?} {flag}");
             if flag != "--network" {
-                assert_ne!(run("private"), link(&shown), "{runtime} {flag}");
+                assert_ne!(run("private").ok(), link(&shown), "{runner:?} {flag}");
             }
+            if (runner[1], flag) == ("chroot", "--pid") {
+                run(&path(kind)).fails().says(125, &["PID namespace /proc/", "needs an OCI runtime"]);
+                continue;
+            }
+            assert_eq!(run(&path(kind)).ok(), link(&path(kind)), "{runner:?} {flag}");
+            assert_eq!(run(&format!("ns:{}", path(kind))).ok(), link(&path(kind)), "{runner:?} {flag}");
         }
         let name = |how: &str| {
-            let words = ["run", "--runtime", runtime, "--network=none", "--uts", how, "work", "hostname"];
+            let words = [&["run"], &runner[..], &["--network=none", "--uts", how, "work", "hostname"]].concat();
             sandbox.gabion(words).ok()
         };
         assert_eq!(name(&path("uts")), "elsewhere");
@@ -299,10 +307,10 @@ fn root_run_in_the_hosts_processes_ends_with_gabion() {
     use std::io::{BufRead as _, BufReader};
     let sandbox = sandbox();
     sandbox.gabion(["from", "--name", "work", "localhost/base"]).ok();
-    for runtime in ["runc", "crun"] {
+    for runner in RUNNERS {
         for how in ["term", "kill"] {
             let script = "echo $$; exec sleep 1000";
-            let words = ["run", "--runtime", runtime, "--network=none", "--pid=host", "work", "sh", "-c", script];
+            let words = [&["run"], &runner[..], &["--network=none", "--pid=host", "work", "sh", "-c", script]].concat();
             let mut child = sandbox.gabion(words).spawn();
             let mut line = String::new();
             let mut output = BufReader::new(child.stdout.take().expect("piped"));
@@ -314,7 +322,7 @@ fn root_run_in_the_hosts_processes_ends_with_gabion() {
             child.wait().expect("wait");
             let mut ends = [rustix::event::PollFd::new(&step, rustix::event::PollFlags::IN)];
             let limit = rustix::event::Timespec { tv_sec: 60, tv_nsec: 0 };
-            assert_eq!(rustix::event::poll(&mut ends, Some(&limit)), Ok(1), "{runtime} {how}: it goes on");
+            assert_eq!(rustix::event::poll(&mut ends, Some(&limit)), Ok(1), "{runner:?} {how}: it goes on");
         }
     }
 }

@@ -168,7 +168,16 @@ pub const FLAGS: &[Row] = &[
             (&["--network=ns:/nosuch"], &["ns:/nosuch", "private, host, none"]),
         ]),
     ),
-    (SANDBOX, "--isolation", Taken("the default"), Wrong(&[(&["--isolation=nosuch"], &["nosuch", "oci"])])),
+    (
+        SANDBOX,
+        "--isolation",
+        Taken("the default"),
+        Wrong(&[
+            (&["--isolation=nosuch"], &["nosuch", "oci, rootless or chroot"]),
+            (&["--isolation=chroot", "--network=private"], &["contradict", "--network=host, none"]),
+            (&["--isolation=rootless", "--network=private"], &["contradict", "--network=host, none"]),
+        ]),
+    ),
     (
         SANDBOX,
         "--volume",

@@ -117,12 +117,6 @@ impl KeptSettings {
 
     /// What commands are run with on a host with these defaults.
     pub fn resolve(&self, conf: &ContainersConf) -> Result<Resolved, InvalidSetting> {
-        match self.isolation {
-            Isolation::Default | Isolation::Oci => {}
-            Isolation::Chroot | Isolation::Rootless => {
-                return Err(invalid("--isolation", self.isolation.name(), "only oci is supported for now"));
-            }
-        }
         if self.namespace("user").is_some_and(|option| !option.host) {
             return Err(invalid("--userns", "private", "user namespaces are not supported yet"));
         }
@@ -138,6 +132,10 @@ impl KeptSettings {
         };
         cdi_dirs.extend(Some(&self.cdi_config_dir).filter(|dir| !dir.is_empty()).map(PathBuf::from));
         let settings = Settings {
+            isolation: match self.isolation {
+                Isolation::Chroot => runtime::Isolation::Chroot,
+                Isolation::Default | Isolation::Oci | Isolation::Rootless => runtime::Isolation::Runtime,
+            },
             capabilities: Capabilities { base: Some(self.capabilities.clone()), ..Capabilities::default() },
             seccomp,
             apparmor: Some(&common.apparmor_profile).filter(|name| !name.is_empty()).cloned(),
@@ -150,6 +148,8 @@ impl KeptSettings {
             resources: common.resources(),
             devices: self.device_requests()?,
             hook_dirs: match common.oci_hooks_dir.as_slice() {
+                // Only an OCI runtime starts hooks: those of the host are meant for one.
+                [] if self.isolation == Isolation::Chroot => Vec::new(),
                 [] => HOOKS.iter().map(PathBuf::from).collect(),
                 dirs => dirs.iter().map(PathBuf::from).collect(),
             },
@@ -186,6 +186,7 @@ impl KeptSettings {
             return Ok(Network::None);
         }
         match option.path.as_str() {
+            "" if !self.isolation.has_private_network() => Ok(Network::Host),
             "" => network_named(conf.default_network.as_deref().unwrap_or("podman"), conf),
             path if path.starts_with('/') => Ok(Network::Path(path.into())),
             name => network_named(name, conf),
@@ -408,6 +409,27 @@ mod tests {
     }
 
     #[test]
+    fn pure_isolation_decides_whose_network_is_meant_without_a_word() {
+        let network = |isolation, option: Option<NamespaceOption>, policy| {
+            let mut kept = KeptSettings { isolation, configure_network: policy, ..KeptSettings::default() };
+            option.into_iter().for_each(|option| kept.set_namespace(option));
+            kept.resolve(&ContainersConf::default()).expect("resolved").network
+        };
+        let (default, none) = (NetworkPolicy::Default, NetworkPolicy::Disabled);
+        assert!(matches!(network(Isolation::Default, None, default), Network::Private(_)));
+        for isolation in [Isolation::Chroot, Isolation::Rootless] {
+            assert!(matches!(network(isolation, None, default), Network::Host));
+            assert!(matches!(network(isolation, None, none), Network::None));
+            let named = NamespaceOption { name: "network".into(), host: false, path: "podman".into() };
+            assert!(matches!(network(isolation, Some(named), NetworkPolicy::Enabled), Network::Private(_)));
+        }
+        let kept = KeptSettings { isolation: Isolation::Chroot, ..KeptSettings::default() };
+        let resolved = kept.resolve(&ContainersConf::default()).expect("resolved");
+        assert_eq!(resolved.settings.isolation, runtime::Isolation::Chroot);
+        assert!(resolved.settings.hook_dirs.is_empty());
+    }
+
+    #[test]
     fn pure_limits_are_merged_by_name() {
         let conf = ContainersConf { default_ulimits: vec!["nofile=5:6".into(), "core=0".into()], ..Default::default() };
         let limits = rlimits(&["nofile=5:6".into(), "core=-1".into(), "NPROC=7".into()], &conf).expect("limits");
@@ -446,8 +468,7 @@ mod tests {
             kept.resolve(&ContainersConf::default()).expect_err("refused").to_string()
         };
         type Change = &'static dyn Fn(&mut KeptSettings);
-        let cases: [(Change, &str); 9] = [
-            (&|kept| kept.isolation = Isolation::Chroot, "--isolation \"chroot\""),
+        let cases: [(Change, &str); 8] = [
             (&|kept| kept.group_add = vec!["keep-groups".into()], "--group-add \"keep-groups\""),
             (&|kept| kept.group_add = vec!["+5".into()], "--group-add \"+5\": expected a number"),
             (&|kept| kept.device_specs = vec!["x".into()], "--device \"x\""),

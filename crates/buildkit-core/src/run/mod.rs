@@ -20,8 +20,9 @@ use std::sync::Arc;
 use rootfs::{Owner, Root};
 use runtime::GeneratedFile;
 pub use runtime::{
-    Capabilities, Confinement, Content, Device, Exit, HostAddress, HostFiles, Masks, Namespace, Namespaces, Network,
-    NetworkConfig, NoController, Outcome, Resources, Rlimit, Seccomp, SharedNetwork, Stdio, Stop,
+    Capabilities, Confinement, Content, Device, Exit, HostAddress, HostFiles, Isolation, Masks, Namespace, Namespaces,
+    Network, NetworkConfig, NoController, Outcome, Resources, Rlimit, Seccomp, SharedNetwork, Stdio, Stop,
+    protect_own_program,
 };
 use store::Store;
 
@@ -278,6 +279,7 @@ pub fn run_in(target: RunTarget<'_>, options: RunOptions) -> Result<Outcome, Run
     run.hostname = Some(hostname);
     run.host_files = options.host_files;
     run.host_files.leave_to_image(config.volumes.keys().map(String::as_str));
+    run.isolation = options.settings.isolation;
     run.capabilities = options.settings.capabilities;
     run.seccomp = options.settings.seccomp;
     run.apparmor = options.settings.apparmor;

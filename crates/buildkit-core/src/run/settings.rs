@@ -3,13 +3,15 @@
 
 use std::path::PathBuf;
 
-use runtime::{Capabilities, Device, Masks, Namespaces, Resources, Rlimit, Seccomp};
+use runtime::{Capabilities, Device, Isolation, Masks, Namespaces, Resources, Rlimit, Seccomp};
 
 use super::cdi::{Cdi, CdiError, Edits};
 
 /// How a step is confined.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// What confines it.
+    pub isolation: Isolation,
     /// Capabilities.
     pub capabilities: Capabilities,
     /// System call filter.
@@ -44,6 +46,7 @@ impl Default for Settings {
         // What Buildah asks for; the runtime cuts it to what the host gives.
         let limit = |name: &str| Rlimit { name: name.into(), soft: 1 << 20, hard: 1 << 20, may_be_lowered: true };
         Settings {
+            isolation: Isolation::default(),
             capabilities: Capabilities::default(),
             seccomp: Seccomp::default(),
             apparmor: None,

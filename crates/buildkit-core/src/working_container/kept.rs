@@ -50,9 +50,9 @@ pub enum Isolation {
     Default,
     /// An OCI runtime.
     Oci,
-    /// A change of the root directory.
+    /// No OCI runtime: gabion itself, in the host's network.
     Chroot,
-    /// An OCI runtime of an unprivileged user.
+    /// An OCI runtime, in the host's network, as an unprivileged user has it.
     Rootless,
 }
 
@@ -77,6 +77,11 @@ impl From<Isolation> for i64 {
 }
 
 impl Isolation {
+    /// Whether commands have a network of their own where nobody has said a word on it.
+    pub fn has_private_network(self) -> bool {
+        matches!(self, Isolation::Default | Isolation::Oci)
+    }
+
     /// The name by which it is asked for.
     pub fn name(self) -> &'static str {
         match self {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use buildkit_core::containers_conf::ContainersConf;
 use buildkit_core::run::{
-    Capabilities, DeviceRequest, MountRequest, parse_group, parse_host, parse_size, parse_ulimit,
+    self, Capabilities, DeviceRequest, MountRequest, parse_group, parse_host, parse_size, parse_ulimit,
 };
 use buildkit_core::working_container::{Isolation, KeptSettings, NamespaceOption, NetworkPolicy};
 use clap::Args;
@@ -35,7 +35,8 @@ pub struct SandboxArgs {
     /// Namespace of message queues and shared memory: private, host or a path
     #[arg(long, value_name = "NAMESPACE", value_parser = namespace)]
     ipc: Option<NamespaceOption>,
-    /// How commands are kept apart from the host: oci, by an OCI runtime
+    /// How commands are kept apart from the host: oci, by an OCI runtime; rootless, the same in the host's network;
+    /// chroot, by gabion itself, without a runtime, in the host's network
     #[arg(long, value_name = "TYPE", env = "BUILDAH_ISOLATION", hide_env = true, value_parser = isolation)]
     isolation: Option<Isolation>,
     /// Network: private, host, none, ns:PATH, or the name of one of Podman's networks
@@ -166,6 +167,13 @@ impl SandboxArgs {
             kept.configure_network = *policy;
         }
         kept.isolation = self.isolation.unwrap_or(kept.isolation);
+        if !kept.isolation.has_private_network() && self.asks_for_private_network() {
+            return Err(CommandError::new(format!(
+                "--network=private and --isolation={} contradict each other: expected --network=host, none or the name \
+                 of a network",
+                kept.isolation.name()
+            )));
+        }
         if let Some(dir) = &self.cdi_config_dir {
             kept.cdi_config_dir.clone_from(dir);
         }
@@ -176,11 +184,33 @@ impl SandboxArgs {
         Ok(())
     }
 
+    /// What is asked for, if anything is.
+    pub fn isolation(&self) -> Option<Isolation> {
+        self.isolation
+    }
+
+    /// Whether the network is to be one of the command's own, without a word on which.
+    fn asks_for_private_network(&self) -> bool {
+        self.network.as_ref().is_some_and(|(option, policy)| {
+            !option.host && option.path.is_empty() && *policy != NetworkPolicy::Disabled
+        })
+    }
+
     /// Changes the capabilities of one command.
     pub fn change_capabilities(&self, capabilities: &mut Capabilities) {
         capabilities.add.extend(self.cap_add.iter().cloned());
         capabilities.drop.extend(self.cap_drop.iter().cloned());
     }
+}
+
+/// Makes gabion's program safe from commands that are run without an OCI runtime, if they are. It may be
+/// executed anew for that: to be called before anything is done that shows.
+pub fn prepare_isolation(isolation: Isolation) -> Result<(), CommandError> {
+    if isolation != Isolation::Chroot {
+        return Ok(());
+    }
+    run::protect_own_program()
+        .map_err(|error| CommandError::new(format!("unable to keep gabion's own program from commands: {error}")))
 }
 
 /// `mounts.conf` as the flag before the command names it.
@@ -423,8 +453,9 @@ fn size_text(text: &str) -> Result<String, String> {
 fn isolation(text: &str) -> Result<Isolation, String> {
     match text.to_ascii_lowercase().as_str() {
         "oci" | "default" | "" => Ok(Isolation::Oci),
-        "chroot" | "rootless" => Err("only oci is supported for now".into()),
-        _ => Err("expected oci".into()),
+        "chroot" => Ok(Isolation::Chroot),
+        "rootless" => Ok(Isolation::Rootless),
+        _ => Err("expected oci, rootless or chroot".into()),
     }
 }
 

@@ -20,7 +20,7 @@ use crate::args::compression::CompressionArgs;
 use crate::args::parse_format;
 use crate::args::pull::PullArgs;
 use crate::args::registry::RegistryArgs;
-use crate::args::run_settings::runtime_program;
+use crate::args::run_settings::{prepare_isolation, runtime_program};
 use crate::args::sbom::SbomArgs;
 use crate::args::value;
 use crate::command_error::CommandError;
@@ -190,6 +190,7 @@ fn scan_options(args: &Args, session: &Session) -> Result<Option<ScanOptions>, C
 /// How a scanner is run: as the container's own commands are.
 fn scanner_run(container: &WorkingContainer<'_>, session: &Session) -> Result<RunDefaults, CommandError> {
     let conf = session.containers_conf()?;
+    prepare_isolation(container.state().settings.isolation)?;
     let resolved = container.state().settings.resolve(&conf)?;
     Ok(RunDefaults {
         runtime: runtime_program(session.env("BUILDAH_RUNTIME").map(PathBuf::from), session, &conf),

@@ -45,8 +45,8 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
 /// package brings it.
 fn programs(session: &Session) -> Value {
     const PROGRAMS: [(&str, &str, &str); 7] = [
-        ("runc", "runs commands (crun does, too)", "runc"),
-        ("crun", "runs commands (runc does, too)", "crun"),
+        ("runc", "runs commands (crun does, too; --isolation chroot needs neither)", "runc"),
+        ("crun", "runs commands (runc does, too; --isolation chroot needs neither)", "crun"),
         ("netavark", "makes private networks of commands", "netavark"),
         ("aardvark-dns", "resolves names in Podman's networks", "aardvark-dns"),
         ("git", "fetches sources from git repositories", "git"),

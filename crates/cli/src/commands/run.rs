@@ -11,7 +11,7 @@ use buildkit_core::working_container::WorkingContainer;
 use jiff::Timestamp;
 use oci::History;
 
-use crate::args::run_settings::{RuntimeArgs, SandboxArgs, set_default_mounts};
+use crate::args::run_settings::{RuntimeArgs, SandboxArgs, prepare_isolation, set_default_mounts};
 use crate::args::value;
 use crate::command_error::{CommandError, FAILURE};
 use crate::session::{Progress, Session};
@@ -167,6 +167,7 @@ fn options(
     let conf = session.containers_conf()?;
     let mut kept = container.state().settings.clone();
     args.sandbox.apply(&mut kept)?;
+    prepare_isolation(kept.isolation)?;
     args.runtime.apply(&mut kept)?;
     set_default_mounts(&mut kept, session)?;
     let mut options = RunOptions::new(command);

@@ -33,7 +33,7 @@ use crate::args::parse_format;
 use crate::args::platform::PlatformArgs;
 use crate::args::pull::PullArgs;
 use crate::args::registry::RegistryArgs;
-use crate::args::run_settings::{LimitArgs, RuntimeArgs, SandboxArgs, set_default_mounts};
+use crate::args::run_settings::{LimitArgs, RuntimeArgs, SandboxArgs, prepare_isolation, set_default_mounts};
 use crate::args::sbom::SbomArgs;
 use crate::args::value;
 use crate::command_error::CommandError;
@@ -184,6 +184,7 @@ impl Entitlement {
 }
 
 pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
+    prepare_isolation(args.sandbox.isolation().unwrap_or_default())?;
     args.check.refuse_report(args.report.is_some())?;
     let outputs = args.output.resolve(session)?;
     if args.stage_labels && !args.save_stages {
