@@ -239,3 +239,23 @@ fn root_explanations_name_what_changed() {
     assert_eq!(json[1]["outcome"]["miss"][0]["part"]["name"], "RUN");
     cached.sandbox.gabion(["cache", "explain", "base"]).fails().says(125, &["nothing is remembered"]);
 }
+
+#[test]
+fn root_stages_are_done_again_when_asked() {
+    let cached = machine();
+    let dockerfile = "FROM localhost/base AS one\nRUN echo 1 > /1\nFROM localhost/base AS two\nRUN echo 2 > /2\n\
+        FROM localhost/base\nCOPY --from=one /1 /\nCOPY --from=two /2 /\n";
+    let first = cached.build(dockerfile);
+    for (value, done) in [("two", "RUN echo 2 > /2"), ("0", "RUN echo 1 > /1"), ("TWO,none-such", "")] {
+        let flag = format!("--no-cache-filter={value}");
+        if done.is_empty() {
+            let refused = cached.tool(dockerfile, &[&flag, "--progress=plain"]).fails();
+            refused.says(125, &["--no-cache-filter", "no stage \"none-such\""]);
+            continue;
+        }
+        let again = cached.build_with(dockerfile, &[&flag]);
+        // What comes of it is the same, so that the last stage has hits.
+        assert_eq!(again.done(), [done], "{}", again.outcome);
+        assert_eq!(again.id, first.id);
+    }
+}

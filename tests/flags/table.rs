@@ -676,6 +676,12 @@ pub const FLAGS: &[Row] = &[
         Refused("a-z and 0-9"),
         Wrong(&[(&["--tag=Not Valid"], &["Not Valid", "lower case"]), (&["--tag=a:b c"], &["a:b c", "tag"])]),
     ),
+    (
+        "build",
+        "--no-cache-filter",
+        Refused("no stage"),
+        Wrong(&[(&["--no-cache-filter=nosuch"], &["nosuch", "no stage"])]),
+    ),
     ("build", "--target", Refused("no stage"), Wrong(&[(&["--target=nosuch"], &["nosuch", "no stage"])])),
     (
         "build,commit",

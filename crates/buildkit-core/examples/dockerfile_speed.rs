@@ -35,7 +35,7 @@ fn main() {
         let outline = outline(&file, &options);
         let report = check_outline(&source, &file, &outline, &wanted);
         let checked = processor_time();
-        let plan = outline.plan(&file, None);
+        let plan = outline.plan(&file, &options);
         let planned = processor_time();
         let told = BuildError::file(&source, &report.errors).to_string().len() + usize::from(plan.is_ok());
         std::hint::black_box(told);
@@ -54,6 +54,7 @@ fn processor_time() -> f64 {
 
 fn options() -> PlanOptions {
     PlanOptions {
+        without_cache: Vec::new(),
         target: None,
         from: None,
         build_args: BTreeMap::new(),

@@ -17,6 +17,8 @@ use oci::Platform;
 pub struct PlanOptions {
     /// Stage to build, by name or number; the last one if `None`.
     pub target: Option<String>,
+    /// Stages, by name or number, whose steps are all done again.
+    pub without_cache: Vec<String>,
     /// What the first stage begins with, whatever its FROM says.
     pub from: Option<String>,
     /// `--build-arg`.
@@ -108,6 +110,8 @@ pub struct Stage {
     pub instructions: Vec<Arc<Instruction>>,
     /// Whether a later stage begins with it.
     pub is_base: bool,
+    /// Whether what earlier builds did counts for it.
+    pub uses_cache: bool,
     /// Number of the last stage that reads files of it.
     pub last_reader: Option<usize>,
 }
@@ -146,6 +150,8 @@ pub enum PlanError {
     File(Vec<Diagnostic>),
     /// The target is no stage; with a hint.
     Target(String, Option<String>),
+    /// A stage without cache is none; with a hint.
+    WithoutCache(String, Option<String>),
 }
 
 /// The stages of a file, needed or not, and what is wrong with it.
@@ -162,12 +168,16 @@ pub struct Outline {
 
 impl Outline {
     /// The plan, if the file has no errors.
-    pub fn plan(self, file: &Dockerfile, target: Option<&str>) -> Result<Plan, PlanError> {
+    pub fn plan(self, file: &Dockerfile, options: &PlanOptions) -> Result<Plan, PlanError> {
         if !self.errors.is_empty() {
             return Err(PlanError::File(self.errors));
         }
-        let (target, needed) = self.needed(target)?;
+        let (target, needed) = self.needed(options.target.as_deref())?;
         let Outline { mut stages, names, global_args, readers, .. } = self;
+        for name in &options.without_cache {
+            let index = find_stage(name, &names).map_err(|(message, hint)| PlanError::WithoutCache(message, hint))?;
+            stages.get_mut(index).into_iter().for_each(|stage| stage.uses_cache = false);
+        }
         stages.truncate(target + 1);
         let based_on: BTreeSet<usize> = stages
             .iter()
@@ -192,7 +202,9 @@ impl Outline {
 
     /// The target, and the numbers of the stages that it needs, itself among them.
     pub(crate) fn needed(&self, target: Option<&str>) -> Result<(usize, BTreeSet<usize>), PlanError> {
-        let target = self::target(target, &self.names)?;
+        let last = self.names.count.saturating_sub(1);
+        let found = target.map_or(Ok(last), |name| find_stage(name, &self.names));
+        let target = found.map_err(|(message, hint)| PlanError::Target(message, hint))?;
         Ok((target, needed(target, &self.stages, &self.readers)))
     }
 }
@@ -245,6 +257,7 @@ pub fn outline(file: &Dockerfile, options: &PlanOptions) -> Outline {
                     from: expanded,
                     instructions: Vec::new(),
                     is_base: false,
+                    uses_cache: true,
                     last_reader: None,
                 });
             }
@@ -285,7 +298,7 @@ pub fn outline(file: &Dockerfile, options: &PlanOptions) -> Outline {
 
 /// Makes the plan.
 pub fn plan(file: &Dockerfile, options: &PlanOptions) -> Result<Plan, PlanError> {
-    outline(file, options).plan(file, options.target.as_deref())
+    outline(file, options).plan(file, options)
 }
 
 /// What `--from` or `from=` means in stage `index`.
@@ -535,9 +548,8 @@ fn named_base(name: &str, names: &StageNames) -> Base {
     }
 }
 
-fn target(wanted: Option<&str>, names: &StageNames) -> Result<usize, PlanError> {
-    let last = names.count.saturating_sub(1);
-    let Some(wanted) = wanted else { return Ok(last) };
+/// The stage with this name or number, or else what is wrong, and a hint.
+fn find_stage(wanted: &str, names: &StageNames) -> Result<usize, (String, Option<String>)> {
     if let Some(index) = names.before(names.count, wanted) {
         return Ok(index);
     }
@@ -549,7 +561,7 @@ fn target(wanted: Option<&str>, names: &StageNames) -> Result<usize, PlanError> 
         None if names.by_name.is_empty() => None,
         None => Some(format!("stages: {}", names.iter().collect::<Vec<_>>().join(", "))),
     };
-    Err(PlanError::Target(format!("no stage {wanted:?} in the Dockerfile"), hint))
+    Err((format!("no stage {wanted:?} in the Dockerfile"), hint))
 }
 
 /// The target and every stage that it begins with or reads from, directly or not.
@@ -582,6 +594,7 @@ mod tests {
         PlanOptions {
             from: None,
             target: None,
+            without_cache: Vec::new(),
             build_args: BTreeMap::new(),
             contexts: BTreeSet::new(),
             platform: platform.clone(),
@@ -614,7 +627,9 @@ mod tests {
             Err(PlanError::File(errors)) => {
                 Err(errors.iter().map(|error| error.line(&source)).collect::<Vec<_>>().join("; "))
             }
-            Err(PlanError::Target(message, hint)) => Err(format!("{message} ({})", hint.unwrap_or_default())),
+            Err(PlanError::Target(message, hint) | PlanError::WithoutCache(message, hint)) => {
+                Err(format!("{message} ({})", hint.unwrap_or_default()))
+            }
         }
     }
 

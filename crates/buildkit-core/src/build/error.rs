@@ -49,6 +49,14 @@ pub enum BuildError {
         /// What to do about it.
         hint: Option<String>,
     },
+    /// A stage without cache is none.
+    #[error("{message}")]
+    WithoutCache {
+        /// What is wrong.
+        message: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
     /// A command ended with an error.
     #[error("{}: {command} {}", .place.position, describe(*.exit))]
     Command {

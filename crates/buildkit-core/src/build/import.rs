@@ -176,7 +176,7 @@ impl StageBuild<'_, '_> {
     /// What a build elsewhere made of a step that no build here has done.
     pub(super) fn find_elsewhere(&mut self, parts: &StepParts) -> Result<Option<Earlier>, StepError> {
         let build = self.build;
-        let Some(cache) = build.looked_at() else { return Ok(None) };
+        let Some(cache) = self.looked_at() else { return Ok(None) };
         let kind = parts.kind();
         // It is worth waiting only for what may be there.
         let opens: Vec<_> = build.open_imports().into_iter().filter(|open| open.steps.has_kind(&kind)).collect();

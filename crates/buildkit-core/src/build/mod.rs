@@ -167,9 +167,10 @@ pub fn build(
     let file = dockerfile::parse(source);
     let outline = plan::outline(&file, &options.plan);
     check_first(store, source, &file, &outline, options, events)?;
-    let plan = outline.plan(&file, options.plan.target.as_deref()).map_err(|error| match error {
+    let plan = outline.plan(&file, &options.plan).map_err(|error| match error {
         PlanError::File(diagnostics) => BuildError::file(source, &diagnostics),
         PlanError::Target(message, hint) => BuildError::Target { message, hint },
+        PlanError::WithoutCache(message, hint) => BuildError::WithoutCache { message, hint },
     })?;
     for warning in &plan.warnings {
         events(Event::Warning(warning.line(source)));

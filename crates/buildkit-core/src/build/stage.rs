@@ -20,7 +20,7 @@ use rootfs::Time;
 use store::{StagedLayer, StagedMount};
 
 use super::base::{self, Start};
-use super::cached::{Earlier, Origin, Unrecorded};
+use super::cached::{Earlier, Origin, StepCache, Unrecorded};
 use super::claims::{self, Claim};
 use super::draft::Draft;
 use super::error::{BuildError, StepError};
@@ -287,9 +287,14 @@ impl<'a, 'b> StageBuild<'a, 'b> {
         }
     }
 
+    /// The cache, if earlier results count for this stage.
+    pub fn looked_at(&self) -> Option<&'a StepCache> {
+        self.build.looked_at().filter(|_| self.stage.uses_cache)
+    }
+
     /// Whether all files so far are an earlier build's.
     fn is_cached_so_far(&self) -> bool {
-        self.build.looked_at().is_some()
+        self.looked_at().is_some()
             && self.keeper.is_none()
             && self.build.work(self.position).unrecorded.iter().all(|step| step.origin.is_some())
     }
@@ -531,7 +536,7 @@ impl<'a, 'b> StageBuild<'a, 'b> {
 
     /// What an earlier build made of the same step, and the layer if it is to be copied.
     fn find(&mut self, parts: &StepParts) -> Result<Option<Earlier>, StepError> {
-        let Some(cache) = self.build.looked_at() else { return Ok(None) };
+        let Some(cache) = self.looked_at() else { return Ok(None) };
         let files = self.build.work(self.position).files.clone();
         let count = files.made.len();
         if files.key_if_known(count).is_none() || !parts.is_known() {
@@ -567,7 +572,7 @@ impl<'a, 'b> StageBuild<'a, 'b> {
         key: &Key,
         parts: &StepParts,
     ) -> Result<(Option<Earlier>, Option<Claim>), BuildError> {
-        let Some(cache) = self.build.looked_at() else { return Ok((None, None)) };
+        let Some(cache) = self.looked_at() else { return Ok((None, None)) };
         let failed = |error: std::io::Error| at.failed(error);
         let dir = claims::directory(&cache.private_directory);
         if let Some(claim) = Claim::try_new(&dir, key).map_err(failed)? {

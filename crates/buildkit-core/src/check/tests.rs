@@ -8,6 +8,7 @@ use super::*;
 fn plan_options(target: Option<&str>, build_args: &[(&str, &str)]) -> PlanOptions {
     let platform: oci::Platform = "linux/amd64".parse().expect("valid");
     PlanOptions {
+        without_cache: Vec::new(),
         from: None,
         target: target.map(str::to_owned),
         build_args: build_args

@@ -33,6 +33,7 @@ pub fn check(bytes: &[u8]) {
         .map(|(n, v)| (n.into(), v.into()))
         .into();
     let options = PlanOptions {
+        without_cache: Vec::new(),
         from: None,
         target: None,
         build_args,
@@ -47,7 +48,7 @@ pub fn check(bytes: &[u8]) {
             errors.iter().for_each(|error| check_diagnostic(&source, error));
             return;
         }
-        Err(PlanError::Target(..)) => return,
+        Err(PlanError::Target(..) | PlanError::WithoutCache(..)) => return,
     };
     assert_eq!(file.errors().count(), 0, "a plan in spite of errors");
     let scope = Arc::new(Scope {

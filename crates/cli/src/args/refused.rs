@@ -36,6 +36,7 @@ const NO_SIGNATURES: &str = "signatures are not supported yet: sign the pushed i
 const NO_PLATFORMS: &str = "a build makes the image of one platform: name it with --platform";
 const NO_LISTS: &str = "an image is not added to a manifest list yet: use `gabion manifest add`";
 const NO_BLOB_CACHE: &str = "blobs are not kept in a directory of their own: the store has the layers";
+const NO_ATTESTATIONS: &str = "images are not attested: --sbom tells what an image is made of";
 const NO_WORKLOADS: &str = "confidential workloads are not supported";
 const NO_USERNS: &str = "user namespaces are not supported yet";
 
@@ -75,6 +76,14 @@ pub const REFUSED: &[Refused] = &[
         reason: NO_BLOB_CACHE,
     },
     Refused { commands: &["commit", "build"], flag: "manifest", takes: VALUE, reason: NO_LISTS },
+    Refused { commands: &["build"], flag: "attest", takes: VALUE, reason: NO_ATTESTATIONS },
+    Refused { commands: &["build"], flag: "provenance", takes: Takes::Value(&["false"]), reason: NO_ATTESTATIONS },
+    Refused {
+        commands: &["build"],
+        flag: "builder",
+        takes: Takes::Value(&["default", ""]),
+        reason: "gabion builds by itself: there is no builder to choose",
+    },
     Refused { commands: &["commit", "build"], flag: "cw", takes: VALUE, reason: NO_WORKLOADS },
     Refused { commands: &["build", "from"], flag: "userns", takes: Takes::Value(&["host", ""]), reason: NO_USERNS },
     Refused { commands: &["build", "from"], flag: "userns-uid-map", takes: VALUE, reason: NO_USERNS },

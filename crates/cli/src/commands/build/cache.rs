@@ -42,6 +42,9 @@ pub(super) struct CacheArgs {
     /// Run every step, whatever earlier builds did; later builds may use the results
     #[arg(long)]
     no_cache: bool,
+    /// Run every step of these stages, whatever earlier builds did: names or numbers (may be repeated)
+    #[arg(long, value_name = "STAGE", value_delimiter = ',')]
+    pub no_cache_filter: Vec<String>,
 }
 
 impl CacheArgs {

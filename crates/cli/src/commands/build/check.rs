@@ -181,9 +181,9 @@ fn refuse_errors(source: &Source, file: &Dockerfile) -> Result<(), CommandError>
 
 fn plan_error(source: &Source, error: &PlanError) -> CommandError {
     match error {
-        PlanError::Target(message, hint) => {
-            let failure = CommandError::new(format!("--target: {message}"));
-            hint.iter().fold(failure, |failure, hint| failure.hint(hint.clone()))
+        PlanError::Target(message, hint) => super::report::flag_error("--target", message, hint.as_deref()),
+        PlanError::WithoutCache(message, hint) => {
+            super::report::flag_error("--no-cache-filter", message, hint.as_deref())
         }
         PlanError::File(errors) => {
             let failure = BuildError::file(source, errors);

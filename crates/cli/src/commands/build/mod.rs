@@ -287,6 +287,7 @@ fn options(
     Ok(BuildOptions {
         plan: PlanOptions {
             target: args.target.clone(),
+            without_cache: args.cache.no_cache_filter.clone(),
             from: args.from.clone(),
             build_args: args.image.build_args(session)?,
             contexts: contexts.named.keys().cloned().collect(),

@@ -7,6 +7,12 @@ use crate::command_error::{CommandError, printable};
 /// Exit code of a build that somebody ended.
 pub(super) const INTERRUPTED: u8 = 130;
 
+/// What is wrong with the value of a flag.
+pub(super) fn flag_error(flag: &str, message: &str, hint: Option<&str>) -> CommandError {
+    let failure = CommandError::new(format!("{flag}: {message}"));
+    hint.into_iter().fold(failure, |failure, hint| failure.hint(hint.to_owned()))
+}
+
 /// The lines that show what is wrong with the file, and the failure itself.
 pub(super) fn report(error: &BuildError) -> (Vec<String>, CommandError) {
     let failure = CommandError::new(error.to_string());
@@ -15,10 +21,8 @@ pub(super) fn report(error: &BuildError) -> (Vec<String>, CommandError) {
         BuildError::Command { rendered, output, exit, .. } => {
             return (command_details(rendered, output), failure.exit_code(exit.code()));
         }
-        BuildError::Target { hint, .. } => {
-            let failure = CommandError::new(format!("--target: {error}"));
-            hint.iter().fold(failure, |failure, hint| failure.hint(hint.clone()))
-        }
+        BuildError::Target { hint, .. } => flag_error("--target", &error.to_string(), hint.as_deref()),
+        BuildError::WithoutCache { hint, .. } => flag_error("--no-cache-filter", &error.to_string(), hint.as_deref()),
         BuildError::Interrupted => failure.exit_code(INTERRUPTED),
         error => match error.command_exit_code() {
             Some(code) => failure.exit_code(code),
