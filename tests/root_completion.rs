@@ -41,6 +41,7 @@ fn root_bash_completes_names() {
     sandbox.gabion(["manifest", "create", "batch", "base"]).ok();
     assert_eq!(with(&["manifest", "push", "ba"]), ["batch:latest"]);
     assert_eq!(with(&["manifest", "cr"]), ["create"]);
+    assert_eq!(with(&["build", "--manifest", "ba"]), ["batch:latest"]);
     assert_eq!(with(&["cont"]), ["containers"]);
     assert_eq!(with(&["images", "--no-t"]), ["--no-trunc"]);
     assert_eq!(with(&["rm", "nosuch"]), [""; 0]);

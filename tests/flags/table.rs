@@ -907,6 +907,12 @@ pub const FLAGS: &[Row] = &[
     ("from", "--suffix", Refused("<TEXT>"), Free("a text")),
     // Manifest lists.
     (
+        "build,commit",
+        "--manifest",
+        Refused("expected a name"),
+        Wrong(&[(&["--manifest=Bad:Name"], &["Bad:Name", "expected a name"])]),
+    ),
+    (
         "manifest add,manifest annotate,manifest create",
         "--annotation",
         Refused("NAME=VALUE"),
@@ -1056,6 +1062,15 @@ pub const SWITCHES: &[(&str, &[&str], &[&str])] = &[
     ("build", &["--check-format=json"], &["--check"]),
     ("build", &["--debug"], &["--debug", "terminal"]),
     ("build", &["--logsplit"], &["--logfile"]),
+    ("build", &["--all-platforms", "--platform=linux/amd64"], &["--all-platforms", "--platform"]),
+    ("build", &["--manifest=x", "--tag=x"], &["--manifest", "--tag", "localhost/x:latest"]),
+    ("build", &["--platform=linux/amd64,linux/arm64", "--iidfile=id"], &["--iidfile", "several platforms"]),
+    ("build", &["--platform=linux/amd64,linux/arm64", "--iidfile-raw=id"], &["--iidfile-raw", "several platforms"]),
+    ("build", &["--platform=linux/amd64,linux/arm64", "--metadata-file=x"], &["--metadata-file", "several platforms"]),
+    ("build", &["--platform=linux/amd64,linux/arm64", "--report=x"], &["--report", "several platforms"]),
+    ("build", &["--platform=linux/amd64,linux/arm64", "--sbom-output=x"], &["--sbom-output", "several platforms"]),
+    ("build", &["--platform=linux/amd64,linux/arm64", "-otype=docker,dest=x"], &["x", "several platforms"]),
+    ("build,commit", &["--manifest=base"], &["base", "not a manifest list"]),
     ("build", &["--push"], &["--tag"]),
     ("build", &["--rusage-logfile=usage"], &["--log-rusage"]),
     ("build", &["--stage-labels"], &["--stage-labels", "--save-stages"]),

@@ -3,14 +3,15 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use oci::Digest;
+use oci::{Digest, Platform};
 
 use crate::build::Explanation;
 
 /// Receives events, from any thread.
 pub type Events<'a> = &'a (dyn Fn(Event) + Sync);
 
-/// Something that happened.
+/// Something that happened. Of builds for several platforms, what happens in each comes as
+/// [`Event::OfPlatform`].
 ///
 /// Of a step: [`Event::Step`], any number of [`Event::Output`], [`Event::StepEnded`]; each step that
 /// begins ends once, whatever becomes of the build. Of a stage that waits: [`Event::Waiting`], then
@@ -105,12 +106,29 @@ pub enum Event {
     CopyingConfig(Digest),
     /// The manifest is being written.
     WritingManifest,
+    /// Something that happened in the build for one of several platforms.
+    OfPlatform {
+        /// Which one.
+        platform: Platform,
+        /// What happened.
+        event: Box<Event>,
+    },
     /// Something the user should know of; the command goes on.
     Warning(String),
     /// Something a curious user may want to know.
     Info(String),
     /// Something for finding faults.
     Debug(String),
+}
+
+impl Event {
+    /// The event itself, and the platform if it is of the build for one of several.
+    pub fn and_platform(self) -> (Event, Option<Platform>) {
+        match self {
+            Event::OfPlatform { platform, event } => (*event, Some(platform)),
+            event => (event, None),
+        }
+    }
 }
 
 /// Which step of a build.

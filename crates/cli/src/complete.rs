@@ -24,8 +24,10 @@ type Names = fn() -> Vec<String>;
 /// Command, argument, what completes it.
 const COMPLETED: &[(&str, &str, Names)] = &[
     ("add", "container", containers),
+    ("build", "manifest", lists),
     ("build", "target", stages),
     ("commit", "container", containers),
+    ("commit", "manifest", lists),
     ("config", "container", containers),
     ("copy", "container", containers),
     ("copy", "from", containers_and_images),

@@ -13,7 +13,14 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "gabion add --chown 1000:1000 app site.tar.gz /srv/site",
         ],
     ),
-    ("build", &["gabion build -t app:1 .", "gabion build -f Containerfile --build-arg VERSION=2 --target test ."]),
+    (
+        "build",
+        &[
+            "gabion build -t app:1 .",
+            "gabion build -f Containerfile --build-arg VERSION=2 --target test .",
+            "gabion build --platform linux/amd64,linux/arm64 --manifest app .",
+        ],
+    ),
     ("commit", &["gabion commit --rm app localhost/app:1", "gabion commit app docker://registry.example.com/app:1"]),
     ("completion", &["gabion completion bash"]),
     ("config", &["gabion config --env MODE=fast --cmd /app/serve app"]),

@@ -1,9 +1,11 @@
 //! Why a build failed: one line each, with the place in the Dockerfile where there is one.
 
 use dockerfile::{Diagnostic, Source, Span};
+use oci::Platform;
 
 use crate::commit::CommitError;
 use crate::image::ImageError;
+use crate::plan::PlanError;
 use crate::run::{Exit, RunError};
 use crate::transfer::TransferError;
 use crate::working_container::WorkingContainerError;
@@ -90,6 +92,17 @@ pub enum BuildError {
         /// Why not.
         source: Box<StepError>,
     },
+    /// Of builds for several platforms, that for this one failed.
+    #[error("[{platform}] {error}")]
+    OfPlatform {
+        /// Which one.
+        platform: Platform,
+        /// Why.
+        error: Box<BuildError>,
+    },
+    /// It is not known for which platforms to build.
+    #[error("--all-platforms: {0}")]
+    Platforms(String),
     /// The result could not be scanned.
     #[error(transparent)]
     Sbom(#[from] crate::sbom::SbomError),
@@ -158,6 +171,15 @@ pub enum StepError {
 }
 
 impl BuildError {
+    /// Why there is no plan for `source`.
+    pub(super) fn plan(source: &Source, error: PlanError) -> BuildError {
+        match error {
+            PlanError::File(diagnostics) => BuildError::file(source, &diagnostics),
+            PlanError::Target(message, hint) => BuildError::Target { message, hint },
+            PlanError::WithoutCache(message, hint) => BuildError::WithoutCache { message, hint },
+        }
+    }
+
     /// What is wrong with a file; of many errors the first ones are told.
     pub fn file(source: &Source, diagnostics: &[Diagnostic]) -> BuildError {
         let told = || diagnostics.iter().take(MOST_TOLD);

@@ -30,6 +30,7 @@ mod layers; // the files of a stage
 mod on_failure; // a RUN that failed, in the caller's hands
 mod options; // what to build, and how
 mod origin; // --from, from=
+mod platforms; // the same for several platforms
 mod publish; // what was made becomes visible
 pub(crate) mod record; // which builds are under way
 mod result; // the image, the outputs, what a failed build leaves
@@ -60,7 +61,7 @@ use crate::check::{self, CheckOptions};
 use crate::commit::Committed;
 use crate::event::{Event, Events};
 use crate::image::Image;
-use crate::plan::{self, Plan, PlanError, Stage};
+use crate::plan::{self, Plan, Stage};
 use crate::run::Stop;
 use crate::stage_state::Scope;
 use crate::transfer::pull::{PullOptions, PullPolicy, resolve_or_pull, resolve_or_pull_nameless};
@@ -76,7 +77,9 @@ use import::Imports;
 use layers::{DigestJob, Files, Moves};
 pub use on_failure::{AfterFailure, FailedRun, OnFailure};
 pub use options::{Allowed, BuildOptions, CacheUse, Keep, LayerStyle, RunDefaults, StageImages, StepOutput};
+pub use platforms::{BuiltForPlatforms, PlatformsOptions, build_platforms, common_platforms};
 use record::BuildRecord;
+pub use schedule::Jobs;
 use schedule::Schedule;
 use stage::{StageResult, Wreck, build_stage};
 
@@ -167,11 +170,7 @@ pub fn build(
     let file = dockerfile::parse(source);
     let outline = plan::outline(&file, &options.plan);
     check_first(store, source, &file, &outline, options, events)?;
-    let plan = outline.plan(&file, &options.plan).map_err(|error| match error {
-        PlanError::File(diagnostics) => BuildError::file(source, &diagnostics),
-        PlanError::Target(message, hint) => BuildError::Target { message, hint },
-        PlanError::WithoutCache(message, hint) => BuildError::WithoutCache { message, hint },
-    })?;
+    let plan = outline.plan(&file, &options.plan).map_err(|error| BuildError::plan(source, error))?;
     for warning in &plan.warnings {
         events(Event::Warning(warning.line(source)));
     }

@@ -25,6 +25,8 @@ use crate::source_policy::SourcePolicy;
 use crate::ssh::Agents;
 use crate::transfer::pull::PullPolicy;
 
+use super::schedule::Jobs;
+
 /// What to build, and how.
 #[derive(Debug)]
 pub struct BuildOptions {
@@ -61,6 +63,8 @@ pub struct BuildOptions {
     pub explain: bool,
     /// How many stages are built at once.
     pub jobs: usize,
+    /// Places for stages that are shared with other builds, in place of `jobs`.
+    pub shared_jobs: Option<Jobs>,
     /// Times of what is new.
     pub times: Times,
     /// When base images are pulled.
@@ -117,8 +121,10 @@ pub struct BuildOptions {
 
 impl BuildOptions {
     /// How many stages are really built at once: one, where a person or a script talks to a step.
-    pub(super) fn jobs(&self) -> usize {
-        if self.on_failure.is_some() || self.run.reads_stdin { 1 } else { self.jobs }
+    pub fn jobs(&self) -> Jobs {
+        let is_talked_to = self.on_failure.is_some() || self.run.reads_stdin;
+        let own = || Jobs::new(if is_talked_to { 1 } else { self.jobs });
+        self.shared_jobs.clone().unwrap_or_else(own)
     }
 
     /// The use made of earlier builds' results, of which there are none where steps have no layers of

@@ -9,19 +9,50 @@ use std::time::Duration;
 use super::stage::StageResult;
 use crate::event::{Events, WaitingStage, WaitsFor};
 
+/// Places for stages that are built at once, which several builds may share: those of the build that
+/// began first go first.
+#[derive(Clone, Debug)]
+pub struct Jobs(Arc<SharedPlaces>);
+
+#[derive(Debug)]
+struct SharedPlaces {
+    state: Mutex<Places>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct Places {
+    free: usize,
+    builds: usize,
+    /// Stages that wait for a place: the build's number and the position in its plan.
+    waiting: BTreeSet<(usize, usize)>,
+}
+
+impl Jobs {
+    /// Places for `count` stages, at least one.
+    pub fn new(count: usize) -> Jobs {
+        let places = Places { free: count.max(1), builds: 0, waiting: BTreeSet::new() };
+        Jobs(Arc::new(SharedPlaces { state: Mutex::new(places), changed: Condvar::new() }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Places> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The stages of a build, by their position in the plan.
 pub(super) struct Schedule<'e> {
     events: Events<'e>,
     stages: usize,
+    jobs: Jobs,
+    /// The build's number among those that share the jobs.
+    build: usize,
     state: Mutex<State>,
     changed: Condvar,
 }
 
 #[derive(Debug)]
 struct State {
-    free: usize,
-    /// Stages that wait for a place.
-    waiting: BTreeSet<usize>,
     results: Vec<Progress>,
     unfinished: usize,
     has_failed: bool,
@@ -47,36 +78,44 @@ pub(super) struct Place<'a> {
 pub(super) struct Stopped;
 
 impl<'e> Schedule<'e> {
-    /// `stages` stages and behind them `spare` ones, `jobs` of them at once; who waits is told to `events`.
-    pub fn new(stages: usize, spare: usize, jobs: usize, events: Events<'e>) -> Schedule<'e> {
+    /// `stages` stages and behind them `spare` ones, as many at once as `jobs` has places; who waits is told
+    /// to `events`.
+    pub fn new(stages: usize, spare: usize, jobs: Jobs, events: Events<'e>) -> Schedule<'e> {
         let mut results = vec![Progress::UnderWay; stages];
         results.resize(stages + spare, Progress::Spare);
-        let state =
-            State { free: jobs.max(1), waiting: (0..stages).collect(), results, unfinished: stages, has_failed: false };
-        Schedule { events, stages, state: Mutex::new(state), changed: Condvar::new() }
+        let state = State { results, unfinished: stages, has_failed: false };
+        let build = {
+            let mut places = jobs.lock();
+            places.builds += 1;
+            let build = places.builds;
+            places.waiting.extend((0..stages).map(|position| (build, position)));
+            build
+        };
+        Schedule { events, stages, jobs, build, state: Mutex::new(state), changed: Condvar::new() }
     }
 
     /// Waits for a place for the stage.
     pub fn place(&self, position: usize) -> Place<'_> {
-        let mut state = self.lock();
-        state.waiting.insert(position);
-        let is_next = |state: &State| state.free > 0 && state.waiting.first() == Some(&position);
+        let own = (self.build, position);
+        let mut places = self.jobs.lock();
+        places.waiting.insert(own);
+        let is_next = |places: &Places| places.free > 0 && places.waiting.first() == Some(&own);
         let mut told = None;
-        while !is_next(&state) {
-            state = match told {
-                Some(_) => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+        while !is_next(&places) {
+            places = match told {
+                Some(_) => self.jobs.0.changed.wait(places).unwrap_or_else(PoisonError::into_inner),
                 None => {
-                    drop(state);
+                    drop(places);
                     told = Some(self.waiting(position, WaitsFor::Place));
-                    self.lock()
+                    self.jobs.lock()
                 }
             };
         }
-        state.waiting.remove(&position);
-        state.free -= 1;
-        drop(state);
+        places.waiting.remove(&own);
+        places.free -= 1;
+        drop(places);
         // Another place may be free for the next one.
-        self.changed.notify_all();
+        self.jobs.0.changed.notify_all();
         Place { schedule: self, position }
     }
 
@@ -134,6 +173,14 @@ impl<'e> Schedule<'e> {
     }
 }
 
+impl Drop for Schedule<'_> {
+    fn drop(&mut self) {
+        // Stages that were never begun keep no other build waiting.
+        self.jobs.lock().waiting.retain(|(build, _)| *build != self.build);
+        self.jobs.0.changed.notify_all();
+    }
+}
+
 impl State {
     /// A spare stage is to be built.
     fn need(&mut self, position: usize, changed: &Condvar) {
@@ -180,13 +227,53 @@ impl<'a> Place<'a> {
     }
 
     fn leave(&self) {
-        self.schedule.lock().free += 1;
-        self.schedule.changed.notify_all();
+        let jobs = &self.schedule.jobs;
+        jobs.lock().free += 1;
+        jobs.0.changed.notify_all();
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         self.leave();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::event::Event;
+
+    #[test]
+    fn pure_builds_share_places() {
+        let jobs = Jobs::new(1);
+        let (sender, seen) = channel();
+        let tell = Mutex::new(sender.clone());
+        let events = |event| {
+            if let Event::Waiting { .. } = event {
+                tell.lock().expect("lock").send("waits").expect("somebody listens");
+            }
+        };
+        let (first, second) = (Schedule::new(1, 0, jobs.clone(), &|_| ()), Schedule::new(1, 0, jobs, &events));
+        std::thread::scope(|scope| {
+            let place = first.place(0);
+            scope.spawn(|| {
+                let _place = second.place(0);
+                sender.send("has it").expect("somebody listens");
+            });
+            assert_eq!(seen.recv(), Ok("waits"));
+            drop(place);
+            assert_eq!(seen.recv(), Ok("has it"));
+        });
+    }
+
+    #[test]
+    fn pure_a_build_that_ends_early_keeps_no_other_waiting() {
+        let jobs = Jobs::new(1);
+        drop(Schedule::new(3, 0, jobs.clone(), &|_| ()));
+        let next = Schedule::new(1, 0, jobs, &|_| ());
+        drop(next.place(0));
     }
 }

@@ -94,12 +94,13 @@ fn is_meant(store: &Store, name: &str, local: &[Addition], wanted: &Wanted) -> b
 }
 
 fn of_store(store: &Store, name: &str, wanted: &Wanted) -> Result<Vec<Addition>, ListError> {
-    let list = match ManifestList::find(store, name) {
+    let record = store.image(name)?;
+    let list = match ManifestList::read(store, name, &record) {
         Ok(list) => list,
         Err(ListError::NotAList { .. }) => return Ok(vec![of_image(store, &Image::find(store, name)?)]),
         Err(error) => return Err(error),
     };
-    let here = place_in_store(store, list.id.as_str());
+    let here = place_in_store(store, record.id.as_str());
     let entries = choose(name, &list.index, wanted)?;
     let addition = |entry: &Entry| {
         let location = list.instances.get(&entry.digest.to_string()).cloned();

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use oci::index::{Entry, EntryPlatform};
 use oci::manifest::ManifestOrIndex;
-use oci::{Digest, Format, ImageId, Index, Reference, media_type};
+use oci::{Digest, Format, ImageId, Index, Platform, Reference, media_type};
 use store::{BigData, Store, TakenNames};
 
 use crate::image::Image;
@@ -29,7 +29,8 @@ const ARTIFACTS: &str = "artifacts.json";
 /// A manifest list of the store.
 #[derive(Clone, Debug)]
 pub struct ManifestList {
-    id: ImageId,
+    /// Its record; none of a list that is not kept.
+    id: Option<ImageId>,
     /// What errors call it.
     name: String,
     /// The index as it is kept; nothing for a list that is not yet.
@@ -89,7 +90,7 @@ impl ManifestList {
             }
         };
         Ok(ManifestList {
-            id: record.id.clone(),
+            id: Some(record.id.clone()),
             name: name.to_owned(),
             stored,
             index,
@@ -98,26 +99,46 @@ impl ManifestList {
         })
     }
 
-    /// An empty list with this ID.
-    fn new(id: &ImageId, name: &str) -> ManifestList {
+    /// An empty list that errors call `name`.
+    fn new(name: &str) -> ManifestList {
         ManifestList {
-            id: id.clone(),
+            id: None,
             name: name.to_owned(),
             stored: Vec::new(),
             index: Index::default(),
-            instances: BTreeMap::from([(String::new(), id.to_string())]),
+            instances: BTreeMap::new(),
             artifacts: Artifacts::default(),
         }
     }
 
-    /// Its ID in the store.
-    pub fn id(&self) -> &ImageId {
-        &self.id
+    /// A list that the store does not keep, of images that it has.
+    pub fn of_images(store: &Store, name: &str, images: &[(Platform, ImageId)]) -> Result<ManifestList, ListError> {
+        let mut list = ManifestList::new(name);
+        list.add_images(store, images)?;
+        Ok(list)
     }
 
-    /// The index as it is kept in the store.
-    pub fn stored(&self) -> &[u8] {
-        &self.stored
+    /// Its ID, if the store keeps it.
+    pub fn id(&self) -> Option<&ImageId> {
+        self.id.as_ref()
+    }
+
+    /// Adds images of the store, which are said to be for these platforms.
+    pub(crate) fn add_images(&mut self, store: &Store, images: &[(Platform, ImageId)]) -> Result<(), ListError> {
+        for (platform, id) in images {
+            let image = Image::read(store, id.as_str(), store.image_by_id(id)?)?;
+            let addition = add::of_image(store, &image);
+            let digest = addition.entry.digest.clone();
+            self.add(vec![addition]);
+            let changes = EntryChanges {
+                architecture: Some(platform.architecture.clone()),
+                os: Some(platform.os.clone()),
+                variant: platform.variant.clone(),
+                ..EntryChanges::default()
+            };
+            self.change_entry(&digest, &changes)?;
+        }
+        Ok(())
     }
 
     /// Adds `additions`; an entry of the same manifest is replaced.
@@ -264,12 +285,37 @@ pub fn create(
         _ => TakenNames::Stay,
     };
     let new = |id: &ImageId| {
-        let mut list = ManifestList::new(id, &text);
+        let mut list = ManifestList::new(&text);
+        list.instances.insert(String::new(), id.to_string());
         list.add(first.into_iter().collect());
         fill(&mut list)?;
         list.data()
     };
     store.create_list(std::slice::from_ref(&text), taken, new).map(|image| image.id)
+}
+
+/// # Errors
+/// `name` is that of an image which is no list.
+pub fn check_name(store: &Store, name: &Reference) -> Result<(), ListError> {
+    match ManifestList::find(store, &name.to_string()) {
+        Err(error) if !error.is_not_found() => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Adds images of the store to the list `name`, which is made if there is none.
+pub fn add_images(store: &Store, name: &Reference, images: &[(Platform, ImageId)]) -> Result<ImageId, ListError> {
+    let text = name.to_string();
+    let add = |list: &mut ManifestList| list.add_images(store, images);
+    match change(store, &text, add) {
+        Err(error) if error.is_not_found() => {}
+        changed => return changed.map(|(id, ())| id),
+    }
+    match create(store, name, WhenThere::Fail, add) {
+        // Somebody was quicker.
+        Err(ListError::Store(store::Error::ImageNameTaken { .. })) => change(store, &text, add).map(|(id, ())| id),
+        made => made,
+    }
 }
 
 /// Changes the list `name`, while no other tool does.
@@ -278,9 +324,10 @@ pub fn change<T>(
     name: &str,
     change: impl FnOnce(&mut ManifestList) -> Result<T, ListError>,
 ) -> Result<(ImageId, T), ListError> {
-    let id = ManifestList::find(store, name)?.id;
-    let result = change_record(store, name, &id, change)?;
-    Ok((id, result))
+    let record = store.image(name)?;
+    ManifestList::read(store, name, &record)?;
+    let result = change_record(store, name, &record.id, change)?;
+    Ok((record.id, result))
 }
 
 fn change_record<T>(

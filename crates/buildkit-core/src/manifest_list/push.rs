@@ -62,7 +62,8 @@ pub fn push(
         copy_images(list, places, sink, options, &mut index)?;
     }
     let invalid = |source| ListError::Manifest { name: list.name.clone(), source };
-    let bytes = match index == list.index && format == format_of(&list.stored) {
+    let is_as_stored = !list.stored.is_empty() && index == list.index && format == format_of(&list.stored);
+    let bytes = match is_as_stored {
         // As it is, to the byte: its digest may be known elsewhere.
         true => list.stored.clone(),
         false => index.to_bytes(format).map_err(invalid)?,
@@ -146,7 +147,7 @@ fn choose_format(list: &ManifestList, sink: &dyn Sink, options: &ListPushOptions
         Some(_) => Err(TransferError::Unsupported(format!("{} cannot hold an image of that format", sink.name()))),
         None if zstd && offered.contains(&Format::Oci) => Ok(Format::Oci),
         None => {
-            let own = format_of(&list.stored);
+            let own = if list.stored.is_empty() { list.index.format() } else { format_of(&list.stored) };
             Ok(if offered.contains(&own) { own } else { offered.first().copied().unwrap_or_default() })
         }
     }

@@ -91,23 +91,37 @@ fn merge(from: &Dir, into: &Dir) -> rootfs::Result<()> {
 
 /// Writes the image's files as one tar.
 pub(super) fn to_tar(store: &Store, image: &Image, to: &Destination, stdout: Option<&File>) -> Result<(), OutputError> {
+    with_tar(to, stdout, |out, name| write_tar(store, image, out, name))
+}
+
+/// Writes the files in a directory as one tar.
+pub(super) fn directory_to_tar(dir: &Path, to: &Destination, stdout: Option<&File>) -> Result<(), OutputError> {
+    with_tar(to, stdout, |out, name| write_tree(dir, out, name))
+}
+
+/// Lets `write` write a tar to `to`, which it also gets the name of.
+fn with_tar(
+    to: &Destination,
+    stdout: Option<&File>,
+    write: impl FnOnce(&mut (dyn Write + Send), &str) -> Result<(), OutputError>,
+) -> Result<(), OutputError> {
     let failed = |to: &str, source| OutputError::Write { to: to.to_owned(), source };
     let path: &PathBuf = match to {
         Destination::Stdout => {
             let name = "standard output";
-            let stdout = stdout.ok_or_else(|| failed(name, io::ErrorKind::NotConnected.into()))?;
-            return write_tar(store, image, stdout, name);
+            let mut stdout = stdout.ok_or_else(|| failed(name, io::ErrorKind::NotConnected.into()))?;
+            return write(&mut stdout, name);
         }
         Destination::Path(path) => path,
     };
     let name = path.display().to_string();
     // A device or pipe is written to; a file is replaced when the new one is complete.
     if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
-        let file = File::options().write(true).open(path).map_err(|source| failed(&name, source))?;
-        return write_tar(store, image, file, &name);
+        let mut file = File::options().write(true).open(path).map_err(|source| failed(&name, source))?;
+        return write(&mut file, &name);
     }
     let mut archive = Archive::create(path)?;
-    write_tar(store, image, &mut archive, &name)?;
+    write(&mut archive, &name)?;
     Ok(archive.keep(path)?)
 }
 
@@ -121,7 +135,11 @@ fn write_tar(store: &Store, image: &Image, out: impl Write + Send, to: &str) -> 
             empty.path().to_owned()
         }
     };
-    let root = Root::open(&path).map_err(|source| OutputError::Tree { to: to.to_owned(), source })?;
+    write_tree(&path, out, to)
+}
+
+fn write_tree(path: &Path, out: impl Write + Send, to: &str) -> Result<(), OutputError> {
+    let root = Root::open(path).map_err(|source| OutputError::Tree { to: to.to_owned(), source })?;
     layers::diff(&root, &[], out, io::sink(), &DiffOptions::default())
         .map(drop)
         .map_err(|source| OutputError::Read { to: to.to_owned(), source })

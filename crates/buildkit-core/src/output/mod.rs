@@ -8,7 +8,8 @@
 //! ```
 
 mod files; // local, tar
-mod parse; // type=…,dest=…
+mod parse;
+pub(crate) mod platforms; // images of several platforms // type=…,dest=…
 
 use std::fs::File;
 use std::io;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 use oci::{ImageId, Reference};
 
 use crate::image::{Image, ImageError};
+use crate::manifest_list::ListError;
 use crate::transfer::place::Places;
 use crate::transfer::{CopyOptions, PushOptions, TransferError, push};
 use crate::transport::location::ArchiveChoice;
@@ -105,6 +107,15 @@ pub enum OutputError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// The list of the images cannot be made or sent.
+    #[error(transparent)]
+    List(Box<ListError>),
+    /// A place for one image only.
+    #[error("output to {to}: this kind of place cannot hold images of several platforms")]
+    OnePlatform {
+        /// The destination.
+        to: String,
+    },
     /// The image's files cannot be read.
     #[error("output to {to}: {source}")]
     Read {
@@ -137,6 +148,12 @@ pub enum OutputError {
         /// What failed.
         source: io::Error,
     },
+}
+
+impl From<ListError> for OutputError {
+    fn from(error: ListError) -> OutputError {
+        OutputError::List(Box::new(error))
+    }
 }
 
 impl Output {
@@ -249,8 +266,12 @@ fn through_a_file(
         *to = Destination::Path(path.clone());
     }
     write(places, id, &output, names, None)?;
+    copy_to_stdout(&path, stdout)
+}
+
+fn copy_to_stdout(path: &Path, stdout: Option<&File>) -> Result<(), OutputError> {
     let failed = |source| OutputError::Write { to: "standard output".to_owned(), source };
     let mut to = stdout.ok_or_else(|| failed(io::ErrorKind::NotConnected.into()))?;
-    io::copy(&mut File::open(&path).map_err(failed)?, &mut to).map_err(failed)?;
+    io::copy(&mut File::open(path).map_err(failed)?, &mut to).map_err(failed)?;
     Ok(())
 }

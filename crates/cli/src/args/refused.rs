@@ -33,8 +33,6 @@ pub enum Takes {
 
 const NO_ENCRYPTION: &str = "encrypted images are not supported";
 const NO_SIGNATURES: &str = "signatures are not supported yet: sign the pushed image with another tool, such as cosign";
-const NO_PLATFORMS: &str = "a build makes the image of one platform: name it with --platform";
-const NO_LISTS: &str = "an image is not added to a manifest list yet: use `gabion manifest add`";
 const NO_BLOB_CACHE: &str = "blobs are not kept in a directory of their own: the store has the layers";
 const NO_ATTESTATIONS: &str = "images are not attested: --sbom tells what an image is made of";
 const NO_WORKLOADS: &str = "confidential workloads are not supported";
@@ -75,7 +73,6 @@ pub const REFUSED: &[Refused] = &[
         takes: VALUE,
         reason: NO_BLOB_CACHE,
     },
-    Refused { commands: &["commit", "build"], flag: "manifest", takes: VALUE, reason: NO_LISTS },
     Refused { commands: &["build"], flag: "attest", takes: VALUE, reason: NO_ATTESTATIONS },
     Refused { commands: &["build"], flag: "provenance", takes: Takes::Value(&["false"]), reason: NO_ATTESTATIONS },
     Refused {
@@ -90,7 +87,6 @@ pub const REFUSED: &[Refused] = &[
     Refused { commands: &["build", "from"], flag: "userns-gid-map", takes: VALUE, reason: NO_USERNS },
     Refused { commands: &["build", "from"], flag: "userns-uid-map-user", takes: VALUE, reason: NO_USERNS },
     Refused { commands: &["build", "from"], flag: "userns-gid-map-group", takes: VALUE, reason: NO_USERNS },
-    Refused { commands: &["build"], flag: "all-platforms", takes: Takes::Switch, reason: NO_PLATFORMS },
     Refused { commands: &["add", "copy"], flag: "blob-cache", takes: VALUE, reason: NO_BLOB_CACHE },
     Refused { commands: &["add", "copy"], flag: "decryption-key", takes: VALUE, reason: NO_ENCRYPTION },
     Refused {
@@ -182,14 +178,13 @@ mod tests {
         for (args, reason) in [
             (&["push", "--sign-by", "ABC", "x"][..], NO_SIGNATURES),
             (&["manifest", "push", "--sign-by=A", "x"], NO_SIGNATURES),
-            (&["commit", "--manifest", "a", "x"], NO_LISTS),
             (&["--transient-store", "images"], "always kept"),
             (&["--userns-uid-map=0:1:2", "images"], NO_USERNS),
         ] {
             let error = parse(args).expect_err("refused").to_string();
             assert!(error.contains(reason), "{args:?}: {error}");
         }
-        for args in [&["build", "--all-platforms=false", "x"][..], &["from", "--userns", "host", "x"]] {
+        for args in [&["build", "--compress=false", "x"][..], &["from", "--userns", "host", "x"]] {
             assert!(parse(args).is_ok(), "{args:?}");
         }
     }

@@ -42,6 +42,12 @@ pub struct SbomArgs {
 }
 
 impl SbomArgs {
+    /// The first flag that names a file for one image's parts, if any is given.
+    pub fn of_one_image(&self) -> Option<&'static str> {
+        let given = [("--sbom-output", &self.sbom_output), ("--sbom-purl-output", &self.sbom_purl_output)];
+        given.into_iter().find_map(|(flag, file)| file.as_ref().map(|_| flag))
+    }
+
     /// The scan that is asked for, if one is.
     pub fn resolve(&self, pull: PullPolicy) -> Result<Option<ScanOptions>, CommandError> {
         let has_outputs = self.sbom_output.is_some()

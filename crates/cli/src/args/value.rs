@@ -4,8 +4,10 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use buildkit_core::image::store_name;
 use clap::builder::{NonEmptyStringValueParser, PathBufValueParser, TypedValueParser};
 use jiff::Timestamp;
+use oci::Reference;
 
 /// A text that is not empty.
 pub fn text() -> NonEmptyStringValueParser {
@@ -43,6 +45,12 @@ pub fn variable(text: &str) -> Result<String, String> {
         true => Err("expected NAME[=VALUE]".to_owned()),
         false => Ok(text.to_owned()),
     }
+}
+
+/// The name of a manifest list, as it is in the store.
+pub fn list_name(text: &str) -> Result<Reference, String> {
+    let bad = |_| "expected a name that an image can have".to_owned();
+    if text.is_empty() { Err("expected a name".to_owned()) } else { store_name(text).map_err(bad) }
 }
 
 /// One of the words that a platform is made of.

@@ -7,13 +7,15 @@ use buildkit_core::build::RunDefaults;
 use buildkit_core::change;
 use buildkit_core::commit::{Afterwards, CommitOptions, Committed, Layers, Times, commit};
 use buildkit_core::destination::{Destination, commit_elsewhere};
+use buildkit_core::image::Image;
+use buildkit_core::manifest_list;
 use buildkit_core::sbom::{Results, ScanOptions, scan_container};
 use buildkit_core::transfer::pull::PullPolicy;
 use buildkit_core::transfer::{CopyOptions, PushOptions};
 use buildkit_core::working_container::{State, WorkingContainer};
 use jiff::Timestamp;
 use oci::config::RunConfig;
-use oci::{Format, ImageConfig};
+use oci::{Format, ImageConfig, Reference};
 use serde_json::json;
 
 use crate::args::compression::CompressionArgs;
@@ -59,6 +61,9 @@ pub struct Args {
     /// File to write the image's ID to
     #[arg(long, value_name = "FILE", value_parser = value::new_file())]
     iidfile: Option<PathBuf>,
+    /// Manifest list to add the image to; it is made if there is none
+    #[arg(long, value_name = "LIST", value_parser = value::list_name)]
+    manifest: Option<Reference>,
     /// File to write the image's digests to, as JSON
     #[arg(long, value_name = "FILE", value_parser = value::new_file())]
     metadata_file: Option<PathBuf>,
@@ -115,6 +120,10 @@ pub struct Args {
 
 pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     let destination = args.image.as_deref().map(Destination::parse).transpose()?;
+    if let (Some(_), Some(Destination::Elsewhere(place))) = (&args.manifest, &destination) {
+        let message = format!("--manifest needs the image in the store, and it goes to {place}");
+        return Err(CommandError::new(message).hint("`gabion manifest add` adds images that are elsewhere"));
+    }
     // Buildah sends layers to registries as they are, unless it is told otherwise.
     let compression = args.compression.resolve(!session.called_as_buildah(), &session.containers_conf()?)?;
     let times = times(args, session)?;
@@ -124,6 +133,7 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     let display = Display::new(session, &args.progress, args.quiet, Work::Other)?;
     let events = |event| display.event(event);
     let container = WorkingContainer::open(&store, &args.container)?;
+    args.manifest.as_ref().map_or(Ok(()), |list| manifest_list::check_name(&store, list))?;
     let labels = args.identity_label.unwrap_or(times == Times::Now);
     let mut options = CommitOptions {
         names: Vec::new(),
@@ -162,6 +172,10 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
         None => commit(container, &options, &events)?,
     };
     parts.map_or(Ok(()), |parts| parts.write())?;
+    if let Some(list) = &args.manifest {
+        let image = Image::find(&store, committed.image_id.as_str())?;
+        manifest_list::add_images(&store, list, &[(image.config().platform(), committed.image_id.clone())])?;
+    }
     if let Some(file) = &args.metadata_file {
         let names = destination.iter().filter_map(|destination| match destination {
             Destination::Store(name) => Some(name.to_string()),

@@ -83,8 +83,8 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
             let to = destination(args.destination.as_deref().unwrap_or(&args.image))?;
             let options = PushOptions { copy, ..PushOptions::default() };
             let pushed = push(&store, &remotes, image, &to, &options, &events)?;
-            if let Some(list) = list {
-                store.delete_image(list.id())?;
+            if let Some(id) = list.as_ref().and_then(ManifestList::id) {
+                store.delete_image(id)?;
             }
             pushed.digest
         }

@@ -23,6 +23,7 @@ pub(super) fn write(value: &Value) {
 
 pub(super) fn of_event(event: &Event) -> Value {
     match event {
+        Event::OfPlatform { platform, event } => with(of_event(event), json!({ "platform": platform.to_string() })),
         Event::Step { id, text } => step("step-started", *id, json!({ "text": text })),
         Event::StepEnded { id, outcome, duration } => {
             let rest = json!({ "outcome": outcome_name(*outcome), "seconds": seconds(*duration) });

@@ -18,6 +18,10 @@ pub fn of_event(event: Event) -> Option<String> {
         Event::CopyingConfig(digest) => format!("Copying config {digest}"),
         Event::WritingManifest => "Writing manifest to image destination".to_owned(),
         Event::Output { line, .. } => line,
+        Event::OfPlatform { platform, event } => {
+            let text = of_event(*event)?;
+            text.lines().map(|line| format!("[{platform}] {line}")).collect::<Vec<_>>().join("\n")
+        }
         Event::StepEnded { .. } | Event::BlobProgress { .. } | Event::BlobCopied { .. } => return None,
         Event::Waiting { .. } | Event::Waited { .. } | Event::Warning(_) | Event::Info(_) | Event::Debug(_) => {
             return None;

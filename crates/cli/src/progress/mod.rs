@@ -16,7 +16,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use buildkit_core::event::Event;
+use buildkit_core::event::{Event, Stream};
 use oci::ImageId;
 use store::Store;
 
@@ -119,7 +119,11 @@ impl<'s> Display<'s> {
     /// Draws an event.
     pub fn event(&self, event: Event) {
         self.summary.lock().unwrap_or_else(PoisonError::into_inner).note(&event);
-        let (level, text) = match &event {
+        let inner = match &event {
+            Event::OfPlatform { event, .. } => event,
+            event => event,
+        };
+        let (level, text) = match inner {
             Event::Warning(text) => (LogLevel::Warn, text),
             Event::Info(text) => (LogLevel::Info, text),
             Event::Debug(text) => (LogLevel::Debug, text),
@@ -136,14 +140,24 @@ impl<'s> Display<'s> {
         match &self.form {
             // It was asked for.
             Form::Quiet => {
-                if let Event::Explanation(_) = event {
+                if let (event @ Event::Explanation(_), _) = event.and_platform() {
                     lines::of_event(event).iter().flat_map(|text| text.lines()).for_each(print_on_stderr);
                 }
             }
             Form::Json => json::write(&json::of_event(&event)),
             Form::View(view) => view.draw(event),
             Form::Lines => {
-                let is_step = matches!(event, Event::Step { .. } | Event::StepDone { .. } | Event::Commit { .. });
+                let inner = match &event {
+                    Event::OfPlatform { event, .. } => event,
+                    event => event,
+                };
+                let is_step = matches!(
+                    inner,
+                    Event::Step { .. }
+                        | Event::StepDone { .. }
+                        | Event::Commit { .. }
+                        | Event::Output { stream: Stream::Stdout, .. }
+                );
                 match lines::of_event(event) {
                     Some(line) if is_step && self.work == Work::Build => print_line(&line),
                     Some(text) => text.lines().for_each(print_on_stderr),
@@ -155,10 +169,15 @@ impl<'s> Display<'s> {
 
     /// A build went well: tells the image's names and what it cost, then nothing more.
     pub fn finish_build(&self, store: &Store, image: &ImageId, names: &[String]) {
+        self.finish_builds(store, &[image], names);
+    }
+
+    /// The same of builds for several platforms.
+    pub fn finish_builds(&self, store: &Store, images: &[&ImageId], names: &[String]) {
         self.close();
         let summary = self.summary.lock().unwrap_or_else(PoisonError::into_inner);
         if self.shows_summary {
-            let text = summary.text(self.start.elapsed(), store, image);
+            let text = summary.text(self.start.elapsed(), store, images.iter().copied());
             text.lines().for_each(print_on_stderr);
         }
         for name in names {
@@ -169,7 +188,7 @@ impl<'s> Display<'s> {
             }
         }
         if matches!(self.form, Form::Json) {
-            json::write(&json::finished(image, self.start.elapsed(), &summary));
+            images.iter().for_each(|image| json::write(&json::finished(image, self.start.elapsed(), &summary)));
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use buildkit_core::event::{Event, StepId, StepOutcome};
 use buildkit_core::image_list::ImageList;
-use oci::ImageId;
+use oci::{ImageId, Platform};
 use store::Store;
 
 use crate::command_error::printable;
@@ -17,16 +17,23 @@ const WIDTH: usize = 72;
 /// What was seen of a build's steps.
 #[derive(Default)]
 pub(super) struct Summary {
-    texts: Vec<(StepId, String)>,
-    ended: Vec<(StepId, StepOutcome, Duration)>,
+    texts: Vec<(Step, String)>,
+    ended: Vec<(Step, StepOutcome, Duration)>,
 }
+
+/// A step, and the platform if there are several.
+type Step = (Option<Platform>, StepId);
 
 impl Summary {
     /// Remembers what counts.
     pub fn note(&mut self, event: &Event) {
+        let (event, platform) = match event {
+            Event::OfPlatform { platform, event } => (&**event, Some(platform.clone())),
+            event => (event, None),
+        };
         match event {
-            Event::Step { id, text } => self.texts.push((*id, text.clone())),
-            Event::StepEnded { id, outcome, duration } => self.ended.push((*id, *outcome, *duration)),
+            Event::Step { id, text } => self.texts.push(((platform, *id), text.clone())),
+            Event::StepEnded { id, outcome, duration } => self.ended.push(((platform, *id), *outcome, *duration)),
             _ => {}
         }
     }
@@ -41,24 +48,30 @@ impl Summary {
         self.ended.iter().filter(|(_, outcome, _)| *outcome == StepOutcome::Cached).count()
     }
 
-    /// The summary, once the image is there.
-    pub fn text(&self, duration: Duration, store: &Store, image: &ImageId) -> String {
+    /// The summary, once the images are there.
+    pub fn text<'i>(&self, duration: Duration, store: &Store, images: impl IntoIterator<Item = &'i ImageId>) -> String {
         let mut text = String::new();
         let (steps, cached) = (self.steps(), self.cached());
         let _ = writeln!(text, "{steps} steps in {}, {cached} of them cached:", time(duration));
         let mut ended = self.ended.clone();
-        ended.sort_by_key(|(id, ..)| *id);
+        ended.sort_by(|(one, ..), (other, ..)| one.cmp(other));
         let rows: Vec<String> =
-            ended.iter().map(|(id, outcome, duration)| self.row(*id, *outcome, *duration)).collect();
+            ended.iter().map(|(step, outcome, duration)| self.row(step, *outcome, *duration)).collect();
         text.push_str(&align(&rows, 2, 10));
-        text + &layers(store, image).unwrap_or_default()
+        text.extend(images.into_iter().filter_map(|image| layers(store, image)));
+        text
     }
 
-    fn row(&self, id: StepId, outcome: StepOutcome, duration: Duration) -> String {
-        let instruction = self.texts.iter().find(|(other, _)| *other == id).map_or("", |(_, text)| text);
+    fn row(&self, step: &Step, outcome: StepOutcome, duration: Duration) -> String {
+        let instruction = self.texts.iter().find(|(other, _)| other == step).map_or("", |(_, text)| text);
         let cost = if outcome == StepOutcome::Cached { "cached".to_owned() } else { time(duration) };
-        format!("  {cost}\t{}", cut(&format!("{id}: {instruction}")))
+        format!("  {cost}\t{}", cut(&format!("{}: {instruction}", name(step))))
     }
+}
+
+/// A step as lines name it.
+pub(super) fn name((platform, id): &Step) -> String {
+    platform.as_ref().map_or_else(|| id.to_string(), |platform| format!("[{platform}] {id}"))
 }
 
 /// The image's layers, the lowest first; nothing where they can't be read.

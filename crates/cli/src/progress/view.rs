@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use buildkit_core::event::{Event, StepId, StepOutcome};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
-use oci::Digest;
+use oci::{Digest, Platform};
 
 use super::lines;
-use super::summary::time;
+use super::summary::{self, time};
 use crate::command_error::printable;
 use crate::tabular::{BUILDAH_UNITS, size};
 
@@ -59,7 +59,7 @@ pub(super) struct View {
 
 #[derive(Default)]
 struct State {
-    steps: HashMap<StepId, RunningStep>,
+    steps: HashMap<(Option<Platform>, StepId), RunningStep>,
     blobs: HashMap<Digest, (ProgressBar, Instant)>,
 }
 
@@ -95,23 +95,26 @@ impl View {
 
     pub fn draw(&self, event: Event) {
         let mut state = lock(&self.state);
+        let (event, platform) = event.and_platform();
         match event {
             Event::Step { id, text } => {
                 let bar = self.add(style("{spinner:.cyan} {wide_msg} {time:.dim}"));
-                bar.set_message(printable(&format!("{id}: {text}")));
+                let key = (platform, id);
+                let text = format!("{}: {text}", summary::name(&key));
+                bar.set_message(printable(&text));
                 bar.enable_steady_tick(TICK);
                 let step = RunningStep { text, bar, lines: VecDeque::new(), line_bars: Vec::new() };
-                state.steps.insert(id, step);
+                state.steps.insert(key, step);
             }
             Event::Output { id, line, .. } => {
-                if let Some(step) = state.steps.get_mut(&id) {
+                if let Some(step) = state.steps.get_mut(&(platform, id)) {
                     self.show_output(step, &line);
                 }
             }
             Event::StepEnded { id, outcome, duration } => {
-                if let Some(step) = state.steps.remove(&id) {
+                if let Some(step) = state.steps.remove(&(platform, id)) {
                     self.remove_step(&step);
-                    self.print_step(id, &step.text, outcome, duration);
+                    self.print_step(&step.text, outcome, duration);
                 }
             }
             Event::CopyingBlob(digest) => {
@@ -135,12 +138,16 @@ impl View {
                 }
             }
             Event::BlobExists(digest) => print_over(&self.bars, &format!("  blob {}  is there", short(&digest))),
-            // The steps say it all.
             Event::CopyingImage { digest, position: (n, all) } => {
                 print_over(&self.bars, &format!("image {n}/{all} {}", short(&digest)));
             }
+            // The steps say it all.
             Event::StepDone { .. } | Event::CopyingConfig(_) | Event::WritingManifest => {}
             event => {
+                let event = match platform {
+                    Some(platform) => Event::OfPlatform { platform, event: Box::new(event) },
+                    None => event,
+                };
                 let text = lines::of_event(event).unwrap_or_default();
                 text.lines().for_each(|line| print_over(&self.bars, &printable(line)));
             }
@@ -167,7 +174,7 @@ impl View {
     }
 
     /// What is left of a step: one line.
-    fn print_step(&self, id: StepId, text: &str, outcome: StepOutcome, duration: Duration) {
+    fn print_step(&self, text: &str, outcome: StepOutcome, duration: Duration) {
         let result = match outcome {
             StepOutcome::Done => console::style(time(duration)).green(),
             StepOutcome::Cached => console::style("cached".to_owned()).cyan(),
@@ -175,7 +182,7 @@ impl View {
         };
         let columns = usize::from(console::Term::stderr().size().1);
         let room = columns.saturating_sub(console::measure_text_width(&result.to_string()) + 2);
-        let step = printable(&format!("{id}: {text}"));
+        let step = printable(text);
         print_over(&self.bars, &format!("{}  {result}", console::truncate_str(&step, room, "...")));
     }
 

@@ -7,6 +7,7 @@ pub(crate) mod file; // the Dockerfile is found
 mod image; // what the image says of itself
 mod log_file; // --logfile
 mod output; // where the result goes
+mod platforms; // --platform with several, --all-platforms
 mod preprocess; // Containerfile.in
 mod report; // what a build tells
 mod rusage; // --log-rusage
@@ -20,6 +21,7 @@ use std::sync::atomic::AtomicBool;
 use buildkit_core::build::{Allowed, BuildOptions, Keep, LayerStyle, RunDefaults, StageImages, StepOutput, build};
 use buildkit_core::copy::Meaning;
 use buildkit_core::event::Event;
+use buildkit_core::manifest_list;
 use buildkit_core::output::Output;
 use buildkit_core::plan::{PROXY_ARGS, PlanOptions};
 use buildkit_core::run::MountRequest;
@@ -30,7 +32,7 @@ use buildkit_core::transport::Location;
 use oci::{Format, Platform, Reference};
 
 use crate::args::parse_format;
-use crate::args::platform::PlatformArgs;
+use crate::args::platform::BuildPlatformArgs;
 use crate::args::pull::PullArgs;
 use crate::args::registry::RegistryArgs;
 use crate::args::run_settings::{LimitArgs, RuntimeArgs, SandboxArgs, prepare_isolation, set_default_mounts};
@@ -142,7 +144,7 @@ pub struct Args {
     #[command(flatten)]
     pull: PullArgs,
     #[command(flatten)]
-    platform: PlatformArgs,
+    platform: BuildPlatformArgs,
     #[command(flatten)]
     registry: RegistryArgs,
     #[command(flatten)]
@@ -186,30 +188,35 @@ impl Entitlement {
 pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     prepare_isolation(args.sandbox.isolation().unwrap_or_default())?;
     args.check.refuse_report(args.report.is_some())?;
-    let outputs = args.output.resolve(session)?;
     if args.stage_labels && !args.save_stages {
         return Err(CommandError::new("--stage-labels labels what --save-stages keeps: give that too"));
     }
     if args.stdin && args.context.reads_stdin() {
         return Err(CommandError::new("--stdin: standard input is the context or the Dockerfile"));
     }
-    let _log_file = args.log.open(&args.platform.resolve()?)?;
+    match args.platform.named()?.as_slice() {
+        [platform] if !args.platform.all_platforms => run_for_one(args, session, platform),
+        platforms => platforms::run(args, session, platforms),
+    }
+}
+
+fn run_for_one(args: &Args, session: &Session, platform: &Platform) -> Result<ExitCode, CommandError> {
+    let outputs = args.output.resolve(session)?;
+    let _log_file = args.log.open(Some(platform))?;
     let store = session.store()?;
     let remotes = session.remotes(&args.registry)?;
     let agents = agents(args, session)?;
     let contexts = args.context.open(session, &store, &remotes, &agents)?;
-    let mut options = options(args, session, &contexts, agents, outputs)?;
+    let list = outputs.list.clone();
+    let mut options = options(args, session, &contexts, agents, outputs, platform)?;
     if let Some(exit) = args.check.run(&store, &contexts.dockerfile, &options)? {
         return Ok(exit);
     }
+    list.as_ref().map_or(Ok(()), |list| manifest_list::check_name(&store, list))?;
     options.on_failure = args.wreck.resolve(&options.cancelled)?;
     let recorder = args.report.as_deref().map(Recorder::begin).transpose()?;
     options.explain |= recorder.is_some();
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
-        // A second one does not wait for the step to end.
-        signal_hook::flag::register_conditional_shutdown(signal, INTERRUPTED.into(), options.cancelled.clone())?;
-        signal_hook::flag::register(signal, options.cancelled.clone())?;
-    }
+    end_on_signals(&options.cancelled)?;
     // What goes to standard output is the result alone.
     let is_silent = options.stdout.is_some();
     let display = Display::new(session, &args.progress, args.quiet || is_silent, Work::Build)?;
@@ -238,6 +245,10 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
         }
         display.fail(&details, error)
     })?;
+    if let Some(list) = &list {
+        let image = (options.plan.platform.clone(), committed.image_id.clone());
+        manifest_list::add_images(&store, list, &[image])?;
+    }
     let of_outputs = options.outputs.iter().flat_map(Output::store_names);
     let names: Vec<String> = options.names.iter().map(ToString::to_string).chain(of_outputs).collect();
     display.finish_build(&store, &committed.image_id, &names);
@@ -248,12 +259,22 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Has `cancelled` set by a signal to end; a second one does not wait for the step to end.
+fn end_on_signals(cancelled: &Arc<AtomicBool>) -> Result<(), CommandError> {
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+        signal_hook::flag::register_conditional_shutdown(signal, INTERRUPTED.into(), cancelled.clone())?;
+        signal_hook::flag::register(signal, cancelled.clone())?;
+    }
+    Ok(())
+}
+
 fn options(
     args: &Args,
     session: &Session,
     contexts: &Contexts,
     agents: Agents,
     outputs: Outputs,
+    platform: &Platform,
 ) -> Result<BuildOptions, CommandError> {
     let conf = session.containers_conf()?;
     let mut kept = args.sandbox.defaults(&conf)?;
@@ -278,9 +299,8 @@ fn options(
     for text in &args.secret {
         secrets.add(text, &|name| session.env(name))?;
     }
-    let platform = args.platform.resolve()?;
     if platform.os != "linux" {
-        let flag = if args.platform.platform.is_some() { "--platform" } else { "--os" };
+        let flag = if args.platform.platform.is_empty() { "--os" } else { "--platform" };
         return Err(CommandError::invalid(flag, platform, "only images for linux can be built"));
     }
     let times = args.image.times(session)?;
@@ -291,7 +311,7 @@ fn options(
             from: args.from.clone(),
             build_args: args.image.build_args(session)?,
             contexts: contexts.named.keys().cloned().collect(),
-            platform,
+            platform: platform.clone(),
             build_platform: Platform::host(),
         },
         context_dir: contexts.dir.clone(),
@@ -314,6 +334,7 @@ fn options(
         cache_budget: args.cache.cache_budget,
         explain: args.cache.explain,
         jobs: args.cache.jobs(session),
+        shared_jobs: None,
         times,
         pull: args.pull.policy(session),
         source_policy: source_policy(args)?,

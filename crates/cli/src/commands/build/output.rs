@@ -13,7 +13,7 @@ use clap::Args;
 use oci::Reference;
 
 use crate::args::compression::CompressionArgs;
-use crate::args::value::{check_new_file, new_file};
+use crate::args::value::{check_new_file, list_name, new_file};
 use crate::command_error::CommandError;
 use crate::commands::commit::metadata;
 use crate::progress::print_line;
@@ -31,6 +31,9 @@ pub(super) struct OutputArgs {
     /// Keep the image in the store also where --output asks for something else
     #[arg(long)]
     load: bool,
+    /// Manifest list to add the image to; it is made if there is none
+    #[arg(long, value_name = "LIST", value_parser = list_name)]
+    manifest: Option<Reference>,
     /// File to write the image's names and digests to, as JSON
     #[arg(long, value_name = "FILE", value_parser = new_file())]
     metadata_file: Option<PathBuf>,
@@ -50,9 +53,12 @@ pub(super) struct OutputArgs {
 }
 
 /// What the flags stand for.
+#[derive(Default)]
 pub(super) struct Outputs {
     /// Names in the store.
     pub names: Vec<Reference>,
+    /// The manifest list that images are added to.
+    pub list: Option<Reference>,
     /// Other places.
     pub outputs: Vec<Output>,
     /// Whether the store keeps the image even without a name.
@@ -76,7 +82,10 @@ impl OutputArgs {
         if self.push {
             outputs.push(Output::Image(ImageOutput { push: true, copy, ..ImageOutput::default() }));
         }
-        let keep_image = self.load || outputs.iter().any(Output::keeps_image);
+        if let Some(list) = self.manifest.as_ref().filter(|list| names.contains(list)) {
+            return Err(CommandError::new(format!("--tag and --manifest cannot both give the name {list}")));
+        }
+        let keep_image = self.load || self.manifest.is_some() || outputs.iter().any(Output::keeps_image);
         let stdout = match outputs.iter().filter(|output| output.is_stdout()).count() {
             0 => None,
             1 if std::io::stdout().is_terminal() => {
@@ -86,7 +95,17 @@ impl OutputArgs {
             1 => Some(File::from(std::io::stdout().as_fd().try_clone_to_owned()?)),
             _ => return Err(CommandError::new("one output only can go to standard output")),
         };
-        Ok(Outputs { names, outputs, keep_image, stdout })
+        Ok(Outputs { names, list: self.manifest.clone(), outputs, keep_image, stdout })
+    }
+
+    /// The first flag that is about one image, if any is given.
+    pub fn of_one_image(&self) -> Option<&'static str> {
+        let given = [
+            ("--iidfile", self.iidfile.is_some()),
+            ("--iidfile-raw", self.iidfile_raw.is_some()),
+            ("--metadata-file", self.metadata_file.is_some()),
+        ];
+        given.into_iter().find_map(|(flag, is_given)| is_given.then_some(flag))
     }
 
     /// Writes the files that tell of the image, and prints its ID unless one of them has it or

@@ -24,6 +24,11 @@ pub(super) fn report(error: &BuildError) -> (Vec<String>, CommandError) {
         BuildError::Target { hint, .. } => flag_error("--target", &error.to_string(), hint.as_deref()),
         BuildError::WithoutCache { hint, .. } => flag_error("--no-cache-filter", &error.to_string(), hint.as_deref()),
         BuildError::Interrupted => failure.exit_code(INTERRUPTED),
+        BuildError::OfPlatform { error, .. } => {
+            let (details, inner) = report(error);
+            let failure = inner.advice().map(str::to_owned).into_iter().fold(failure, CommandError::hint);
+            return (details, failure.exit_code(inner.code()));
+        }
         error => match error.command_exit_code() {
             Some(code) => failure.exit_code(code),
             None => failure,

@@ -93,8 +93,8 @@ pub fn send(places: &Places<'_>, to: &PushedTo<'_>, options: &ListPushOptions) -
     let list = ManifestList::find(places.store, to.name)?;
     let location = destination(to.destination.unwrap_or(to.name))?;
     let pushed = push(&list, places, &location, options)?;
-    if to.removes {
-        places.store.delete_image(list.id())?;
+    if let Some(id) = list.id().filter(|_| to.removes) {
+        places.store.delete_image(id)?;
     }
     Ok(pushed)
 }
