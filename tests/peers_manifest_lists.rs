@@ -399,3 +399,81 @@ fn peers_artifacts_are_pushed_with_their_files() {
     sandbox.gabion(["manifest", "add", "--artifact", "list", "."]).run().says(125, &["not a regular file"]);
     sandbox.gabion(["manifest", "add", "list", "a", "b"]).run().says(125, &["one image", "--artifact"]);
 }
+
+#[test]
+fn peers_new_images_of_both_tools_go_to_one_list() {
+    let sandbox = sandbox();
+    for (i, arch) in ["amd64", "arm64", "riscv64", "s390x"].iter().enumerate() {
+        let (ours, theirs) = (sandbox.gabion(["from", "base"]).ok(), sandbox.buildah(["from", "base"]).ok());
+        for (container, name) in [(&ours, format!("g{i}")), (&theirs, format!("b{i}"))] {
+            sandbox.gabion(["config", "--arch", arch, "--label", &format!("n={name}"), container]).ok();
+        }
+        sandbox.gabion(["commit", "-q", "--rm", "--manifest", "list", &ours]).ok();
+        sandbox.buildah(["commit", "-q", "--rm", "--manifest", "list", &theirs]).ok();
+    }
+    let index = sandbox.gabion(["manifest", "inspect", "list"]).json();
+    assert_eq!(architectures(&index).len(), 8);
+    sandbox.write("context/Dockerfile", "FROM scratch\nCOPY Dockerfile /\n");
+    let context = sandbox.path("context");
+    sandbox.buildah(["bud", "-q", "--manifest", "built", "--platform", "linux/amd64"]).arg(&context).ok();
+    sandbox
+        .gabion(["build", "-q", "--manifest", "built", "--platform", "linux/arm64,linux/ppc64le"])
+        .arg(&context)
+        .ok();
+    let index = sandbox.buildah(["manifest", "inspect", "built"]).json();
+    assert_eq!(architectures(&index), ["amd64", "arm64", "ppc64le"]);
+    let place = format!("oci:{}:x", sandbox.path("layout").display());
+    sandbox.buildah(["manifest", "push", "-q", "--all", "built", &place]).ok();
+    assert_eq!(architectures(&serde_json::from_str(&raw(&sandbox, &place)).expect("JSON")).len(), 3);
+    // Images without a name stay as long as a list has them.
+    sandbox.gabion(["rmi", "--prune"]).ok();
+    sandbox.gabion(["manifest", "push", "-q", "built"]).arg(format!("dir:{}", sandbox.path("dir").display())).ok();
+    assert_sound(&sandbox);
+}
+
+#[test]
+fn peers_damaged_lists_are_told_in_one_line() {
+    let sandbox = sandbox();
+    for words in [
+        &["add", "nosuch", "amd64"][..],
+        &["annotate", "nosuch", "amd64"],
+        &["push", "nosuch", "dir:x"],
+        &["remove", "nosuch", "amd64"],
+        &["rm", "nosuch"],
+        &["inspect", "--retry=0", "localhost/nosuch"],
+    ] {
+        sandbox.gabion(["manifest"].iter().chain(words)).run().says(125, &["nosuch"]);
+    }
+    let id = sandbox.gabion(["manifest", "create", "list", "amd64"]).ok();
+    let (dir, _) = stored(&sandbox, "localhost/list:latest");
+    let digest = digest_of(&sandbox, "amd64");
+    sandbox.gabion(["manifest", "create", "nested", "amd64"]).ok();
+    let (of_nested, _) = stored(&sandbox, "localhost/nested:latest");
+    let of_nested = sha256(&fs::read(of_nested.join("manifest")).expect("a manifest"));
+    let entry = |digest: &str, size: i64| {
+        let entry = json!({"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": digest, "size": size});
+        json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [entry]})
+            .to_string()
+    };
+    let located = |place: &str| json!({"": id, digest.as_str(): place}).to_string();
+    for (file, text, words) in [
+        ("manifest", "{".to_owned(), &["list"][..]),
+        ("manifest", entry("sha256:../../x", 1), &["list"]),
+        ("manifest", entry(&digest, -1), &["list"]),
+        ("manifest", entry(&sha256(b"nothing"), 1), &["not in the store any more"]),
+        ("manifest", entry(&of_nested, 1), &["index"]),
+        ("instances.json", "[]".to_owned(), &["instances.json"]),
+        ("instances.json", located("docker-daemon:x"), &["docker-daemon"]),
+        ("instances.json", located("oci:/nosuch:x"), &["/nosuch"]),
+        ("artifacts.json", "{\"manifests\": 1}".to_owned(), &["artifacts.json"]),
+        ("artifacts.json", json!({"manifests": {digest.as_str(): "{}"}}).to_string(), &["artifact"]),
+    ] {
+        let good = fs::read(dir.join(file)).expect(file);
+        fs::write(dir.join(file), &text).expect("damage");
+        let place = format!("dir:{}", sandbox.path("damaged").display());
+        sandbox.gabion(["manifest", "push", "-q", "list", &place]).run().says(125, words);
+        fs::write(dir.join(file), good).expect("mend");
+    }
+    let place = format!("dir:{}", sandbox.path("mended").display());
+    sandbox.gabion(["manifest", "push", "-q", "list", &place]).ok();
+}

@@ -67,6 +67,11 @@ fn root_images_of_several_platforms_are_in_one_list() {
     build(&sandbox, &["-q", "--platform=linux/amd64,linux/s390x", "-t", "tagged:1"]).ok();
     assert_eq!(architectures(&list(&sandbox, "tagged:1")), ["amd64", "s390x"]);
     assert_eq!(architectures(&list(&sandbox, "tagged:2")), ["amd64", "arm64"]);
+    // A cache without room keeps the images all the same.
+    sandbox.write("context/Dockerfile", DOCKERFILE);
+    let ids = build(&sandbox, &["-q", BOTH, "--no-cache", "--cache-budget=0"]).ok();
+    ids.lines().for_each(|id| drop(sandbox.gabion(["inspect", "--type", "image", id]).ok()));
+    assert_eq!(ids.lines().count(), 2);
     build(&sandbox, &["-q", "--manifest", "localhost/amd64"])
         .run()
         .says(125, &["localhost/amd64", "not a manifest list"]);
@@ -167,6 +172,15 @@ fn root_all_platforms_are_those_of_the_base_images() {
     build(&sandbox, &["--all-platforms"]).run().says(125, &["--all-platforms", "no platform in common"]);
     sandbox.write("context/Dockerfile", "FROM scratch\nCOPY Dockerfile /\n");
     build(&sandbox, &["--all-platforms"]).run().says(125, &["--all-platforms", "no stage begins with an image"]);
+    // Of an image on a registry, although the store has it for one platform.
+    let registry = DockerRegistry::plain();
+    let place = registry.image("base");
+    sandbox.gabion(["push", "-q", "--tls-verify=false", "--all", "multi", &place]).ok();
+    let name = place.trim_start_matches("docker://");
+    sandbox.gabion(["pull", "-q", "--tls-verify=false", &place]).ok();
+    sandbox.write("context/Dockerfile", format!("FROM {name}\nARG TARGETARCH\nRUN echo $TARGETARCH > /arch\n"));
+    build(&sandbox, &["-q", "--tls-verify=false", "--all-platforms", "-t", "pulled"]).ok();
+    assert_eq!(architectures(&list(&sandbox, "pulled")), ["amd64", "arm64"]);
 }
 
 #[test]

@@ -307,7 +307,7 @@ impl<'b> Build<'b> {
         }
         self.clean_up();
         if let (Ok(committed), Some(budget), true) = (&result, self.options.cache_budget, has_grown) {
-            self.trim_cache(budget, &committed.image_id);
+            trim_cache(self.store, budget, std::slice::from_ref(&committed.image_id), self.events);
         }
         result
     }
@@ -427,16 +427,6 @@ impl<'b> Build<'b> {
         }
     }
 
-    /// Keeps the cache to its budget. That it cannot be is no failure of the build.
-    fn trim_cache(&self, budget: u64, result: &ImageId) {
-        let trimmed = crate::prune::trim(self.store, budget, result);
-        let errors = match trimmed {
-            Ok(pruned) => pruned.errors,
-            Err(error) => vec![error],
-        };
-        errors.iter().for_each(|error| (self.events)(Event::Warning(format!("trimming the cache: {error}"))));
-    }
-
     /// What the stage at `position` has done so far.
     fn work(&self, position: usize) -> MutexGuard<'_, Work> {
         #[allow(clippy::indexing_slicing, reason = "every stage has one")]
@@ -530,6 +520,15 @@ impl<'b> Build<'b> {
             None => Ok(image.insert(find()?).clone()),
         }
     }
+}
+
+/// Keeps the cache to its budget. That it cannot be is no failure of the build.
+fn trim_cache(store: &Store, budget: u64, results: &[ImageId], events: Events<'_>) {
+    let errors = match crate::prune::trim(store, budget, results) {
+        Ok(pruned) => pruned.errors,
+        Err(error) => vec![error],
+    };
+    errors.iter().for_each(|error| events(Event::Warning(format!("trimming the cache: {error}"))));
 }
 
 fn warn_of_unused_arguments(

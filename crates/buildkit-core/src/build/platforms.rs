@@ -10,7 +10,7 @@ use dockerfile::Source;
 use oci::{ImageId, Platform, Reference};
 use store::Store;
 
-use super::{BuildError, BuildOptions, build};
+use super::{BuildError, BuildOptions, build, trim_cache};
 use crate::commit::Committed;
 use crate::event::{Event, Events};
 use crate::manifest_list::{self, ListError, Wanted, WhenThere, look_up};
@@ -34,6 +34,8 @@ pub struct PlatformsOptions {
     pub keep_images: bool,
     /// Where an output goes that is for standard output.
     pub stdout: Option<File>,
+    /// [`BuildOptions::cache_budget`] of all builds together, which have none themselves.
+    pub cache_budget: Option<u64>,
 }
 
 /// What was built.
@@ -158,6 +160,10 @@ fn deliver(
         if !are_wanted && build.names.is_empty() && *build.cache_use() == super::CacheUse::None {
             store.delete_nameless_image(image)?;
         }
+    }
+    if let Some(budget) = options.cache_budget {
+        let results: Vec<ImageId> = images.into_iter().map(|(_, image)| image).collect();
+        trim_cache(store, budget, &results, events);
     }
     Ok(list)
 }

@@ -340,6 +340,9 @@ fn change_record<T>(
     let mut list = ManifestList::read(store, name, &store.image_by_id(id)?)?;
     list.instances.insert(String::new(), id.to_string());
     let result = change(&mut list)?;
-    store.set_image_data(id, list.data()?)?;
+    let mut data = list.data()?;
+    // The index last: whoever is killed before leaves no entry that nothing is known of.
+    data.reverse();
+    store.set_image_data(id, data)?;
     Ok(result)
 }

@@ -25,7 +25,7 @@ pub(super) fn choose(
     let is_free = |image: &ListedImage| {
         !image.record.read_only
             && !needed.contains(&image.record.id)
-            && options.spare.as_ref() != Some(&image.record.id)
+            && !options.spare.contains(&image.record.id)
             && (options.all || image.is_nameless() && !list.is_in_list(image))
     };
     // Whatever keeps these is no reason to keep another image.

@@ -52,8 +52,8 @@ pub struct PruneOptions {
     pub keep_storage: Option<u64>,
     /// What was used since this stays, whatever it takes.
     pub spare_since: Option<Timestamp>,
-    /// This image stays.
-    pub spare: Option<ImageId>,
+    /// These images stay.
+    pub spare: Vec<ImageId>,
 }
 
 /// What something in a store is.

@@ -65,7 +65,9 @@ pub(super) fn run(args: &Args, session: &Session, named: &[Platform]) -> Result<
     let display = Display::new(session, &args.progress, args.quiet || is_silent, Work::Build)?;
     let output = if display.is_quiet() && split.is_none() { StepOutput::ErrorsOnly } else { StepOutput::Events };
     let mut jobs: Option<Jobs> = None;
+    let mut cache_budget = None;
     for build in &mut builds {
+        cache_budget = build.cache_budget.take();
         build.on_failure = args.wreck.resolve(&cancelled)?;
         build.cancelled = cancelled.clone();
         build.run.output = output;
@@ -88,7 +90,7 @@ pub(super) fn run(args: &Args, session: &Session, named: &[Platform]) -> Result<
     };
     let Outputs { names, list, outputs, keep_image, stdout } = outputs;
     let names = if session.called_as_buildah() { Vec::new() } else { names };
-    let options = PlatformsOptions { builds, names, list, outputs, keep_images: keep_image, stdout };
+    let options = PlatformsOptions { builds, names, list, outputs, keep_images: keep_image, stdout, cache_budget };
     let built = build_platforms(&store, &remotes, &contexts.dockerfile, &options, &events).map_err(|error| {
         let (details, error) = report(&error);
         if let Some(split) = &split {
