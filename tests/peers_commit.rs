@@ -107,6 +107,82 @@ fn peers_images_in_dockers_format_tell_of_their_container() {
     assert_eq!(built["container_config"]["Env"], built["config"]["Env"]);
 }
 
+/// What there is to tell of an image.
+const CONFIGURED: &[&str] = &[
+    "--cmd=/x y",
+    "--entrypoint=[\"/e\"]",
+    "--env=A=1",
+    "--port=80",
+    "--volume=/v",
+    "--user=u",
+    "--workingdir=/w",
+    "--author=me",
+    "--stop-signal=TERM",
+    "--shell=/bin/sh -c",
+    "--comment=c",
+    "--domainname=d",
+    "--healthcheck=CMD true",
+    "--healthcheck-interval=90s",
+    "--onbuild=RUN x",
+    "--annotation=a=b",
+];
+
+#[test]
+fn peers_configs_have_the_members_that_buildah_gives_them() {
+    let sandbox = sandbox();
+    let buildah = sandbox.path("buildah");
+    symlink(env!("CARGO_BIN_EXE_gabion"), &buildah).expect("symlink");
+    let ours = |args: &[&str]| sandbox.on_store(&buildah).args(args);
+    let theirs = |args: &[&str]| sandbox.buildah(args.iter().copied());
+    for (format, base) in
+        [("oci", "scratch"), ("docker", "scratch"), ("oci", "first"), ("docker", "theirs-docker-scratch")]
+    {
+        for flags in [&[][..], CONFIGURED] {
+            let mut written = Vec::new();
+            for (who, tool) in [("ours", &ours as &dyn Fn(&[&str]) -> test_support::Tool), ("theirs", &theirs)] {
+                let image = if flags.is_empty() { format!("{who}-{format}-{base}") } else { "configured".to_owned() };
+                tool(&["from", "--pull-never", "--format", format, "--name", "c", base]).ok();
+                if !flags.is_empty() {
+                    tool(&[&["config"], flags, &["c"]].concat()).ok();
+                }
+                tool(&["commit", "-q", "--format", format, "--timestamp", "7", "c", &image]).ok();
+                for kind in ["container", "image"] {
+                    let name = if kind == "image" { &image } else { "c" };
+                    let look = |tool: &dyn Fn(&[&str]) -> test_support::Tool| {
+                        let mut value = tool(&["inspect", "--type", kind, name]).json();
+                        // Where none is given, Buildah makes one up whenever it looks.
+                        for config in ["config", "container_config"] {
+                            value["Docker"][config]["Hostname"].take();
+                        }
+                        value
+                    };
+                    assert_eq!(look(&ours), look(&theirs), "{kind} of {who}, {format} over {base}, {flags:?}");
+                }
+                let mut config = config(&sandbox, &image);
+                for member in ["container", "parent"] {
+                    config.as_object_mut().expect("an object").shift_remove(member);
+                }
+                // Debian's Buildah labels images in any case, and the host name is the container's ID.
+                for run in
+                    ["config", "container_config"].iter().filter(|name| config.get(name).is_some()).collect::<Vec<_>>()
+                {
+                    for member in ["Hostname", "Labels"] {
+                        let members = config[*run].as_object_mut().expect("an object");
+                        assert!(members.shift_remove(member).is_some() || format == "oci", "{member}");
+                    }
+                }
+                written.push(config.to_string());
+                tool(&["rm", "c"]).ok();
+            }
+            // Their order, too.
+            assert_eq!(written[0], written[1], "{format} over {base}, {flags:?}");
+        }
+        if base == "scratch" {
+            ours(&["tag", &format!("theirs-{format}-scratch"), "first"]).ok();
+        }
+    }
+}
+
 #[test]
 fn root_the_hosts_compression_counts_without_a_flag() {
     let sandbox = sandbox();

@@ -181,10 +181,10 @@ const LOOKING: &[(&[&str], Is)] = &[
     (&["images", "--nosuch"], Same),
 ];
 
-/// `text` with null in the place of lists and maps of nothing: Buildah has both.
+/// `text` with null in the place of lists and maps that were emptied: Buildah has both.
 fn with_null(text: &str) -> String {
     let mut text = text.to_owned();
-    for name in ["OnBuild", "Cmd", "Entrypoint"] {
+    for name in ["Cmd", "Entrypoint"] {
         text = text.replace(&format!("\"{name}\": []"), &format!("\"{name}\": null"));
     }
     for name in ["Volumes", "Labels", "ImageAnnotations"] {
@@ -196,7 +196,6 @@ fn with_null(text: &str) -> String {
 /// Stdout without what may differ: how long ago something was, with the width of that column.
 fn shown(outcome: &Outcome) -> Vec<String> {
     let line = |line: &str| {
-        let line = &with_null(line);
         let cells = line.split("   ").map(str::trim).filter(|cell| !cell.is_empty());
         cells.map(|cell| if cell.contains(" ago") { "AGO" } else { cell }).collect::<Vec<_>>().join("|")
     };

@@ -165,7 +165,10 @@ fn judge_config(shared: &Shared, case: &Case, image: &Image) -> Result<(), Strin
     let object = |value: &'_ Value| value.as_object().unwrap_or(&empty).clone();
     let on_base = image.config["history"][0] == shared.base.config["history"][0];
     let base = if on_base { object(&shared.base.config["config"]) } else { object(&from_scratch()) };
-    let own = object(&image.config["config"]);
+    // Docker's format has members that are not set, too.
+    let is_set = |member: &Value| *member != Value::Null && *member != json!("") && *member != json!(false);
+    let mut own = object(&image.config["config"]);
+    own.retain(|key, member| is_set(member) && (key != "OnBuild" || *member != json!([])));
     let mut changed = Map::new();
     for key in base.keys().chain(own.keys()) {
         if base.get(key) != own.get(key) {

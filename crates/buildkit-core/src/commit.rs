@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use layers::{DiffOptions, DiffSummary, Mtimes};
-use oci::config::RunConfig;
+use oci::config::{RootFs, RunConfig};
 use oci::manifest::{InvalidManifest, descriptor};
 use oci::media_type::Compression;
 use oci::{ContainerId, DiffId, Digest, Format, History, ImageConfig, ImageId, LayerId, Manifest, Reference};
@@ -458,7 +458,7 @@ fn image_config(
     let state = container.state();
     let mut config = options.config.as_ref().unwrap_or(&state.config).clone();
     config.created = Some(created);
-    config.rootfs.diff_ids = diff_ids;
+    config.rootfs = RootFs::of(diff_ids);
     // What an earlier builder said of its own last step is not true of this image.
     config.container = None;
     config.container_config = None;
@@ -511,10 +511,17 @@ fn edit_run_config(config: &mut RunConfig, options: &CommitOptions) {
 /// the same whatever the container's ID.
 pub(crate) fn tell_container(
     config: &mut ImageConfig,
-    set_up: RunConfig,
+    mut set_up: RunConfig,
     container: Option<&ContainerId>,
     times: Times,
 ) {
+    for run in [&mut config.config, &mut set_up].into_iter().filter(|run| run.hostname.is_empty()) {
+        run.hostname = match container {
+            _ if times != Times::Now => "sandbox".to_owned(),
+            Some(id) => id.as_str().chars().take(12).collect(),
+            None => String::new(),
+        };
+    }
     config.container_config = Some(set_up);
     config.container = container.filter(|_| times == Times::Now).map(ToString::to_string);
 }

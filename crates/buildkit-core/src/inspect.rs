@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use oci::docker_config::{MEMBERS, RUN_MEMBERS};
 use oci::{Format, ImageConfig, ImageId, Manifest};
 use serde_json::{Value, json};
 
@@ -10,7 +11,8 @@ use crate::working_container::{KeptSettings, State, default_options};
 
 /// A working container.
 pub fn container(state: &State) -> Value {
-    let mut value = shape(&state.config, &state.annotations, &state.base_config, &state.base_manifest);
+    let run = members(&state.config.config.to_docker(), &RUN_MEMBERS);
+    let mut value = shape(&state.config, run, &state.annotations, &state.base_config, &state.base_manifest);
     let members = json!({
         "FromImage": state.image,
         "FromImageID": state.image_id.as_ref().map(ImageId::to_string).unwrap_or_default(),
@@ -21,8 +23,6 @@ pub fn container(state: &State) -> Value {
         "ImageCreatedBy": state.created_by,
     });
     merge(&mut value, members);
-    // Not that of the base image's last step.
-    value["Docker"]["container_config"] = value["Docker"]["config"].clone();
     // What the image to be will have: its base's entries, and those that wait for the commit.
     let waiting = state.prepended_empty_layers.iter().chain(&state.appended_empty_layers);
     value["History"] = list_or_null(&state.config.history.iter().chain(waiting).collect::<Vec<_>>());
@@ -41,12 +41,23 @@ pub fn container(state: &State) -> Value {
 
 /// An image: `name` is the one it was asked for by, `config_bytes` and `manifest` are as stored.
 pub fn image(name: &str, id: &ImageId, config: &ImageConfig, config_bytes: &[u8], manifest: &Manifest) -> Value {
-    let mut value = shape(config, &manifest.annotations(), config_bytes, manifest.bytes());
+    let written: Value = match manifest.format() {
+        Format::Docker => serde_json::from_slice(config_bytes).unwrap_or_default(),
+        Format::Oci => Value::Null,
+    };
+    let run = run_as_written(config, &written["config"]);
+    let mut value = shape(config, run, &manifest.annotations(), config_bytes, manifest.bytes());
     merge(&mut value, json!({"FromImage": name, "FromImageID": id, "FromImageDigest": manifest.digest()}));
     value
 }
 
-fn shape(config: &ImageConfig, annotations: &BTreeMap<String, String>, config_bytes: &[u8], manifest: &[u8]) -> Value {
+fn shape(
+    config: &ImageConfig,
+    run: Value,
+    annotations: &BTreeMap<String, String>,
+    config_bytes: &[u8],
+    manifest: &[u8],
+) -> Value {
     let defaults = default_options();
     json!({
         "Type": "buildah 0.0.1",
@@ -63,7 +74,7 @@ fn shape(config: &ImageConfig, annotations: &BTreeMap<String, String>, config_by
         "ImageAnnotations": annotations,
         "ImageCreatedBy": "",
         "OCIv1": oci_config(config),
-        "Docker": docker_config(config),
+        "Docker": docker_config(config, run),
         "DefaultMountsFilePath": "",
         "Isolation": "oci",
         "NamespaceOptions": KeptSettings::default().namespace_options,
@@ -79,7 +90,7 @@ fn shape(config: &ImageConfig, annotations: &BTreeMap<String, String>, config_by
 
 /// The config's members that the OCI specification has, in its order.
 fn oci_config(config: &ImageConfig) -> Value {
-    const MEMBERS: &[&str] = &[
+    const OCI_MEMBERS: &[&str] = &[
         "created",
         "author",
         "architecture",
@@ -91,7 +102,7 @@ fn oci_config(config: &ImageConfig) -> Value {
         "rootfs",
         "history",
     ];
-    const RUN_MEMBERS: &[&str] = &[
+    const OCI_RUN_MEMBERS: &[&str] = &[
         "User",
         "ExposedPorts",
         "Env",
@@ -103,70 +114,44 @@ fn oci_config(config: &ImageConfig) -> Value {
         "StopSignal",
         "ArgsEscaped",
     ];
-    let parsed = parsed(config, Format::Oci);
-    let mut value = members(&parsed, MEMBERS);
-    value["config"] = members(&parsed["config"], RUN_MEMBERS);
-    value
-}
-
-/// The config as Docker's engine describes an image: what is not set is there, too.
-fn docker_config(config: &ImageConfig) -> Value {
-    const BEFORE: &[&str] = &["id", "comment", "created", "container"];
-    const AFTER: &[&str] =
-        &["architecture", "variant", "os", "parent", "rootfs", "history", "os.version", "os.features"];
-    let parsed = parsed(config, Format::Docker);
-    let mut value = members(&parsed, BEFORE);
-    let last_step = parsed.get("container_config").unwrap_or(&parsed["config"]);
-    value["container_config"] = docker_run_config(last_step);
-    merge(&mut value, members(&parsed, &["docker_version", "author"]));
-    value["config"] = docker_run_config(&parsed["config"]);
-    merge(&mut value, members(&parsed, AFTER));
-    if config.rootfs.diff_ids.is_empty() {
-        value["rootfs"] = json!({"type": config.rootfs.kind});
+    let parsed: Value = serde_json::from_slice(&config.to_bytes(Format::Oci)).unwrap_or_default();
+    let mut value = members(&parsed, OCI_MEMBERS);
+    if config.rootfs.kind.is_empty() {
+        value["rootfs"]["diff_ids"] = list_or_null(&config.rootfs.diff_ids);
     }
+    value["config"] = members(&parsed["config"], OCI_RUN_MEMBERS);
     value
 }
 
-fn docker_run_config(run: &Value) -> Value {
-    let mut value = json!({});
-    // What is not set is shown by its default, or not at all.
-    let shown = [
-        ("Hostname", Some(json!(""))),
-        ("Domainname", Some(json!(""))),
-        ("User", Some(json!(""))),
-        ("AttachStdin", Some(json!(false))),
-        ("AttachStdout", Some(json!(false))),
-        ("AttachStderr", Some(json!(false))),
-        ("ExposedPorts", None),
-        ("Tty", Some(json!(false))),
-        ("OpenStdin", Some(json!(false))),
-        ("StdinOnce", Some(json!(false))),
-        ("Env", Some(Value::Null)),
-        ("Cmd", Some(Value::Null)),
-        ("Healthcheck", None),
-        ("ArgsEscaped", None),
-        ("Image", Some(json!(""))),
-        ("Volumes", Some(Value::Null)),
-        ("WorkingDir", Some(json!(""))),
-        ("Entrypoint", Some(Value::Null)),
-        ("NetworkDisabled", None),
-        ("MacAddress", None),
-        ("OnBuild", Some(Value::Null)),
-        ("Labels", Some(Value::Null)),
-        ("StopSignal", None),
-        ("StopTimeout", None),
-        ("Shell", None),
-    ];
-    for (name, default) in shown {
-        if let Some(member) = run.get(name).cloned().or(default) {
-            value[name] = member;
+/// The config as Docker's engine describes an image, with what is not set. `run` says how to run it.
+fn docker_config(config: &ImageConfig, run: Value) -> Value {
+    // Buildah shows what is to be run in the place of what the last step has run, too.
+    let config = ImageConfig { container_config: Some(config.config.clone()), ..config.clone() };
+    let mut value = members(&config.to_docker(), &MEMBERS);
+    value["container_config"] = run.clone();
+    value["config"] = run;
+    value
+}
+
+/// How to run an image, from the config as it is written: a list of nothing is not one that was never there.
+fn run_as_written(config: &ImageConfig, written: &Value) -> Value {
+    let mut run = members(&config.config.to_docker(), &RUN_MEMBERS);
+    if let Value::Object(run) = &mut run {
+        for (name, member) in run.iter_mut().filter(|(_, member)| is_nothing(member)) {
+            *member = written.get(name).filter(|written| is_nothing(written)).cloned().unwrap_or_default();
         }
     }
-    value
+    run
 }
 
-fn parsed(config: &ImageConfig, format: Format) -> Value {
-    serde_json::from_slice(&config.to_bytes(format)).unwrap_or_default()
+/// Whether nothing is in a list or map, or there is none.
+fn is_nothing(member: &Value) -> bool {
+    match member {
+        Value::Null => true,
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        _ => false,
+    }
 }
 
 /// The members of `value` with these names, in this order.

@@ -52,7 +52,7 @@ impl Template {
 
     /// The template's text for `value`.
     pub fn render(&self, value: &serde_json::Value) -> Result<String, CommandError> {
-        self.inner.render(&Context::from(top_level(value))).map_err(|error| {
+        self.inner.render(&Context::from(top_level(value))).map(|text| with_durations(&text)).map_err(|error| {
             // The library shows all of the value that has no such field.
             let text = error.to_string();
             let reason = text.split_once(" in map[").map_or(text.as_str(), |(text, _)| text);
@@ -104,7 +104,7 @@ fn to_template(value: &serde_json::Value, names: GoNames) -> Value {
                         Value::Map(set.keys().map(|key| (key.clone(), Value::from(EMPTY))).collect())
                     }
                     (Json::Number(time), name) if below == GoNames::Yes && TIMES.contains(&name) => {
-                        Value::from(go_duration(time.as_i64().unwrap_or_default()))
+                        Value::from(format!("{TIME}{}{TIME}", time.as_i64().unwrap_or_default()))
                     }
                     (member, _) => to_template(member, below),
                 };
@@ -133,6 +133,27 @@ const HISTORY: [&str; 4] = ["Author", "Comment", "CreatedBy", "EmptyLayer"];
 
 /// Members of a health check that are times: Go prints them so, and writes nanoseconds in JSON.
 const TIMES: [&str; 4] = ["Interval", "Timeout", "StartPeriod", "StartInterval"];
+
+/// Stands around the nanoseconds of a time until it is known whether they are printed or written as JSON. No text has
+/// it: it is no character.
+const TIME: char = '\u{10ffff}';
+
+/// The text with its times as Go prints them.
+fn with_durations(text: &str) -> String {
+    let print = |(number, part): (usize, &str)| match part.parse() {
+        Ok(nanoseconds) if number % 2 == 1 => go_duration(nanoseconds),
+        _ => part.to_owned(),
+    };
+    text.split(TIME).enumerate().map(print).collect()
+}
+
+/// The nanoseconds of a time.
+fn nanoseconds(text: &str) -> Option<i64> {
+    text.strip_prefix(TIME)?.strip_suffix(TIME)?.parse().ok()
+}
+
+/// Members of a health check.
+const HEALTHCHECK: [&str; 6] = ["Test", "Interval", "Timeout", "StartPeriod", "StartInterval", "Retries"];
 
 /// A time as Go prints it: `1h0m0s`, `1m30s`, `1.5s`, `250ms`.
 fn go_duration(nanoseconds: i64) -> String {
@@ -181,6 +202,7 @@ fn always_there(member: &str) -> &'static [&'static str] {
         "rootfs" => &["DiffIDs"],
         "history" => &HISTORY,
         "config" | "container_config" => &CONFIG,
+        "Healthcheck" => &HEALTHCHECK,
         _ => &[],
     }
 }
@@ -189,11 +211,13 @@ fn always_there(member: &str) -> &'static [&'static str] {
 fn zero(member: &str) -> Value {
     match member {
         "Labels" | "Volumes" | "ExposedPorts" | "ImageAnnotations" => Value::Map(HashMap::new()),
-        "Env" | "Entrypoint" | "Cmd" | "OnBuild" | "Shell" | "History" | "DiffIDs" | "Devices" => {
+        "Env" | "Entrypoint" | "Cmd" | "OnBuild" | "Shell" | "History" | "DiffIDs" | "Devices" | "Test" => {
             Value::Array(Vec::new())
         }
         "User" | "WorkingDir" | "StopSignal" | "Author" | "Comment" | "CreatedBy" => Value::from(""),
         "EmptyLayer" => Value::from(false),
+        "Retries" => Value::from(0),
+        time if TIMES.contains(&time) => Value::from(format!("{TIME}0{TIME}")),
         _ => Value::Nil,
     }
 }
@@ -229,7 +253,10 @@ fn to_json(value: &Value) -> serde_json::Value {
     match value {
         Value::Bool(flag) => Json::from(*flag),
         Value::String(text) if text == EMPTY => Json::Object(serde_json::Map::new()),
-        Value::String(text) => Json::from(text.as_str()),
+        Value::String(text) => match nanoseconds(text) {
+            Some(nanoseconds) => Json::from(nanoseconds),
+            None => Json::from(text.as_str()),
+        },
         Value::Number(number) => match (number.as_i64(), number.as_f64()) {
             (Some(integer), _) => Json::from(integer),
             (None, float) => Json::from(float),
@@ -240,7 +267,8 @@ fn to_json(value: &Value) -> serde_json::Value {
             // Docker's config shows what is not set, as null; the others leave it out.
             let omits = (always_there("config").iter().all(|name| members.contains_key(*name))
                 || members.contains_key("rootfs")
-                || members.contains_key("DiffIDs"))
+                || members.contains_key("DiffIDs")
+                || members.contains_key("StartInterval"))
                 && !members.contains_key("AttachStdin");
             let is_history = HISTORY.iter().all(|name| members.contains_key(*name));
             let is_unset = |name: &str, member: &Value| *member != Value::Nil && *member == zero(name);
@@ -249,8 +277,9 @@ fn to_json(value: &Value) -> serde_json::Value {
             names.retain(|(name, _)| !is_history || !HISTORY.contains(&name.as_str()));
             names.sort_by_key(|(name, _)| *name);
             let json = |name: &str, member: &Value| match member {
-                Value::String(time) if TIMES.contains(&name) => Json::from(dockerfile::parse_duration(time)),
                 Value::String(_) => to_json(member),
+                // Buildah has a list of nothing here, and nothing else.
+                Value::Array(triggers) if name == "OnBuild" && triggers.is_empty() => Json::Array(Vec::new()),
                 member if is_unset(name, member) => Json::Null,
                 member => to_json(member),
             };
@@ -380,6 +409,8 @@ mod tests {
         check_times("{{with .Docker.Config.Healthcheck}}{{.Interval}} {{.StartPeriod}}{{end}}", "1m30s 5s");
         let written = r#"{"Interval":90000000000,"StartPeriod":5000000000,"Test":["CMD","x"]}"#;
         check_times("{{json .Docker.Config.Healthcheck}}", written);
+        check_times("{{with .Docker.Config.Healthcheck}}{{json .Interval}} {{json .Timeout}}{{end}}", "90000000000 0");
+        check_times("{{with .Docker.Config.Healthcheck}}{{.Timeout}} {{.Retries}} {{.Test}}{{end}}", "0s 0 [CMD x]");
         check("{{len .OCIv1.Config.Entrypoint}}{{if .OCIv1.Config.Cmd}}no{{end}}", "0");
         check("{{len .Docker.RootFS.DiffIDs}} {{json .Docker.RootFS}}", r#"0 {"type":"layers"}"#);
     }

@@ -55,7 +55,7 @@ pub struct ImageConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container_config: Option<RunConfig>,
     /// The layers, base first.
-    #[serde(default)]
+    #[serde(default = "RootFs::unset")]
     pub rootfs: RootFs,
     /// The steps, first one first.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
@@ -147,8 +147,8 @@ pub struct Healthcheck {
 /// The layers of an image.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RootFs {
-    /// Always `layers`.
-    #[serde(rename = "type")]
+    /// Always `layers`; nothing where there is no image yet.
+    #[serde(rename = "type", default)]
     pub kind: String,
     /// Base first.
     #[serde(default, deserialize_with = "null_default")]
@@ -157,7 +157,19 @@ pub struct RootFs {
 
 impl Default for RootFs {
     fn default() -> RootFs {
-        RootFs { kind: "layers".into(), diff_ids: Vec::new() }
+        RootFs::of(Vec::new())
+    }
+}
+
+impl RootFs {
+    /// These layers.
+    pub fn of(diff_ids: Vec<DiffId>) -> RootFs {
+        RootFs { kind: "layers".into(), diff_ids }
+    }
+
+    /// What a container without a base image has.
+    pub fn unset() -> RootFs {
+        RootFs { kind: String::new(), diff_ids: Vec::new() }
     }
 }
 
@@ -205,14 +217,15 @@ impl ImageConfig {
     /// The config as it is stored for an image of `format`. For OCI the Docker-only fields are
     /// left out; [`ImageConfig::docker_only_fields`] names those that get lost.
     pub fn to_bytes(&self, format: Format) -> Vec<u8> {
-        let mut config = self.clone();
-        if format == Format::Oci {
-            config.comment.clear();
-            config.docker_version = None;
-            config.container = None;
-            config.container_config = None;
-            config.config.drop_docker_only();
+        if format == Format::Docker {
+            return serde_json::to_vec(&self.to_docker()).unwrap_or_default();
         }
+        let mut config = self.clone();
+        config.comment.clear();
+        config.docker_version = None;
+        config.container = None;
+        config.container_config = None;
+        config.config.drop_docker_only();
         // A struct of strings, numbers and string-keyed maps always serializes.
         serde_json::to_vec(&config).unwrap_or_default()
     }
@@ -287,7 +300,7 @@ mod tests {
     fn pure_docker_config_round_trips_with_unknown_fields() {
         let config = ImageConfig::parse(DOCKER.as_bytes()).expect("valid");
         let again = ImageConfig::parse(&config.to_bytes(Format::Docker)).expect("ours");
-        assert_eq!(config, again);
+        assert_eq!(config.to_docker(), again.to_docker());
         assert_eq!(again.unknown["future"]["kept"], true);
         assert_eq!(again.config.unknown["AttachStdin"], false);
     }

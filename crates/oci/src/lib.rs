@@ -8,6 +8,7 @@
 
 pub mod config; // what an image runs and how it came about
 pub mod digest; // `sha256:…`, computing and checking
+pub mod docker_config; // …in Docker's form
 pub mod ids; // DiffId, ImageId, LayerId: distinct types
 pub mod index; // lists of manifests, OCI's and Docker's
 pub mod json; // how Go writes JSON

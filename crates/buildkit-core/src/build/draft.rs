@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use oci::config::RootFs;
 use oci::{ContainerId, DiffId, Format, History, ImageConfig, ImageId, LayerId, Manifest, Platform};
 use store::NewImage;
 
@@ -101,7 +102,7 @@ impl Draft {
         let created = options.times.created();
         let mut config = config.clone();
         config.created = Some(created);
-        config.rootfs.diff_ids = layers.iter().map(|(diff_id, _)| diff_id.clone()).collect();
+        config.rootfs = RootFs::of(layers.iter().map(|(diff_id, _)| diff_id.clone()).collect());
         // What an earlier builder said of its own last step is not true of this image.
         config.container = None;
         config.container_config = None;

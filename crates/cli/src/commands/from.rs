@@ -7,6 +7,7 @@ use buildkit_core::transfer::pull::{PullOptions, resolve_or_pull};
 use buildkit_core::working_container::{FromOptions, KeptSettings, WorkingContainer};
 use jiff::Timestamp;
 use oci::Format;
+use oci::config::RootFs;
 
 use crate::args::parse_format;
 use crate::args::platform::PlatformArgs;
@@ -69,7 +70,9 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     container.state_mut().settings = settings;
     if image.is_none() {
         // Not needed, but Buildah's inspect shows it.
-        container.state_mut().config.created = Some(Timestamp::now());
+        let config = &mut container.state_mut().config;
+        config.created = Some(Timestamp::now());
+        config.rootfs = RootFs::unset();
     }
     container.save()?;
     if let Some(file) = &args.cidfile {
