@@ -69,8 +69,8 @@ fn root_chroot_needs_no_runtime_and_is_like_one() {
     let seen = "id; id -G; umask; pwd; hostname; env | grep -v SHLVL | sort; ulimit -n; ulimit -Hn; ulimit -u; cat /etc/hosts
         grep -E 'Cap|NoNew|Seccomp:' /proc/self/status; for f in /dev/*; do stat -c '%n %A %u %g %t %T' $f; readlink $f; done | grep -v console
         cat /run/.containerenv; echo $$; ls /proc/self/fd | wc -l; stat -c '%n %a %u %g' /dev /dev/* /proc /sys /etc/hosts
-        awk '{print $5}' /proc/self/mountinfo | sort
-        awk '{print $2, $1, $4}' /proc/self/mounts | grep -E '^/(proc|dev|dev/pts|dev/shm|dev/mqueue) ' | sort
+        awk '{print $5}' /proc/self/mountinfo | grep -v -E '^/dev/(null|zero|full|random|urandom|tty)$' | sort
+        awk '{print $2, $1, $4}' /proc/self/mounts | grep -E '^/(proc|dev/pts|dev/shm|dev/mqueue) ' | sort
         ls /sys/class/net; ip link | grep -c 'LOOPBACK,UP'; cat /proc/1/comm; tr '\\0' ' ' < /proc/1/cmdline | head -c 5
         cat /proc/keys /proc/timer_list | wc -c; ls /sys/firmware /proc/acpi | wc -l; stat -f -c '%T %S' /dev/shm";
     let usual: &[&str] = &[];
@@ -257,12 +257,17 @@ fn root_chroot_in_hostile_images() {
     mknodat(CWD, &node, FileType::CharacterDevice, Mode::from_raw_mode(0o666), makedev(1, 3)).expect("mknod");
     let volume = format!("{}:/out/sub", sandbox.path("data").display());
     let script = "grep -c localhost /etc/hosts; cat /etc/hostname | wc -l; touch /out/sub/f
-        for node in /null /loop /out/sub/null; do (: < $node) 2>&1 | grep -o 'Permission denied'; done
+        for dir in /dev /tmp /out/mem; do mknod $dir/mine c 1 3; done
+        for node in /null /loop /out/sub/null /dev/mine /tmp/mine /out/mem/mine; do
+            (: < $node) 2>&1 | grep -o 'Permission denied'
+        done
+        echo x > /dev/null; head -c 2 /dev/zero | wc -c
         echo x > /up/made; ls /up/made";
     let flags = ["--volume", &volume, "--mount", "type=tmpfs,target=/out/mem", "--cap-add=mknod"];
     let seen = run(&sandbox, &flags, script).ok();
-    let denied = "Permission denied\nPermission denied\nPermission denied\n";
-    assert!(seen.ends_with(&format!("1\n{denied}/up/made")), "{seen}");
+    assert!(seen.ends_with(&format!("1\n{}2\n/up/made", "Permission denied\n".repeat(6))), "{seen}");
+    // Those of the host's /dev are what it is mounted for.
+    assert_eq!(run(&sandbox, &["--volume=/dev:/dev"], "echo x > /dev/null && echo works").ok(), "works");
     assert_eq!(fs::read_to_string(canary.join("file")).expect("read"), "canary");
     assert_eq!(fs::read_dir(canary.join("sub")).expect("dir").count(), 0);
     assert_eq!(fs::read_dir(&canary).expect("dir").count(), 2, "nothing is made outside");
@@ -334,6 +339,28 @@ fn peers_chroot_is_kept_and_obeyed_by_either_tool() {
     assert_ne!(network(&["--network=none"]), host);
     let rootless = ["run", "gabion-rootless", "readlink", "/proc/self/ns/net"];
     assert_eq!(sandbox.gabion(rootless).ok(), host);
+}
+
+#[test]
+fn root_chroot_in_an_unprivileged_container() {
+    let sandbox = Sandbox::with_driver("vfs", env!("CARGO_BIN_EXE_gabion"));
+    sandbox.import_base();
+    sandbox.gabion(["from", "--name", "work", "localhost/base"]).ok();
+    // Root of a user namespace, as in a container, which may show all of /proc or hide parts of it.
+    let contained = |setup: &str, flags: &[&str], script: &str| {
+        let setup = format!("{setup} exec unshare --user --map-root-user --mount \"$@\"");
+        let tool = sandbox.any("unshare").args(["--mount", "sh", "-c", &setup, "sh"]);
+        let tool = tool.args(sandbox.store_command(env!("CARGO_BIN_EXE_gabion")));
+        tool.args(["run", "--isolation=chroot"]).args(flags).args(["work", "sh", "-c", script])
+    };
+    let script = "echo x > /dev/null; head -c 2 /dev/zero | wc -c; id -u; ls /sys/class/net | grep -c lo; echo $$; tty
+        grep CapEff /proc/self/status; touch /root/made && ls /root/made";
+    let seen = contained("", &["--terminal"], script).ok().replace('\r', "");
+    assert_eq!(seen, "2\n0\n1\n1\n/dev/pts/0\nCapEff:\t00000000800405fb\n/root/made");
+    let hides = "mount -t tmpfs none /proc/irq &&";
+    contained(hides, &[], "true").fails().says(125, &["mount /proc", "--pid=host"]);
+    let shown = contained(hides, &["--pid=host"], "test -d /proc/$$ && ls /proc/irq | wc -l; sleep 1000 &").ok();
+    assert_eq!(shown, "0");
 }
 
 #[test]

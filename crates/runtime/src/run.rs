@@ -372,6 +372,9 @@ pub fn run(mut options: RunOptions) -> Result<Outcome, RunError> {
     let files = host_files(&options, &hostname, network.as_ref())?;
     options.files.extend(files);
     make_working_dir(&root, &options)?;
+    if options.isolation == Isolation::Chroot {
+        crate::chroot::keep_asked_devices(&mut options.mounts);
+    }
     let mounts = std::mem::take(&mut options.mounts);
     let files = std::mem::take(&mut options.files);
     let mut prepared = prepare_mounts(&root, mounts, files, &options, &mut stubs, &bundle, &memory)?;

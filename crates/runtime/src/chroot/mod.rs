@@ -36,7 +36,7 @@ pub use own_program::protect_own_program;
 
 use crate::security::{bit_of, resource_named};
 use crate::sys::{Keeper, Program, Rights, Stage, StepProcess};
-use crate::{Namespace, RunOptions, StartError, terminal};
+use crate::{BindSource, Mount, MountKind, Namespace, RunOptions, StartError, terminal};
 use tree::{Tree, errno, failed};
 
 /// What keeps a step from being run without an OCI runtime.
@@ -81,6 +81,18 @@ pub(crate) fn check(options: &RunOptions) -> Result<(), ChrootError> {
         }
     }
     Ok(())
+}
+
+/// Lets device nodes work in what of the host the user wants to be seen at `/dev` or below: it is asked
+/// for because of them.
+pub(crate) fn keep_asked_devices(mounts: &mut [Mount]) {
+    for mount in mounts.iter_mut().filter(|mount| mount.target.starts_with("/dev")) {
+        if let MountKind::Bind { source: BindSource::Path(_), options, .. } = &mut mount.kind
+            && !options.iter().any(|option| option == "nodev")
+        {
+            options.push("dev".to_owned());
+        }
+    }
 }
 
 /// What is to be run.
@@ -195,7 +207,7 @@ fn rights(process: &Process, seccomp: Option<&LinuxSeccomp>) -> Result<Rights, S
         limits: process.rlimits().iter().flatten().map(limit).collect::<Result<_, _>>()?,
         user: Uid::from_raw(user.uid()),
         group: Gid::from_raw(user.gid()),
-        groups: user.additional_gids().iter().flatten().map(|gid| Gid::from_raw(*gid)).collect(),
+        groups: groups(user.gid(), user.additional_gids().as_deref().unwrap_or_default()),
         bounding: set(LinuxCapabilities::bounding),
         capabilities: CapabilitySets {
             effective: flags(LinuxCapabilities::effective),
@@ -207,6 +219,16 @@ fn rights(process: &Process, seccomp: Option<&LinuxSeccomp>) -> Result<Rights, S
         filter: seccomp.map(filter::compile).transpose()?,
         apparmor: process.apparmor_profile().as_ref().map(|profile| format!("exec {profile}").into_bytes()),
     })
+}
+
+/// The step's further groups. In a user namespace whose maker had no right to choose them, nobody can change
+/// them: a step that is to have none but its own has those of its maker, too.
+fn groups(own: u32, more: &[u32]) -> Option<Vec<Gid>> {
+    let is_denied = std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "deny");
+    match is_denied && more.iter().all(|gid| *gid == own) {
+        true => None,
+        false => Some(more.iter().map(|gid| Gid::from_raw(*gid)).collect()),
+    }
 }
 
 /// What the step executes. Without a home directory, it has `home`, as with an OCI runtime.
@@ -261,6 +283,9 @@ fn told((stage, errno): (Stage, Errno), process: &Process) -> StartError {
     match stage {
         Stage::Program => StartError::Program(errno),
         Stage::WorkingDir => StartError::Step(format!("enter working directory {}", process.cwd().display()), errno),
+        Stage::Mounts if errno == Errno::PERM => {
+            StartError::Step("mount /proc of a PID namespace (--pid=host shows the host's)".to_owned(), errno)
+        }
         stage => StartError::Step(stage.to_string(), errno),
     }
 }

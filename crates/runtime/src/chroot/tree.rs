@@ -32,6 +32,24 @@ pub(crate) struct Tree {
     /// that it is mounted when the step is in its.
     pub late: Vec<LateMount>,
     root: Root,
+    nodes: Nodes,
+}
+
+/// Device nodes, in memory of the run's own: the step sees them by mounts, so that no other directory
+/// that it may write to needs to have live ones.
+struct Nodes {
+    dir: Dir,
+    made: std::cell::Cell<u32>,
+}
+
+/// What is made below `/dev`.
+struct Node<'a> {
+    kind: FileType,
+    numbers: rootfs::Device,
+    mode: u32,
+    owner: Owner,
+    /// Where the host has it.
+    host: &'a Path,
 }
 
 /// Devices of every process, and their minor numbers of major number 1; the terminal is 5:0.
@@ -69,12 +87,14 @@ impl Tree {
         let clone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
         let tree = rustix::mount::open_tree(CWD, &rootfs, clone).map_err(failed("open the root file system"))?;
         let no_devices = if may_use_all_devices(spec) { 0 } else { bits::NODEV };
-        crate::sys::set_mount_attributes(tree.as_fd(), true, no_devices, 0, Some(MountPropagationFlags::PRIVATE))
+        let private = Some(MountPropagationFlags::PRIVATE);
+        crate::sys::set_mount_attributes(tree.as_fd(), true, no_devices, 0, private)
             .map_err(failed("set the attributes of the root file system"))?;
         rustix::mount::move_mount(tree.as_fd(), "", CWD, &path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
             .map_err(failed("mount the root file system"))?;
         let root = Root::open(&path).map_err(of_root("open the root file system"))?;
-        let mut tree = Tree { path, late: Vec::new(), root };
+        let nodes = Nodes::make(&bundle.join("nodes")).map_err(failed("make a place for device nodes"))?;
+        let mut tree = Tree { path, late: Vec::new(), root, nodes };
         for mount in spec.mounts().iter().flatten() {
             let what = format!("mount {}", mount.destination().display());
             tree.mount(mount, no_devices).map_err(failed(what))?;
@@ -98,16 +118,15 @@ impl Tree {
                 return Ok(());
             }
             "bind" => {
-                // `/dev` of the host is asked for because of what is in it.
-                let keeps_devices = options.wants_devices || target.starts_with("/dev");
-                bind(
-                    mount.source().as_deref().ok_or(Errno::INVAL)?,
-                    &options,
-                    if keeps_devices { 0 } else { no_devices },
-                )?
+                let source = mount.source().as_deref().ok_or(Errno::INVAL)?;
+                bind(source, &options, if options.wants_devices { 0 } else { no_devices })?
             }
             "sysfs" => sysfs(&options)?,
+            "devpts" => terminals(mount.source().as_deref().unwrap_or(Path::new(kind)), &options)?,
             kind => {
+                if kind == "tmpfs" && !options.wants_devices {
+                    options.set |= no_devices;
+                }
                 if kind == "tmpfs" && !options.data.iter().any(|(key, _)| key == "mode") {
                     // What covers a directory looks like it.
                     if let Ok(covered) = self.root.metadata_following(target) {
@@ -156,10 +175,10 @@ impl Tree {
         let what = |name: &str| format!("make /dev/{name}");
         let dev = self.root.open_dir("/dev").map_err(of_root("open /dev"))?;
         for (name, major, minor) in DEVICES {
-            let device = rootfs::Device { major, minor };
             let host = Path::new("/dev").join(name);
-            self.make_node(&dev, OsStr::new(name), FileType::CharDevice, device, (0o666, Owner::ROOT), &host)
-                .map_err(failed(what(name)))?;
+            let numbers = rootfs::Device { major, minor };
+            let node = Node { kind: FileType::CharDevice, numbers, mode: 0o666, owner: Owner::ROOT, host: &host };
+            self.show_node(&dev, OsStr::new(name), &node).map_err(failed(what(name)))?;
         }
         let has_core = Path::new("/proc/kcore").exists();
         for (name, text) in LINKS.into_iter().filter(|(name, _)| *name != "core" || has_core) {
@@ -186,30 +205,12 @@ impl Tree {
         let (dir, name) = self.root.locate(device.path()).map_err(|error| error.errno())?;
         dir.remove_all(&name).map_err(|error| error.errno())?;
         let mode = device.file_mode().unwrap_or(0o666);
-        self.make_node(&dir, &name, kind, numbers, (mode, owner), device.path())
+        self.show_node(&dir, &name, &Node { kind, numbers, mode, owner, host: device.path() })
     }
 
-    /// Makes a node, or shows the host's own where none can be made.
-    fn make_node(
-        &self,
-        dir: &Dir,
-        name: &OsStr,
-        kind: FileType,
-        device: rootfs::Device,
-        (mode, owner): (u32, Owner),
-        host: &Path,
-    ) -> Result<(), Errno> {
-        match dir.mknod(name, kind, mode, device) {
-            Ok(()) => return dir.set_owner(name, owner).map_err(|error| error.errno()),
-            Err(error) if error.errno() == Errno::PERM => {}
-            Err(error) => return Err(error.errno()),
-        }
-        let clone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-        let source = rustix::mount::open_tree(CWD, host, clone)?;
-        let stat = rustix::fs::fstat(&source)?;
-        if stat.st_rdev != rustix::fs::makedev(device.major, device.minor) {
-            return Err(Errno::NODEV);
-        }
+    /// Shows a node under a new name; the host's own where none can be made.
+    fn show_node(&self, dir: &Dir, name: &OsStr, node: &Node<'_>) -> Result<(), Errno> {
+        let source = self.nodes.mount(node)?;
         drop(dir.create_file(name, 0o644).map_err(|error| error.errno())?);
         let place = rustix::fs::openat(dir, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
         attach(&source, &place)
@@ -247,6 +248,36 @@ impl Tree {
     }
 }
 
+impl Nodes {
+    /// Makes them a place at a new directory.
+    fn make(path: &Path) -> Result<Nodes, Errno> {
+        std::fs::create_dir(path).map_err(|error| errno(&error))?;
+        let options = MountOptions::parse(&["nosuid", "noexec", "mode=700"].map(String::from));
+        let memory = new_file_system("tmpfs", Path::new("nodes"), &options)?;
+        rustix::mount::move_mount(memory.as_fd(), "", CWD, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+        Ok(Nodes { dir: Dir::from_fd(memory, path), made: Default::default() })
+    }
+
+    /// A mount of one alone.
+    fn mount(&self, node: &Node<'_>) -> Result<OwnedFd, Errno> {
+        let clone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        let name = self.made.replace(self.made.get() + 1).to_string();
+        match self.dir.mknod(&name, node.kind, node.mode, node.numbers) {
+            Ok(()) => {
+                self.dir.set_owner(&name, node.owner).map_err(|error| error.errno())?;
+                return rustix::mount::open_tree(&self.dir, name, clone);
+            }
+            Err(error) if error.errno() == Errno::PERM => {}
+            Err(error) => return Err(error.errno()),
+        }
+        let source = rustix::mount::open_tree(CWD, node.host, clone)?;
+        match rustix::fs::fstat(&source)?.st_rdev == rustix::fs::makedev(node.numbers.major, node.numbers.minor) {
+            true => Ok(source),
+            false => Err(Errno::NODEV),
+        }
+    }
+}
+
 /// Whether control groups would let the step use every device.
 fn may_use_all_devices(spec: &Spec) -> bool {
     let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
@@ -280,6 +311,18 @@ fn sysfs(options: &MountOptions) -> Result<OwnedFd, Errno> {
     let spread = Some(MountPropagationFlags::PRIVATE);
     crate::sys::set_mount_attributes(tree.as_fd(), true, options.set, 0, spread)?;
     Ok(tree)
+}
+
+/// Terminals of the step's own. Where no group 5 is mapped, they have the group of who opens them.
+fn terminals(source: &Path, options: &MountOptions) -> Result<OwnedFd, Errno> {
+    match new_file_system("devpts", source, options) {
+        Err(Errno::INVAL) => {
+            let mut options = options.clone();
+            options.data.retain(|(key, _)| key != "gid");
+            new_file_system("devpts", source, &options)
+        }
+        other => other,
+    }
 }
 
 fn new_file_system(kind: &str, source: &Path, options: &MountOptions) -> Result<OwnedFd, Errno> {

@@ -150,7 +150,8 @@ pub(crate) struct Rights {
     pub limits: Vec<(Resource, Rlimit)>,
     pub user: Uid,
     pub group: Gid,
-    pub groups: Vec<Gid>,
+    /// Left as they are when absent.
+    pub groups: Option<Vec<Gid>>,
     pub bounding: u64,
     pub capabilities: CapabilitySets,
     pub ambient: u64,
@@ -354,7 +355,7 @@ impl Child<'_> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(process.tree.as_c_str(), flags, Mode::empty()).map_err(at(Stage::Root))?;
         for late in &process.late {
-            mount_late(&root, late).map_err(at(Stage::Mounts))?;
+            mount_late(&root, late, process.own_processes).map_err(at(Stage::Mounts))?;
         }
         for path in &process.read_only {
             make_read_only(&root, path).map_err(at(Stage::Masks))?;
@@ -418,7 +419,9 @@ impl Child<'_> {
                 }
             }
         }
-        rustix::thread::set_thread_groups(&rights.groups).map_err(of_user)?;
+        if let Some(groups) = &rights.groups {
+            rustix::thread::set_thread_groups(groups).map_err(of_user)?;
+        }
         rustix::thread::set_thread_res_gid(rights.group, rights.group, rights.group).map_err(of_user)?;
         rustix::thread::set_keep_capabilities(true).map_err(of_user)?;
         rustix::thread::set_thread_res_uid(rights.user, rights.user, rights.user).map_err(of_user)?;
@@ -563,10 +566,14 @@ fn attach(mount: &OwnedFd, place: &OwnedFd) -> Result<(), Errno> {
     rustix::mount::move_mount(mount.as_fd(), c"", place.as_fd(), c"", flags)
 }
 
-fn mount_late(root: &OwnedFd, late: &LateMount) -> Result<(), Errno> {
+fn mount_late(root: &OwnedFd, late: &LateMount, own_processes: bool) -> Result<(), Errno> {
     let place = open_inside(root, &late.target)?.ok_or(Errno::NOENT)?;
     match &late.source {
-        LateSource::Proc { attributes } => attach(&new_mount(c"proc", *attributes)?, &place),
+        LateSource::Proc { attributes } => match new_mount(c"proc", *attributes) {
+            // In a container that hides parts of it. What is there shows the same processes.
+            Err(Errno::PERM) if !own_processes => attach(&host_proc(*attributes)?, &place),
+            mount => attach(&mount?, &place),
+        },
         LateSource::Tree(tree) => attach(tree, &place),
     }
 }
@@ -577,6 +584,14 @@ fn new_mount(kind: &CStr, attributes: u64) -> Result<OwnedFd, Errno> {
     rustix::mount::fsconfig_create(fs.as_fd())?;
     let attributes = MountAttrFlags::from_bits_retain(attributes as u32);
     rustix::mount::fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+}
+
+/// The host's `/proc`, with what hides parts of it.
+fn host_proc(attributes: u64) -> Result<OwnedFd, Errno> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    let tree = rustix::mount::open_tree(CWD, c"/proc", flags)?;
+    set_mount_attributes(tree.as_fd(), true, attributes, 0, Some(MountPropagationFlags::PRIVATE))?;
+    Ok(tree)
 }
 
 fn make_read_only(root: &OwnedFd, path: &CStr) -> Result<(), Errno> {
