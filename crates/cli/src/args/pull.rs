@@ -9,8 +9,8 @@ use crate::session::Session;
 /// When to pull an image: a base image, a scanner's.
 #[derive(Args, Clone, Debug)]
 pub struct PullArgs {
-    /// When to pull: always, missing, never or newer; true is always, false is missing, but never for buildah [default:
-    /// missing]
+    /// When to pull the base image, or a scanner's: always, missing, never or newer; true is always, false is missing, but
+    /// never for buildah [default: missing]
     #[arg(long, value_name = "POLICY", num_args = 0..=1, require_equals = true, default_missing_value = "always",
           value_parser = Pull::parse, conflicts_with_all = ["pull_always", "pull_never"])]
     pull: Option<Pull>,
