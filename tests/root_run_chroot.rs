@@ -342,6 +342,28 @@ fn peers_chroot_is_kept_and_obeyed_by_either_tool() {
 }
 
 #[test]
+fn root_chroot_called_as_buildah_shares_the_hosts_namespaces() {
+    let sandbox = sandbox();
+    let link = sandbox.path("bin/buildah");
+    fs::create_dir(sandbox.path("bin")).expect("mkdir");
+    symlink(env!("CARGO_BIN_EXE_gabion"), &link).expect("symlink");
+    let buildah = |words: &[&str]| sandbox.on_store(&link).args(words);
+    buildah(&["from", "--isolation=chroot", "--name", "kept", "localhost/base"]).ok();
+    let show = "for kind in pid ipc cgroup net; do readlink /proc/self/ns/$kind; done";
+    let of_host = sandbox.any("sh").args(["-c", show]).ok();
+    let shown = buildah(&["run", "--pid=private", "kept", "sh", "-c", show]).ok();
+    assert_eq!(shown, of_host);
+    assert_ne!(sandbox.gabion(["run", "kept", "sh", "-c", show]).ok(), of_host);
+    sandbox.write("context/Dockerfile", "FROM localhost/base\nRUN true\n");
+    let context = sandbox.path("context").to_string_lossy().into_owned();
+    for words in [["run", "work", "true"].as_slice(), &["build", &context]] {
+        let (command, rest) = words.split_first().expect("a command");
+        let words = [&[*command, "--isolation=chroot", "--network=none"], rest].concat();
+        buildah(&words).fails().says(125, &["cannot set --network other than host with --isolation chroot"]);
+    }
+}
+
+#[test]
 fn root_chroot_in_an_unprivileged_container() {
     let sandbox = Sandbox::with_driver("vfs", env!("CARGO_BIN_EXE_gabion"));
     sandbox.import_base();

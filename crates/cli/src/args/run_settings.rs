@@ -184,6 +184,21 @@ impl SandboxArgs {
         Ok(())
     }
 
+    /// Whatever else it is told, what is called Buildah leaves commands without a runtime in the host's
+    /// namespaces of processes, messages and control groups, and has no network but the host's for them.
+    pub fn follow_buildah(&self, kept: &mut KeptSettings, session: &Session) -> Result<(), CommandError> {
+        if !session.called_as_buildah() || kept.isolation != Isolation::Chroot {
+            return Ok(());
+        }
+        if self.isolation.is_some() && self.network.as_ref().is_some_and(|(option, _)| !option.host) {
+            return Err(CommandError::new("cannot set --network other than host with --isolation chroot"));
+        }
+        for name in ["cgroup", "ipc", "pid"] {
+            kept.set_namespace(NamespaceOption { name: name.to_owned(), host: true, path: String::new() });
+        }
+        Ok(())
+    }
+
     /// What is asked for, if anything is.
     pub fn isolation(&self) -> Option<Isolation> {
         self.isolation

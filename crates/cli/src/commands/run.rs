@@ -167,6 +167,7 @@ fn options(
     let conf = session.containers_conf()?;
     let mut kept = container.state().settings.clone();
     args.sandbox.apply(&mut kept)?;
+    args.sandbox.follow_buildah(&mut kept, session)?;
     prepare_isolation(kept.isolation)?;
     args.runtime.apply(&mut kept)?;
     set_default_mounts(&mut kept, session)?;

@@ -279,6 +279,7 @@ fn options(
     let conf = session.containers_conf()?;
     let mut kept = args.sandbox.defaults(&conf)?;
     args.sandbox.apply(&mut kept)?;
+    args.sandbox.follow_buildah(&mut kept, session)?;
     args.limits.apply(&mut kept)?;
     args.runtime.apply(&mut kept)?;
     set_default_mounts(&mut kept, session)?;
