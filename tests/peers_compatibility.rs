@@ -85,7 +85,7 @@ fn judge(sandbox: &Sandbox, command: &[&str], flag: &str, in_help: bool) -> (&'s
         outcome.stderr.lines().next().unwrap_or_default().to_owned()
     };
     for text in [ask(&format!("{flag}=given")), ask(flag)] {
-        if text.contains(&format!("unexpected argument '{flag}'")) {
+        if text.contains(&format!("unknown flag: {flag}")) {
             return ("no", String::new());
         }
         let reason =

@@ -197,7 +197,7 @@ fn peers_certificates_are_checked_unless_told_otherwise() {
     let push = |extra: &[&str]| {
         sandbox.gabion(["push", "-q", "--retry=0"]).args(extra).args(["localhost/base", &registry.image("app:1")])
     };
-    push(&[]).fails().says(125, &[registry.address(), "signed by an unknown authority"]);
+    push(&[]).fails().says(125, &[registry.address(), "certificate signed by unknown authority"]);
     push(&["--tls-verify=true"]).fails();
     push(&["--cert-dir", registry.ca_dir().to_str().expect("UTF-8")]).ok();
     push(&[INSECURE]).ok();
@@ -209,6 +209,23 @@ fn peers_certificates_are_checked_unless_told_otherwise() {
     sandbox.write("registries.conf", insecure);
     push(&[]).ok();
     push(&["--tls-verify=true"]).fails();
+}
+
+#[test]
+fn peers_a_registry_may_have_signed_its_own_certificate() {
+    let registry = DockerRegistry::with_own_certificate();
+    let sandbox = sandbox();
+    let push = |address: &str, extra: &[&str]| {
+        let target = format!("docker://{address}/app:1");
+        sandbox.gabion(["push", "-q", "--retry=0"]).args(extra).args(["localhost/base", &target])
+    };
+    push(registry.address(), &[]).fails().says(125, &["certificate signed by unknown authority"]);
+    let trusting = registry.ca_dir();
+    let trusting = ["--cert-dir", trusting.to_str().expect("UTF-8")];
+    push(registry.address(), &trusting).ok();
+    // It vouches for the names it has.
+    let other_name = registry.address().replace("127.0.0.1", "localhost");
+    push(&other_name, &trusting).fails().says(125, &["certificate"]);
 }
 
 #[test]

@@ -345,7 +345,7 @@ fn root_caches_follow_the_other_flags() {
     let two = machine();
     two.sandbox.write("policy.json", r#"{"default": [{"type": "reject"}]}"#);
     let policy = format!("--signature-policy={}", two.sandbox.path("policy.json").display());
-    two.build_with(dockerfile, &[&from, &policy]).warned(&["is not used", "rejected by the signature policy"]);
+    two.build_with(dockerfile, &[&from, &policy]).warned(&["is not used", "is rejected by policy"]);
     for (flag, words) in [
         ("--cache-to=type=s3,bucket=x", "unknown type \"s3\""),
         ("--cache-to=type=registry,ref=x,scope=y", "scope= is not supported here"),

@@ -211,7 +211,7 @@ fn root_contexts_from_a_web_server() {
     let url = serve(archive(&sandbox, &files, "--gzip"));
     assert_eq!(built(&sandbox, gabion(&sandbox, &[&format!("{url}/context.tar.gz?token=secret")])), ["/c/a \"A\""]);
     assert_eq!(built(&sandbox, gabion(&sandbox, &["-f", "other", &format!("{url}/x")])), ["/other \"A\""]);
-    refused(&sandbox, gabion(&sandbox, &[&format!("{url}/missing")]), "the server answered 404");
+    refused(&sandbox, gabion(&sandbox, &[&format!("{url}/missing")]), "invalid response status 404");
     let plain = serve(b"FROM localhost/base\nRUN echo remote > /made\n".to_vec());
     assert_eq!(built(&sandbox, gabion(&sandbox, &[&format!("{plain}/Dockerfile")])), ["/made \"remote\\n\""]);
     refused(&sandbox, gabion(&sandbox, &["http://127.0.0.1:1/x.tar"]), "http://127.0.0.1:1/x.tar");

@@ -154,7 +154,7 @@ fn root_add_unpacks_and_fetches() {
     });
     let wrong = format!("ADD --checksum=sha256:{} {url} /x", "0".repeat(64));
     try_build(&sandbox, &dir, &wrong, &[]).says(125, &["Dockerfile:2:1", &digest, "expected sha256:0000"]);
-    try_build(&sandbox, &dir, &format!("COPY {url} /x"), &[]).says(125, &["COPY takes no URL"]);
+    try_build(&sandbox, &dir, &format!("COPY {url} /x"), &[]).says(125, &["source can't be a URL for COPY"]);
     try_build(&sandbox, &dir, "ADD http://127.0.0.1:1/x /x", &[]).says(125, &["127.0.0.1:1"]);
     store_check::assert_sound(&sandbox);
 }
@@ -371,7 +371,8 @@ fn root_add_asks_again_and_shows_secrets_to_their_host() {
         assert_eq!((read(root, "got/some file"), file.mtime()), ("half+end".to_owned(), 784_111_777));
     });
     assert_eq!(asked.lock().expect("no panic").len(), 4);
-    try_build(&sandbox, &dir, &format!("ADD http://{address}/f /x"), &["--retry=0"]).says(125, &["answered 401"]);
+    try_build(&sandbox, &dir, &format!("ADD http://{address}/f /x"), &["--retry=0"])
+        .says(125, &["invalid response status 401"]);
     store_check::assert_sound(&sandbox);
 }
 

@@ -82,8 +82,10 @@ fn root_secrets_are_seen_by_their_step_only() {
 #[test]
 fn root_secrets_that_are_missing_or_wrong() {
     let sandbox = sandbox();
-    build(&sandbox, "RUN --mount=type=secret,id=q,required=true true", &[])
-        .says(125, &["Dockerfile:2:5: ", "there is no secret q: give it by --secret id=q"]);
+    build(&sandbox, "RUN --mount=type=secret,id=q,required=true true", &[]).says(
+        125,
+        &["Dockerfile:2:5: ", "secret required but no secret with id \"q\" found: give it by --secret id=q"],
+    );
     build(&sandbox, "RUN true", &["--secret", "id=q,src=/no/file"]).says(125, &["--secret", "/no/file"]);
     build(&sandbox, "RUN true", &["--secret", "id=q,env=NO_SUCH"]).says(125, &["no variable NO_SUCH"]);
     fs::write(sandbox.path("binary"), b"\xff\0").expect("write");

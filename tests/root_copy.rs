@@ -155,7 +155,7 @@ fn root_copy_sets_owner_and_mode() {
 fn root_copy_says_what_is_missing() {
     let place = Place::new();
     place.run(&["copy", "nosuch", "/x"]).fails().says(125, &["nosuch", "no such file"]);
-    place.run(&["copy", "no*", "/x"]).fails().says(125, &["no*", "matches nothing"]);
+    place.run(&["copy", "no*", "/x"]).fails().says(125, &["no*", "matched nothing"]);
     place.run(&["copy", "[", "/x"]).fails().says(125, &["malformed"]);
     place.run(&["copy", "--ignorefile=f", "f", "/x"]).fails().says(125, &["--contextdir"]);
     place.run(&["copy", "--checksum=sha256:12", "f", "/x"]).fails().says(125, &["sha256:12"]);
@@ -444,7 +444,7 @@ fn root_patterns_symlinks_and_times_are_as_the_flags_say() {
     let outcome = place.run(&["copy", "--allow-wildcard=false", "to-*", "/none/"]).fails();
     assert!(outcome.stderr.contains("to-*") && outcome.stderr.contains("--allow-wildcard=false"), "{outcome}");
     place.copy(&["--allow-wildcard=false", "f", "/one"]);
-    assert!(place.run(&["copy", "nosuch-*", "/none/"]).fails().stderr.contains("matches nothing"));
+    assert!(place.run(&["copy", "nosuch-*", "/none/"]).fails().stderr.contains("matched nothing"));
     assert_eq!(place.copy(&["--allow-empty-wildcard", "nosuch-*", "/none/"]), "");
     assert!(!place.root.join("none").exists());
     place.copy(&["--allow-empty-wildcard", "nosuch-*", "f", "/some/"]);

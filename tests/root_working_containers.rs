@@ -313,7 +313,7 @@ fn root_a_commit_that_cannot_arrive_keeps_the_container() {
 fn root_a_missing_authfile_is_an_error() {
     let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_gabion"));
     let from = ["from", "--authfile", "/nonexistent/auth.json", "docker://localhost:1/app"];
-    sandbox.gabion(from).fails().says(125, &["/nonexistent/auth.json", "expected a file"]);
+    sandbox.gabion(from).fails().says(125, &["/nonexistent/auth.json", "credential file is not accessible"]);
 }
 
 #[test]

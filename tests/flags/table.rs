@@ -38,7 +38,12 @@ const PLATFORM: &str = "build,from,pull";
 
 pub const FLAGS: &[Row] = &[
     // Registries.
-    (REGISTRY, "--authfile", Refused("<FILE>"), Wrong(&[(&["--authfile=/nosuch"], &["/nosuch", "expected a file"])])),
+    (
+        REGISTRY,
+        "--authfile",
+        Refused("<FILE>"),
+        Wrong(&[(&["--authfile=/nosuch"], &["/nosuch", "credential file is not accessible"])]),
+    ),
     (
         REGISTRY,
         "--cert-dir",
@@ -392,7 +397,7 @@ pub const FLAGS: &[Row] = &[
         Refused("NAME=WHERE"),
         Wrong(&[
             (&["--build-context=x"], &["'x'", "NAME=WHERE"]),
-            (&["--build-context=x=/nosuch"], &["/nosuch", "No such file"]),
+            (&["--build-context=x=/nosuch"], &["/nosuch", "no such file"]),
             (&["--build-context=x=oci-layout:///x@sha256:0"], &["x@sha256:0", "digest"]),
             (&["--build-context=x=.", "--build-context=x=."], &["x", "given twice"]),
         ]),
@@ -443,7 +448,7 @@ pub const FLAGS: &[Row] = &[
     ),
     ("build", "--cpp-flag", Refused("<OPTION>"), Free("cpp knows what it takes")),
     ("build", "--env", Refused("NAME[=VALUE]"), Wrong(&[(&["--env==x"], &["=x", "NAME[=VALUE]"])])),
-    ("build", "--file", Refused("<FILE>"), Wrong(&[(&["--file=/nosuch"], &["/nosuch", "expected a file"])])),
+    ("build", "--file", Refused("<FILE>"), Wrong(&[(&["--file=/nosuch"], &["/nosuch", "no such file or directory"])])),
     (
         "build,from",
         "--format",
@@ -640,7 +645,7 @@ pub const FLAGS: &[Row] = &[
         "--source-policy-file",
         Refused("<FILE>"),
         Wrong(&[
-            (&["--source-policy-file=/nosuch"], &["/nosuch", "expected a file"]),
+            (&["--source-policy-file=/nosuch"], &["/nosuch", "loading source policy"]),
             (&["--source-policy-file=file"], &["file", "expected value"]),
         ]),
     ),
@@ -674,7 +679,7 @@ pub const FLAGS: &[Row] = &[
         "build",
         "--tag",
         Refused("a-z and 0-9"),
-        Wrong(&[(&["--tag=Not Valid"], &["Not Valid", "lower case"]), (&["--tag=a:b c"], &["a:b c", "tag"])]),
+        Wrong(&[(&["--tag=Not Valid"], &["Not Valid", "must be lowercase"]), (&["--tag=a:b c"], &["a:b c", "tag"])]),
     ),
     (
         "build",
@@ -1086,8 +1091,8 @@ pub const SWITCHES: &[(&str, &[&str], &[&str])] = &[
     ("manifest create", &["--amend", "--replace"], &["--amend", "--replace"]),
     ("manifest create,manifest inspect", &["--insecure", "--tls-verify"], &["--insecure", "--tls-verify"]),
     ("push", &["--rm"], &["not a manifest list"]),
-    ("rm,umount", &["--all"], &["--all", "CONTAINER"]),
+    ("rm,umount", &["--all"], &["--all", "container"]),
     ("rmi", &["--all", "--prune"], &["--all", "--prune"]),
-    ("rmi", &["--prune"], &["--prune", "IMAGE"]),
+    ("rmi", &["--prune"], &["--prune", "images"]),
     ("version", &["--nosuch"], &["--nosuch"]),
 ];

@@ -82,6 +82,8 @@ pub enum Event {
         /// Its position, from 1, and how many are copied.
         position: (usize, usize),
     },
+    /// An image is being looked for at a place, to be pulled from there.
+    Pulling(String),
     /// A blob is being copied.
     CopyingBlob(Digest),
     /// How far a blob is; at most a few times a second.

@@ -117,6 +117,11 @@ impl Image {
         &self.name
     }
 
+    /// The stored name it was found by; empty if it has none.
+    pub fn stored_name(&self) -> &str {
+        if self.name == self.record.id.as_str() { "" } else { &self.name }
+    }
+
     /// What was asked for when it was found: a name, an ID, or the place it was pulled from.
     pub fn asked(&self) -> &str {
         &self.asked

@@ -301,6 +301,10 @@ pub fn plan(file: &Dockerfile, options: &PlanOptions) -> Result<Plan, PlanError>
     outline(file, options).plan(file, options)
 }
 
+fn itself(name: &str) -> String {
+    format!("--from={name}: no stage or image found with that name: it is this stage itself")
+}
+
 /// What `--from` or `from=` means in stage `index`.
 pub fn origin(word: &Word, index: usize, names: &StageNames) -> Result<Origin, Diagnostic> {
     if let Some(found) = names.before(index, &word.text) {
@@ -311,15 +315,13 @@ pub fn origin(word: &Word, index: usize, names: &StageNames) -> Result<Origin, D
             return Ok(Origin::Stage(number));
         }
         if number == index {
-            return Err(Diagnostic::error(format!("stage {number} is this stage itself"), word.span));
+            return Err(Diagnostic::error(itself(&word.text), word.span));
         }
         return Err(Diagnostic::error(format!("there is no stage {number} before this one"), word.span)
             .hint("stages are counted from 0"));
     }
     match names.at_or_after(index, &word.text) {
-        Some(found) if found == index => {
-            Err(Diagnostic::error(format!("stage {} is this stage itself", word.text), word.span))
-        }
+        Some(found) if found == index => Err(Diagnostic::error(itself(&word.text), word.span)),
         Some(_) => {
             let error = Diagnostic::error(format!("stage {} comes later in the file", word.text), word.span);
             Err(error.hint("a stage can use earlier stages only"))
@@ -717,8 +719,8 @@ mod tests {
     #[test]
     fn pure_bad_plans() {
         for (text, expected) in [
-            ("FROM a AS b\nCOPY --from=b x y", "f:2:13: stage b is this stage itself"),
-            ("FROM a\nCOPY --from=0 x y", "f:2:13: stage 0 is this stage itself"),
+            ("FROM a AS b\nCOPY --from=b x y", "f:2:13: --from=b: no stage or image found with that name"),
+            ("FROM a\nCOPY --from=0 x y", "f:2:13: --from=0: no stage or image found with that name"),
             ("FROM a\nCOPY --from=b x y\nFROM c AS b", "f:2:13: stage b comes later in the file"),
             ("FROM a\nCOPY --from=7 x y", "f:2:13: there is no stage 7 before this one"),
             ("FROM a\nRUN --mount=from=b,target=/t y\nFROM c AS b", "f:2:18: stage b comes later in the file"),

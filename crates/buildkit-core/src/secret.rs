@@ -17,7 +17,7 @@ pub struct Secrets(BTreeMap<String, Content>);
 
 /// Text that names no secret, or a secret that cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("invalid --secret {text:?}: {message}")]
+#[error("incorrect secret flag format: --secret {text:?}: {message}")]
 pub struct InvalidSecret {
     text: String,
     message: String,

@@ -21,7 +21,7 @@ pub enum SourcePolicyError {
     #[error("{0}")]
     Invalid(String),
     /// A rule denies the source.
-    #[error("the source policy denies {source_name}: rule {rule} ({selector})")]
+    #[error("{source_name} is denied by source policy: rule {rule} ({selector})")]
     Denied {
         /// The source.
         source_name: String,
@@ -77,6 +77,7 @@ struct File {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FileRule {
+    #[serde(default)]
     action: String,
     selector: Selector,
     updates: Option<Updates>,
@@ -85,6 +86,7 @@ struct FileRule {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Selector {
+    #[serde(default)]
     identifier: String,
     #[serde(alias = "match_type")]
     match_type: Option<String>,
@@ -161,7 +163,7 @@ impl Rule {
     fn read(FileRule { action, selector, updates }: FileRule) -> Result<Rule, String> {
         let Selector { identifier, match_type } = selector;
         if identifier.is_empty() {
-            return Err("the selector has no identifier".to_owned());
+            return Err("selector.identifier is required".to_owned());
         }
         let to = updates.map(|updates| updates.identifier).filter(|to| !to.is_empty());
         let action = match (action.as_str(), to) {
@@ -170,6 +172,7 @@ impl Rule {
             ("CONVERT", Some(to)) => Action::Convert(to),
             ("CONVERT", None) => return Err("CONVERT needs updates with an identifier".to_owned()),
             ("ALLOW" | "DENY", Some(_)) => return Err(format!("{action} takes no updates")),
+            ("", _) => return Err("action is required: ALLOW, DENY or CONVERT".to_owned()),
             _ => return Err(format!("unknown action {action:?}, expected ALLOW, DENY or CONVERT")),
         };
         let regex = |text: &str| Regex::new(text).map_err(|error| format!("{identifier:?}: {error}"));

@@ -122,7 +122,7 @@ impl<'s> WorkingContainer<'s> {
             state.base_config = image.config_bytes().to_vec();
             state.base_manifest = image.manifest().bytes().to_vec();
             state.annotations = image.manifest().annotations();
-            state.annotations.insert(BASE_NAME.into(), image.name().to_owned());
+            state.annotations.insert(BASE_NAME.into(), image.stored_name().to_owned());
             state.annotations.insert(BASE_DIGEST.into(), image.manifest().digest().to_string());
         }
         state.top_layer = top;

@@ -2,6 +2,7 @@
 
 mod boolean; // --flag=false of switches
 pub mod compression; // --compression-format, …
+mod order; // flags before arguments
 pub mod platform; // --platform, --os, --arch, --variant
 pub mod pull; // --pull
 pub mod refused; // flags that are known and refused
@@ -30,8 +31,20 @@ pub fn command(called_as_buildah: bool) -> clap::Command {
     let command = with_variables_that_are_set(command);
     match called_as_buildah {
         false => command,
-        true => command.name("buildah").bin_name("buildah").version(buildah_version()),
+        true => with_values_as_they_come(command).name("buildah").bin_name("buildah").version(buildah_version()),
     }
+}
+
+/// What stands behind a flag that takes a value is its value, even if it looks like a flag.
+fn with_values_as_they_come(command: clap::Command) -> clap::Command {
+    let mend = |arg: clap::Arg| {
+        let is_flag = arg.get_long().is_some() || arg.get_short().is_some();
+        match is_flag && arg.get_action().takes_values() && !arg.is_require_equals_set() {
+            true => arg.allow_hyphen_values(true),
+            false => arg,
+        }
+    };
+    command.mut_args(mend).mut_subcommands(|command| command.mut_args(mend))
 }
 
 /// A variable of the environment that is set to nothing is as one that is not set.
@@ -70,6 +83,9 @@ impl Cli {
     /// Parses the arguments of this process.
     pub fn of_process(called_as_buildah: bool) -> Result<Cli, clap::Error> {
         let mut command = command(called_as_buildah);
+        if called_as_buildah {
+            order::check(&command, std::env::args_os())?;
+        }
         let matches = match command.try_get_matches_from_mut(std::env::args_os()) {
             Err(error) if error.use_stderr() => {
                 command = with_values_of_switches(self::command(called_as_buildah));

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::process::ExitCode;
 
 use crate::args;
+use crate::session::Session;
 
 /// Exit code of gabion's own failures, as Buildah's.
 pub const FAILURE: u8 = 125;
@@ -31,6 +32,13 @@ impl CommandError {
     /// The same failure, saying on a second line what to try.
     pub fn hint(mut self, hint: impl Into<String>) -> CommandError {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same failure behind what was to be done, to a `subject` that need not be named again.
+    pub fn doing(mut self, work: &str, subject: &str) -> CommandError {
+        let reason = self.message.strip_prefix(subject).and_then(|rest| rest.strip_prefix(": "));
+        self.message = format!("{work} {subject:?}: {}", reason.unwrap_or(&self.message));
         self
     }
 
@@ -83,15 +91,29 @@ impl<E: std::error::Error> From<E> for CommandError {
 /// Runs `action` for each of `items`; failures are printed as they come, and the last one decides
 /// the exit code, so that one bad argument does not keep the others from being done.
 pub fn for_each<T>(
+    session: &Session,
+    items: impl IntoIterator<Item = T>,
+    action: impl FnMut(T) -> Result<(), CommandError>,
+) -> Result<(), CommandError> {
+    let tell = |failure: CommandError| match session.called_as_buildah() {
+        // For Buildah only what ends the command is an error.
+        true => eprintln!("{}", printable(&failure.message)),
+        false => drop(failure.report()),
+    };
+    each(items, action, tell)
+}
+
+fn each<T>(
     items: impl IntoIterator<Item = T>,
     mut action: impl FnMut(T) -> Result<(), CommandError>,
+    tell: impl Fn(CommandError),
 ) -> Result<(), CommandError> {
     let mut last: Option<CommandError> = None;
     for item in items {
         if let Err(error) = action(item)
             && let Some(previous) = last.replace(error)
         {
-            previous.report();
+            tell(previous);
         }
     }
     last.map_or(Ok(()), Err)
@@ -115,7 +137,7 @@ pub fn report_usage(error: &clap::Error, called_as_buildah: bool) -> ExitCode {
             ExitCode::from(FAILURE)
         }
         _ => {
-            let text = error.to_string();
+            let text = usage_error(error, called_as_buildah).unwrap_or_else(|| error.to_string());
             let (message, rest) = text.split_once("\n\n").unwrap_or((text.as_str(), ""));
             let message = message.trim_start_matches("error: ").split_whitespace().collect::<Vec<_>>().join(" ");
             let tip = rest.lines().find_map(|line| line.trim().strip_prefix("tip: "));
@@ -126,6 +148,66 @@ pub fn report_usage(error: &clap::Error, called_as_buildah: bool) -> ExitCode {
             }
         }
     }
+}
+
+/// What is wrong with the arguments, in the words that scripts look for; none where the parser's do.
+fn usage_error(error: &clap::Error, called_as_buildah: bool) -> Option<String> {
+    use clap::error::{ContextKind, ContextValue, ErrorKind};
+    let text_of = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    match error.kind() {
+        ErrorKind::InvalidSubcommand => {
+            let program = if called_as_buildah { "buildah" } else { "gabion" };
+            let hint = error.to_string();
+            let hint = hint.split_once("\n\n").map_or("", |(_, hint)| hint);
+            Some(format!("unknown command {:?} for {program:?}\n\n{hint}", text_of(ContextKind::InvalidSubcommand)?))
+        }
+        ErrorKind::UnknownArgument => {
+            let flag = text_of(ContextKind::InvalidArg)?;
+            if !flag.starts_with('-') && called_as_buildah {
+                let (most, usage) = (arguments_of(error), error.to_string());
+                if usage.contains("Usage: buildah images ") {
+                    return Some("'buildah images' requires at most 1 argument".to_owned());
+                }
+                return Some(format!("accepts at most {most} arg(s), received {}: {flag:?} is one too many", most + 1));
+            }
+            if !flag.starts_with('-') {
+                return None;
+            }
+            let hint = error.to_string();
+            let hint = hint.split_once("\n\n").map_or("", |(_, hint)| hint);
+            Some(format!("unknown flag: {flag}\n\n{hint}"))
+        }
+        ErrorKind::InvalidValue
+            if called_as_buildah && text_of(ContextKind::InvalidArg)?.starts_with("--log-level") =>
+        {
+            let level = text_of(ContextKind::InvalidValue)?;
+            Some(format!("unable to parse log level: not a valid logrus Level: {level:?}"))
+        }
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation if called_as_buildah => {
+            let flag =
+                text_of(ContextKind::InvalidArg)?.split([' ', '[']).next().filter(|flag| flag.starts_with('-'))?;
+            let value = text_of(ContextKind::InvalidValue)?;
+            let text = error.to_string();
+            let reason = text.split_once(">': ").or_else(|| text.split_once("]': ")).map(|(_, reason)| reason);
+            let reason = reason.unwrap_or("not one of the values it takes");
+            if reason.starts_with("expected a time") {
+                return Some(format!("parsing {flag} {value:?}: time: invalid duration {value:?}: {reason}"));
+            }
+            let kind = if reason.starts_with("expected a whole number") { "invalid syntax: " } else { "" };
+            Some(format!("invalid argument {value:?} for {flag:?} flag: {kind}{reason}"))
+        }
+        _ => None,
+    }
+}
+
+/// How many arguments a command takes, by its usage.
+fn arguments_of(error: &clap::Error) -> usize {
+    let usage = error.to_string();
+    let usage = usage.lines().find_map(|line| line.strip_prefix("Usage: ")).unwrap_or_default().to_owned();
+    usage.split(' ').filter(|word| word.starts_with(['[', '<']) && *word != "[OPTIONS]").count()
 }
 
 /// Prints a fault of gabion's own as one line; whoever mends it sets RUST_BACKTRACE for more.
@@ -177,10 +259,11 @@ mod tests {
     #[test]
     fn pure_for_each_goes_on_after_a_failure() {
         let mut seen = Vec::new();
-        let result = for_each([1, 2, 3], |n| {
+        let action = |n| {
             seen.push(n);
             if n == 1 { Err(CommandError::new("one").exit_code(7)) } else { Ok(()) }
-        });
+        };
+        let result = each([1, 2, 3], action, drop);
         assert_eq!((seen, result.expect_err("failed").exit_code), (vec![1, 2, 3], 7));
     }
 }

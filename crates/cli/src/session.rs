@@ -97,6 +97,7 @@ impl Session {
     /// The store named by flags, environment and storage.conf, in this order, without what killed builds left.
     pub fn store(&self) -> Result<Store, CommandError> {
         let store = self.store_with_leftovers()?;
+        self.log(LogLevel::Debug, &format!("using the store at {}", store.graph_root().display()));
         prune::remove_leftovers(&store);
         Ok(store)
     }
@@ -212,7 +213,12 @@ impl Session {
 
     /// Prints a message unless the log level keeps it back.
     pub fn log(&self, severity: LogLevel, text: &str) {
-        log(self.global.log_level(), severity, text);
+        self.logger().log(severity, text);
+    }
+
+    /// Where messages go, for whoever outlives the session.
+    fn logger(&self) -> Logger {
+        Logger { level: self.global.log_level(), called_as_buildah: self.called_as_buildah }
     }
 
     /// The label that says which builder made an image.
@@ -229,16 +235,30 @@ impl Session {
     }
 }
 
-/// Prints a message of `severity` on stderr if `level` lets it through.
-fn log(level: LogLevel, severity: LogLevel, text: &str) {
-    let label = match severity {
-        LogLevel::Error => "error",
-        LogLevel::Warn => "warning",
-        LogLevel::Info => "info",
-        LogLevel::Debug => "debug",
-    };
-    if severity <= level {
-        print_on_stderr(&format!("{label}: {text}"));
+/// Prints messages on stderr.
+#[derive(Clone, Copy)]
+struct Logger {
+    /// The least severe ones.
+    level: LogLevel,
+    /// Whether a message is a line of `key=value` pairs, for which scripts look in Buildah's output.
+    called_as_buildah: bool,
+}
+
+impl Logger {
+    fn log(self, severity: LogLevel, text: &str) {
+        let label = match severity {
+            LogLevel::Error => "error",
+            LogLevel::Warn => "warning",
+            LogLevel::Info => "info",
+            LogLevel::Debug => "debug",
+        };
+        if severity > self.level {
+            return;
+        }
+        print_on_stderr(&match self.called_as_buildah {
+            true => format!("time=\"{:.0}\" level={label} msg={text:?}", Timestamp::now()),
+            false => format!("{label}: {text}"),
+        });
     }
 }
 

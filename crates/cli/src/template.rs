@@ -106,6 +106,7 @@ fn to_template(value: &serde_json::Value, names: GoNames) -> Value {
                     (Json::Number(time), name) if below == GoNames::Yes && TIMES.contains(&name) => {
                         Value::from(format!("{TIME}{}{TIME}", time.as_i64().unwrap_or_default()))
                     }
+                    (Json::String(time), "created") if names == GoNames::Yes => Value::from(go_time(time)),
                     (member, _) => to_template(member, below),
                 };
                 if below == GoNames::Yes {
@@ -173,6 +174,22 @@ fn go_duration(nanoseconds: i64) -> String {
     }
 }
 
+/// A moment as Go prints it: `1970-01-01 00:00:40 +0000 UTC`.
+fn go_time(text: &str) -> String {
+    match text.parse::<jiff::Timestamp>() {
+        Ok(moment) => format!("{} +0000 UTC", moment.to_string().trim_end_matches('Z').replace('T', " ")),
+        Err(_) => text.to_owned(),
+    }
+}
+
+/// The moment that [`go_time`] has printed, as JSON has it.
+fn json_time(text: &str) -> String {
+    match text.strip_suffix(" +0000 UTC") {
+        Some(moment) => format!("{}Z", moment.replace(' ', "T")),
+        None => text.to_owned(),
+    }
+}
+
 /// `number` in `unit`s, a power of ten, with as many decimals as it takes.
 fn fraction(number: i64, unit: i64, name: &str) -> String {
     let digits = unit.ilog10() as usize;
@@ -198,7 +215,8 @@ fn fill_in(value: &mut Value, absent: &[&str]) {
 /// The members that the Go struct of a member has even where they are not in its JSON.
 fn always_there(member: &str) -> &'static [&'static str] {
     match member {
-        "OCIv1" | "Docker" => &["History"],
+        "OCIv1" => &["History"],
+        "Docker" => &["History", "Parent"],
         "rootfs" => &["DiffIDs"],
         "history" => &HISTORY,
         "config" | "container_config" => &CONFIG,
@@ -214,7 +232,7 @@ fn zero(member: &str) -> Value {
         "Env" | "Entrypoint" | "Cmd" | "OnBuild" | "Shell" | "History" | "DiffIDs" | "Devices" | "Test" => {
             Value::Array(Vec::new())
         }
-        "User" | "WorkingDir" | "StopSignal" | "Author" | "Comment" | "CreatedBy" => Value::from(""),
+        "User" | "WorkingDir" | "StopSignal" | "Author" | "Comment" | "CreatedBy" | "Parent" => Value::from(""),
         "EmptyLayer" => Value::from(false),
         "Retries" => Value::from(0),
         time if TIMES.contains(&time) => Value::from(format!("{TIME}0{TIME}")),
@@ -277,6 +295,7 @@ fn to_json(value: &Value) -> serde_json::Value {
             names.retain(|(name, _)| !is_history || !HISTORY.contains(&name.as_str()));
             names.sort_by_key(|(name, _)| *name);
             let json = |name: &str, member: &Value| match member {
+                Value::String(time) if name == "created" => Json::from(json_time(time)),
                 Value::String(_) => to_json(member),
                 // Buildah has a list of nothing here, and nothing else.
                 Value::Array(triggers) if name == "OnBuild" && triggers.is_empty() => Json::Array(Vec::new()),
@@ -406,6 +425,15 @@ mod tests {
                 "{template}"
             );
         };
+        let made = json!({"Docker": {"created": "1970-01-01T00:00:40Z", "history": [{"created": "2026-01-02T03:04:05.5Z"}], "rootfs": {"type": "layers"}}});
+        let check_made = |template: &str, expected: &str| {
+            let text = Template::parse(template).and_then(|t| t.render(&made));
+            assert_eq!(text.expect(template), expected, "{template}");
+        };
+        check_made("{{.Docker.Created}}", "1970-01-01 00:00:40 +0000 UTC");
+        check_made("{{(index .Docker.History 0).Created}}|{{.Docker.Parent}}", "2026-01-02 03:04:05.5 +0000 UTC|");
+        let kept = r#"{"created":"1970-01-01T00:00:40Z","history":[{"created":"2026-01-02T03:04:05.5Z"}],"rootfs":{"type":"layers"}}"#;
+        check_made("{{json .Docker}}", kept);
         check_times("{{with .Docker.Config.Healthcheck}}{{.Interval}} {{.StartPeriod}}{{end}}", "1m30s 5s");
         let written = r#"{"Interval":90000000000,"StartPeriod":5000000000,"Test":["CMD","x"]}"#;
         check_times("{{json .Docker.Config.Healthcheck}}", written);

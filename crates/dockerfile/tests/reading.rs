@@ -279,7 +279,7 @@ fn pure_errors_say_where_and_what() {
     check_errors("FROM a\nRUN <<EOF\nx\n", &["2:5: unterminated heredoc: no line is just \"EOF\""]);
     check_errors(
         "FROM a\nRUN --network=hots x",
-        &["2:15: unknown network \"hots\": expected default, none or host | did you mean host?"],
+        &["2:15: unsupported value \"hots\" for --network: expected default, none or host | did you mean host?"],
     );
     check_errors(
         "FROM a\nRUN --security=insecur x",

@@ -209,12 +209,18 @@ impl Index {
         self.entries.len() < before
     }
 
-    /// The first entry that is an image for `platform`; entries without a platform count as for any, if
-    /// they may be images.
+    /// The first entry that is an image for `platform`, or else for its architecture without a variant;
+    /// entries without a platform count as for any, if they may be images.
     pub fn select(&self, platform: &Platform) -> Option<&Entry> {
         let fits = |entry: &&Entry| entry.platform.as_ref().is_some_and(|p| p.platform().satisfies(platform));
         let any = |entry: &&Entry| entry.platform.is_none() && entry.artifact_type.is_none();
-        self.entries.iter().find(fits).or_else(|| self.entries.iter().find(any))
+        let plain = |entry: &&Entry| {
+            entry.platform.as_ref().map(|p| p.platform()).is_some_and(|entry| {
+                entry.variant.is_none() && entry.os == platform.os && entry.architecture == platform.architecture
+            })
+        };
+        let entries = || self.entries.iter();
+        entries().find(fits).or_else(|| entries().find(plain)).or_else(|| entries().find(any))
     }
 
     /// The platforms of its entries as errors list them.
@@ -365,6 +371,8 @@ mod tests {
         };
         assert_eq!(select("linux/arm64"), Some(Digest::of(b"b")));
         assert_eq!((select("linux/amd64"), select("linux/riscv64")), (None, Some(Digest::of(b"a"))));
+        // A variant that no entry has is served by the architecture without one.
+        assert_eq!(select("linux/riscv64/v9"), Some(Digest::of(b"a")));
         assert_eq!(index.platforms(), "linux/arm64, linux/riscv64");
         assert!(index.clone().remove(&Digest::of(b"b")) && !index.remove(&Digest::of(b"c")));
     }

@@ -18,7 +18,7 @@ pub struct Reference {
 
 /// Text that is no reference.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("invalid reference {text:?}: {reason}")]
+#[error("{text}: invalid reference format: {reason}")]
 pub struct InvalidReference {
     /// What was given.
     pub text: String,
@@ -68,7 +68,7 @@ impl Reference {
             return Err(invalid(text, "the registry's host name or port is not valid"));
         }
         if path.bytes().any(|b| b.is_ascii_uppercase()) {
-            return Err(invalid(text, "the repository name must be lower case"));
+            return Err(invalid(text, "repository name must be lowercase"));
         }
         if !path.split('/').all(is_path_component) {
             return Err(invalid(text, "repository components are a-z and 0-9, joined by one of . _ __ or -"));

@@ -181,20 +181,14 @@ pub(crate) fn http_client(
     insecure: bool,
 ) -> Result<reqwest::Client, RegistryError> {
     let failed = |error: reqwest::Error| RegistryError::Setup(root_cause(&error));
-    let roots = tls::system_roots().iter().cloned().chain(certificates.roots);
+    let tls = tls::client_config(certificates, insecure).map_err(|error| RegistryError::Setup(root_cause(&error)))?;
     let mut builder = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(&options.user_agent)
         .connect_timeout(Duration::from_secs(30).min(options.stall_timeout))
         .pool_max_idle_per_host(8)
-        .tls_certs_only(roots)
+        .tls_backend_preconfigured(tls)
         .no_proxy();
-    if insecure {
-        builder = builder.tls_danger_accept_invalid_certs(true);
-    }
-    if let Some(identity) = certificates.identity {
-        builder = builder.identity(identity);
-    }
     let none = options.proxy.none.as_deref().and_then(reqwest::NoProxy::from_string);
     if let Some(url) = options.proxy.http.as_deref().filter(|url| !url.is_empty()) {
         builder = builder.proxy(reqwest::Proxy::http(url).map_err(failed)?.no_proxy(none.clone()));
@@ -611,10 +605,13 @@ pub(crate) fn is_permanent(error: &reqwest::Error) -> bool {
 }
 
 /// A TLS library's words in ours, where they are common.
-fn explain(reason: &str) -> String {
+pub(crate) fn explain(reason: &str) -> String {
     let lower = reason.to_ascii_lowercase();
-    if lower.contains("unknownissuer") {
-        return "its certificate is signed by an unknown authority".into();
+    if lower.contains("unknownissuer") || lower.contains("causedasendentity") {
+        return "x509: certificate signed by unknown authority".into();
+    }
+    if lower.contains("name or service not known") || lower.contains("no address associated") {
+        return "no such host".into();
     }
     if lower.contains("corrupt message") || lower.contains("invalidcontenttype") {
         return "it does not speak TLS".into();

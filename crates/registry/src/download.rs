@@ -11,7 +11,7 @@ use bytes::{Buf, Bytes};
 use reqwest::header::{AUTHORIZATION, CONTENT_RANGE, ETAG, HeaderValue, IF_RANGE, LAST_MODIFIED, LOCATION, RANGE};
 use reqwest::{Response, StatusCode, Url};
 
-use crate::client::{Client, Notice, http_client, is_permanent};
+use crate::client::{Client, Notice, explain, http_client, is_permanent};
 use crate::error::root_cause;
 use crate::origin::Origin;
 use crate::repository::header_text;
@@ -40,7 +40,7 @@ pub enum DownloadError {
         reason: String,
     },
     /// The server does not give it.
-    #[error("cannot download {url}: the server answered {status}")]
+    #[error("cannot download {url}: invalid response status {status}")]
     Status {
         /// Without user, password and query.
         url: String,
@@ -244,7 +244,7 @@ impl Client {
             retry_after: None,
         };
         match self.shared.runtime.block_on(async { tokio::time::timeout(after, work).await }) {
-            Ok(result) => result.map_err(|error| failed(root_cause(&error), !is_permanent(&error))),
+            Ok(result) => result.map_err(|error| failed(explain(&root_cause(&error)), !is_permanent(&error))),
             Err(_) => Err(failed(format!("no progress for {} seconds", after.as_secs()), true)),
         }
     }

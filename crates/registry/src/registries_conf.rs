@@ -91,7 +91,7 @@ pub enum RegistriesError {
         reason: String,
     },
     /// The administrator does not allow it.
-    #[error("registry {prefix} is blocked by the registries configuration")]
+    #[error("registry {prefix} is blocked in the registries configuration")]
     Blocked {
         /// The setting's prefix.
         prefix: String,

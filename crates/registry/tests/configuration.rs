@@ -160,7 +160,7 @@ fn tree_mirrors_come_first_and_the_longest_prefix_decides() {
     assert_eq!(endpoints(&registries, "dev.corp.io/app"), list(&[("hub.io/corp/app", false)]));
     assert_eq!(endpoints(&registries, "corp.io/app"), list(&[("corp.io/app", false)]));
     let blocked = registries.pull_endpoints(&reference("a.io/secret/app")).unwrap_err();
-    assert_eq!(blocked.to_string(), "registry a.io/secret is blocked by the registries configuration");
+    assert_eq!(blocked.to_string(), "registry a.io/secret is blocked in the registries configuration");
     assert!(registries.push_endpoint(&reference("a.io/secret/app")).is_err());
     let push = registries.push_endpoint(&reference("b.io/x/app")).unwrap();
     assert_eq!((push.reference.to_string().as_str(), push.insecure), ("b.io/x/app", false));

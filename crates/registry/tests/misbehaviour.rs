@@ -498,7 +498,7 @@ fn tree_files_are_asked_for_again() {
     }
     let server = FakeRegistry::start(|_, _| Answer::new(503));
     let error = download(&impatient(), &format!("http://{}/f", server.address()), None).unwrap_err();
-    assert!(error.contains("answered 503"), "{error}");
+    assert!(error.contains("invalid response status 503"), "{error}");
     assert_eq!(server.count("GET", "/f") as u32, options().retry.count + 1);
     let server = FakeRegistry::start(|_, _| Answer::new(404));
     download(&impatient(), &format!("http://{}/f", server.address()), None).unwrap_err();

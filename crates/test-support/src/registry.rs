@@ -38,6 +38,12 @@ impl DockerRegistry {
         start("  tls: {certificate: DIR/server.crt, key: DIR/server.key}\n")
     }
 
+    /// As [`with_tls`](DockerRegistry::with_tls), but the certificate has signed itself: it is what
+    /// [`ca_dir`](DockerRegistry::ca_dir) has.
+    pub fn with_own_certificate() -> DockerRegistry {
+        start("  tls: {certificate: DIR/ca/ca.crt, key: DIR/ca.key}\n")
+    }
+
     /// `127.0.0.1:PORT`.
     pub fn address(&self) -> &str {
         &self.address
@@ -119,7 +125,7 @@ fn make_certificates(dir: &Path) {
     fs::create_dir(dir.join("ca")).expect("make a directory");
     let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
     let ca = ["req", "-x509", "-subj", "/CN=gabion test CA", "-keyout", "ca.key", "-out", "ca/ca.crt"];
-    openssl(&[&ca[..], &key[..]].concat());
+    openssl(&[&ca[..], &key[..], &["-addext", "subjectAltName=IP:127.0.0.1"]].concat());
     let request = ["req", "-subj", "/CN=localhost", "-keyout", "server.key", "-out", "server.csr"];
     openssl(&[&request[..], &key[..5]].concat());
     fs::write(dir.join("extensions"), "subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\n")

@@ -179,7 +179,7 @@ fn sources(at: At<'_>, copy: &CopyStep, policy: &SourcePolicy) -> Result<Vec<cop
             }
             StepSource::Path(path) => match copy::Source::parse(path) {
                 copy::Source::Url(url) if !copy.is_add => {
-                    return wrong(format!("COPY takes no URL such as {url}: ADD does"));
+                    return wrong(format!("source can't be a URL for COPY: {url}: ADD takes one"));
                 }
                 copy::Source::Git(_) if !copy.is_add => {
                     return wrong("COPY takes no git repository: ADD does".to_owned());

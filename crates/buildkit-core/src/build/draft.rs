@@ -40,7 +40,7 @@ impl Draft {
     /// What an image on `image` begins with.
     pub fn on_image(image: &Image) -> Draft {
         let mut annotations = image.manifest().annotations();
-        annotations.insert(BASE_NAME.into(), image.name().to_owned());
+        annotations.insert(BASE_NAME.into(), image.stored_name().to_owned());
         annotations.insert(BASE_DIGEST.into(), image.manifest().digest().to_string());
         let history = image.config().history.clone();
         let base_entries = history.len();

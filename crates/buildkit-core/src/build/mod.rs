@@ -235,10 +235,11 @@ fn check_first(
         let errors: Vec<Diagnostic> = report.findings.iter().map(Finding::named).collect();
         return Err(BuildError::file(source, &errors));
     }
+    let tell = |text| events(if options.warn_of_findings { Event::Warning(text) } else { Event::Info(text) });
     let told = report.findings.iter().take(MOST_TOLD);
-    told.for_each(|finding| events(Event::Warning(finding.line(source))));
+    told.for_each(|finding| tell(finding.line(source)));
     if let Some(more) = report.findings.len().checked_sub(MOST_TOLD).filter(|more| *more > 0) {
-        events(Event::Warning(format!("{more} more findings of rules: see them by --check")));
+        tell(format!("{more} more findings of rules: see them by --check"));
     }
     Ok(())
 }
@@ -554,7 +555,7 @@ fn warn_of_unused_arguments(
         if !is_predefined && !declared.contains(name.as_str()) && !consumed.contains(name) {
             let near = dockerfile::diagnostic::nearest(name, declared.iter().copied());
             let hint = near.map_or(String::new(), |near| format!(" (did you mean {near}?)"));
-            events(Event::Warning(format!("no ARG asks for the build argument {name}{hint}")));
+            events(Event::Warning(format!("one or more build args were not consumed: [{name}]{hint}")));
         }
     }
 }

@@ -40,6 +40,8 @@ pub struct BuildOptions {
     pub contexts: BTreeMap<String, NamedContext>,
     /// Names that the image gets, when all outputs are written.
     pub names: Vec<Reference>,
+    /// The first name as it is to be told while the image is made; else it is told in full.
+    pub typed_name: Option<String>,
     /// Where the result goes besides.
     pub outputs: Vec<Output>,
     /// Whether the store keeps an image without a name though there are outputs.
@@ -102,6 +104,8 @@ pub struct BuildOptions {
     /// Whether an image in Docker's format tells which container it was made in, unless times are given,
     /// and how that was set up.
     pub tells_container: bool,
+    /// Whether what the lint rules find is worth a warning, not just a word for who asks.
+    pub warn_of_findings: bool,
     /// Label that names the builder; `None` adds none.
     pub identity_label: Option<(String, String)>,
     /// Whose rules COPY and ADD follow where Buildah and BuildKit differ.

@@ -36,7 +36,8 @@ impl Build<'_> {
         // With outputs, the names come when those are written.
         let names = if self.options.outputs.is_empty() { self.options.names.as_slice() } else { &[] };
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        (self.events)(Event::Commit { name: self.options.names.first().map(ToString::to_string) });
+        let name = || self.options.names.first().map(ToString::to_string);
+        (self.events)(Event::Commit { name: self.options.typed_name.clone().or_else(name) });
         for position in 0..self.works.len() {
             self.settle(position)?;
         }

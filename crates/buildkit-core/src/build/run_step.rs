@@ -227,7 +227,9 @@ fn secret(stage: &StageBuild<'_, '_>, mount: &Mount, env: &mut Vec<String>) -> R
     let content = match stage.build.options.run.secrets.get(id) {
         Some(content) => content.clone(),
         None if *required => {
-            return Err(StepError::Value(format!("there is no secret {id}: give it by --secret id={id},src=FILE")));
+            return Err(StepError::Value(format!(
+                "secret required but no secret with id {id:?} found: give it by --secret id={id},src=FILE"
+            )));
         }
         None => return Ok(None),
     };

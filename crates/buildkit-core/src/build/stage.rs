@@ -268,8 +268,15 @@ impl<'a, 'b> StageBuild<'a, 'b> {
         self.build.consumed.lock().extend(self.state.declared().map(str::to_owned));
         if let (Some(name), Format::Oci, true) = (step.lost_in_oci, self.build.options.format, self.is_target) {
             let place = super::Place::new(source, step.span).position;
+            let value = match &instruction.kind {
+                Kind::Shell(words) => {
+                    let words: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
+                    format!(", [{}] is left out", words.join(" "))
+                }
+                _ => String::new(),
+            };
             (self.build.events)(Event::Warning(format!(
-                "{place}: {name} has no place in the OCI format and is left out of the image: --format docker keeps it"
+                "{place}: {name} is not persisted in the OCI image format{value}: --format docker keeps it"
             )));
         }
         let at = At { source, span: step.span };

@@ -46,7 +46,7 @@ pub enum ContextSource {
 #[non_exhaustive]
 pub enum ContextError {
     /// The directory cannot be used.
-    #[error("build context {path}: {source}", path = path.display())]
+    #[error("build context {path}: {reason}", path = path.display(), reason = crate::transport::plain(source))]
     Directory {
         /// As given.
         path: PathBuf,
@@ -135,10 +135,15 @@ impl Context {
             ContextSource::Directory(path) => {
                 let failed = |source| ContextError::Directory { path: path.clone(), source };
                 let dir = path.canonicalize().map_err(failed)?;
-                if !dir.is_dir() {
-                    return Err(failed(io::ErrorKind::NotADirectory.into()));
+                if dir.is_dir() {
+                    return Ok(Context { dir, dockerfile: None, private: None });
                 }
-                Ok(Context { dir, dockerfile: None, private: None })
+                // A Dockerfile stands for the directory that it is in.
+                let file = std::fs::File::open(&dir).map_err(failed)?;
+                let mut text = Vec::new();
+                file.take(FILE_LIMIT).read_to_end(&mut text).map_err(failed)?;
+                let dir = dir.parent().unwrap_or(Path::new("/")).to_owned();
+                Ok(Context { dir, dockerfile: Some(text), private: None })
             }
             ContextSource::Stdin => Context::unpacked(store, "-", stdin),
             ContextSource::Http(url) => {

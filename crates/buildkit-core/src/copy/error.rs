@@ -29,13 +29,15 @@ pub enum CopyError {
     #[error("cannot copy {0:?}: no such file or directory")]
     Missing(String),
     /// The pattern matches nothing.
-    #[error("cannot copy {0:?}: the pattern matches nothing")]
+    #[error("cannot copy {0:?}: the pattern matched nothing")]
     NoMatch(String),
     /// The pattern is malformed.
     #[error("cannot copy {0:?}: a malformed pattern")]
     BadPattern(String),
     /// All that was found is left out.
-    #[error("cannot copy {0:?}: an ignore file or --exclude leaves out all that it matches")]
+    #[error(
+        "no items matching glob {0:?}: an ignore file or --exclude leaves out all there are: no such file or directory"
+    )]
     AllIgnored(String),
     /// No sources.
     #[error("nothing to copy: a source is expected")]

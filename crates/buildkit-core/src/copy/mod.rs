@@ -390,6 +390,7 @@ fn check_checksum(options: &CopyOptions<'_>) -> Result<(), CopyError> {
         }
         (_, [Source::Url(_)]) => "the checksum of a URL is sha256: and 64 hexadecimal digits",
         (_, [Source::Git(_)]) => "the checksum of a repository is the hash of a commit",
+        (_, [Source::Path(_) | Source::Content { .. }]) => "checksum flag is not supported for local sources",
         _ => "a checksum is for a single URL or repository",
     };
     let source_text = match options.sources.first() {

@@ -90,7 +90,7 @@ pub enum TransferError {
         actual: Digest,
     },
     /// The policy forbids to pull and the store does not have it.
-    #[error("{name}: image not known, and the pull policy does not allow to pull it")]
+    #[error("{name}: image not known")]
     NeverPulled {
         /// The image.
         name: String,

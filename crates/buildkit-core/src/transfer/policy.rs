@@ -67,7 +67,7 @@ impl RegistrySources {
         let reason = match () {
             () if lists(&self.blocked_registries) => "it is in the blocked registries list",
             () if !self.allowed_registries.is_empty() && !lists(&self.allowed_registries) => {
-                "it is not in the allowed registries list"
+                "not in allowed registries list"
             }
             () => return Ok(()),
         };
@@ -95,7 +95,7 @@ pub enum PolicyError {
         reason: String,
     },
     /// No image may come from there.
-    #[error("image {image} is rejected by the signature policy {path}")]
+    #[error("Source image rejected: Running image {image} is rejected by policy {path}")]
     Rejected {
         /// Where the image is.
         image: String,
@@ -103,7 +103,7 @@ pub enum PolicyError {
         path: PathBuf,
     },
     /// The registry may not be used.
-    #[error("registry {host} is denied by BUILD_REGISTRY_SOURCES: {reason}")]
+    #[error("registry {host:?} denied by policy: {reason} (BUILD_REGISTRY_SOURCES)")]
     Registry {
         /// The registry.
         host: String,

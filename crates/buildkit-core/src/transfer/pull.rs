@@ -91,7 +91,11 @@ pub fn pull_all_tags(
     let candidates = match Location::parse(name)? {
         Some(Location::Docker(reference)) => vec![reference],
         Some(other) => {
-            return Err(TransferError::Unsupported(format!("{other}: all tags can be pulled from a registry only")));
+            let text = other.to_string();
+            let transport = text.split(':').next().unwrap_or_default();
+            return Err(TransferError::Unsupported(format!(
+                "{other}: pulling all tags is not supported for {transport} transport"
+            )));
         }
         None => remotes.registries()?.candidates(name)?,
     };
@@ -232,7 +236,7 @@ fn first_success<T>(
 }
 
 fn pull_reference(places: &Places<'_>, reference: &Reference, options: &PullOptions) -> Result<Image, TransferError> {
-    (places.events)(Event::Info(format!("trying to pull {reference}")));
+    (places.events)(Event::Pulling(reference.to_string()));
     let location = Location::Docker(reference.clone());
     places.with_source(&location, |source| pull_source(places, source, Some(reference), options))
 }

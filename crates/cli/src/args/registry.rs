@@ -10,7 +10,7 @@ use super::value;
 #[derive(Args, Clone, Debug)]
 pub struct RegistryArgs {
     /// File with credentials for registries
-    #[arg(long, value_name = "FILE", env = "REGISTRY_AUTH_FILE", hide_env = true, value_parser = value::file())]
+    #[arg(long, value_name = "FILE", env = "REGISTRY_AUTH_FILE", hide_env = true)]
     pub authfile: Option<PathBuf>,
     /// Directory with the registry's CA (*.crt) and a client certificate (*.cert, *.key)
     #[arg(long, value_name = "DIR", value_parser = value::directory())]

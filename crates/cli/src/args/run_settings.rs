@@ -250,7 +250,7 @@ impl RuntimeArgs {
         common.no_hosts |= self.no_hosts;
         common.no_hostname |= self.no_hostname;
         if self.no_hosts && !common.add_host.is_empty() {
-            return Err(CommandError::new("--no-hosts and --add-host contradict each other: expected one of them"));
+            return Err(CommandError::new("--no-hosts and --add-host conflict, can not be used together"));
         }
         Ok(())
     }

@@ -104,7 +104,7 @@ pub fn file() -> impl TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new().try_map(|path| match std::fs::metadata(&path) {
         Ok(metadata) if metadata.is_dir() => Err("expected a file: it is a directory".to_owned()),
         Ok(_) => Ok(path),
-        Err(error) => Err(format!("expected a file: {error}")),
+        Err(error) => Err(format!("expected a file: {}", reason(&error))),
     })
 }
 
@@ -113,8 +113,16 @@ pub fn directory() -> impl TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new().try_map(|path| match std::fs::metadata(&path) {
         Ok(metadata) if !metadata.is_dir() => Err("expected a directory".to_owned()),
         Ok(_) => Ok(path),
-        Err(error) => Err(format!("expected a directory: {error}")),
+        Err(error) => Err(format!("expected a directory: {}", reason(&error))),
     })
+}
+
+/// What the system says of a failure, as its tools print it: `no such file or directory`.
+pub fn reason(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error ").next().unwrap_or_default();
+    let mut characters = text.chars();
+    characters.next().map(|first| first.to_lowercase().chain(characters).collect()).unwrap_or_default()
 }
 
 /// A directory that is there or can be made.

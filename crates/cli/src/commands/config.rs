@@ -223,9 +223,9 @@ fn changes(args: &Args, session: &Session) -> Result<ConfigChanges, CommandError
     let env = maps(&args.env, "env")?.into_iter().map(|edit| match edit {
         Edit::Set(name, None) => match session.env(&name) {
             Some(value) => Ok(Edit::Set(name, Some(value))),
-            None => {
-                Err(CommandError::new(format!("--env {name}: no value is given, and gabion's environment has none")))
-            }
+            None => Err(CommandError::new(format!(
+                "setting env {name:?}: no value given: --env takes it from the environment, which has none"
+            ))),
         },
         edit => Ok(edit),
     });
@@ -292,7 +292,9 @@ fn split_words(text: &str, flag: &str) -> Result<Vec<String>, CommandError> {
     if let Ok(words) = serde_json::from_str(text) {
         return Ok(words);
     }
-    shlex::split(text).ok_or_else(|| CommandError::new(format!("invalid --{flag} {text:?}: a quote is not closed")))
+    shlex::split(text).ok_or_else(|| {
+        CommandError::new(format!("parsing --{flag} {text:?}: invalid command line string: a quote is not closed"))
+    })
 }
 
 fn entrypoint(text: &str) -> Vec<String> {

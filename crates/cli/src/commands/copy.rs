@@ -119,7 +119,9 @@ pub fn run_as(verb: Verb, parents: bool, args: &SharedArgs, session: &Session) -
         [] => return Err(CommandError::new("a source must be given")),
     };
     if args.ignorefile.is_some() && args.contextdir.is_none() {
-        return Err(CommandError::new("--ignorefile needs a context directory: give one by --contextdir"));
+        return Err(CommandError::new(
+            "--ignorefile option requires that you specify a context dir using --contextdir",
+        ));
     }
     if args.from.is_some() && args.contextdir.is_some() {
         return Err(CommandError::new("--from and --contextdir cannot be used together"));
@@ -142,7 +144,7 @@ pub fn run_as(verb: Verb, parents: bool, args: &SharedArgs, session: &Session) -
     let refused = sources.iter().filter(|_| !args.allow_wildcard).find(|source| source.is_pattern());
     if let Some(Source::Path(text)) = refused {
         return Err(CommandError::new(format!(
-            "{text:?} is a pattern, and with --allow-wildcard=false none is allowed"
+            "cannot copy {text:?}: wildcards are not allowed with --allow-wildcard=false"
         )));
     }
     let mut options = CopyOptions::new(sources, tree, destination);

@@ -30,7 +30,7 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     let mut mounted = Vec::new();
     let result = match args.container.as_slice() {
         [] => list(&store, session).map(|list| mounted = list),
-        names => for_each(names, |name| {
+        names => for_each(session, names, |name| {
             let path = WorkingContainer::open(&store, name)?.mount()?;
             mounted.push((name.clone(), path.to_string_lossy().into_owned()));
             Ok(())

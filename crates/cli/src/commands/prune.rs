@@ -67,7 +67,7 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
         let freed = pruned.removed.iter().map(|removed| removed.frees).sum();
         eprintln!("freed {}", size(freed, BUILDAH_UNITS));
     }
-    for_each(pruned.errors, |error| Err(error.into()))?;
+    for_each(session, pruned.errors, |error| Err(error.into()))?;
     Ok(ExitCode::SUCCESS)
 }
 

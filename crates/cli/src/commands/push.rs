@@ -82,7 +82,8 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
             let image = Image::find(&store, &args.image)?;
             let to = destination(args.destination.as_deref().unwrap_or(&args.image))?;
             let options = PushOptions { copy, ..PushOptions::default() };
-            let pushed = push(&store, &remotes, image, &to, &options, &events)?;
+            let pushed = push(&store, &remotes, image, &to, &options, &events)
+                .map_err(|error| CommandError::new(format!("pushing image {:?}: {error}", args.image)))?;
             if let Some(id) = list.as_ref().and_then(ManifestList::id) {
                 store.delete_image(id)?;
             }

@@ -20,7 +20,7 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     let store = session.store()?;
     let mut container = WorkingContainer::open(&store, &args.container)?;
     if container.name() == args.name {
-        return Err(CommandError::new(format!("{:?} is the container's name already", args.name)));
+        return Err(CommandError::new("renaming a container with the same name as its current name"));
     }
     container.rename(&args.name)?;
     Ok(ExitCode::SUCCESS)

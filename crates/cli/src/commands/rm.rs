@@ -12,7 +12,7 @@ use crate::session::Session;
 #[command(visible_alias = "delete")]
 pub struct Args {
     /// Remove all working containers
-    #[arg(short, long, conflicts_with = "container")]
+    #[arg(short, long)]
     all: bool,
     /// Names or IDs of working containers
     #[arg(required_unless_present = "all")]
@@ -20,22 +20,27 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
+    if args.all && !args.container.is_empty() {
+        return Err(CommandError::new("when using the --all switch, you may not pass any containers names or IDs"));
+    }
     let store = session.store()?;
     let remove = |container: Result<WorkingContainer<'_>, WorkingContainerError>| {
         let id = match container {
             Ok(container) => container.id().clone(),
             // What is wrong with it does not matter any more.
             Err(WorkingContainerError::State { name, .. }) => store.container(&name)?.id,
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(CommandError::from(error)),
         };
         working_container::remove(&store, &id)?;
         println!("{id}");
         Ok(())
     };
     if args.all {
-        for_each(WorkingContainer::list(&store)?, remove)?;
+        for_each(session, WorkingContainer::list(&store)?, remove)?;
     } else {
-        for_each(&args.container, |name| remove(WorkingContainer::open(&store, name)))?;
+        for_each(session, &args.container, |name| {
+            remove(WorkingContainer::open(&store, name)).map_err(|error| error.doing("removing container", name))
+        })?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -14,7 +14,7 @@ use crate::session::Session;
 #[command(visible_alias = "unmount")]
 pub struct Args {
     /// Unmount all working containers
-    #[arg(short, long, conflicts_with = "container")]
+    #[arg(short, long)]
     all: bool,
     /// Names or IDs of working containers
     #[arg(required_unless_present = "all")]
@@ -22,6 +22,9 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
+    if args.all && !args.container.is_empty() {
+        return Err(CommandError::new("when using the --all switch, you may not pass any container IDs"));
+    }
     let store = session.store()?;
     let mounts = store.mounts()?;
     let unmount = |container: Result<WorkingContainer<'_>, WorkingContainerError>| {
@@ -34,9 +37,9 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
         Ok(())
     };
     if args.all {
-        for_each(WorkingContainer::list(&store)?, unmount)?;
+        for_each(session, WorkingContainer::list(&store)?, unmount)?;
     } else {
-        for_each(&args.container, |name| unmount(WorkingContainer::open(&store, name)))?;
+        for_each(session, &args.container, |name| unmount(WorkingContainer::open(&store, name)))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -46,6 +46,7 @@ pub(super) fn of_event(event: &Event) -> Value {
         Event::CopyingImage { digest, position: (n, all) } => {
             json!({ "event": "image-started", "digest": digest, "image": n, "images": all })
         }
+        Event::Pulling(name) => json!({ "event": "pull", "name": name }),
         Event::CopyingBlob(digest) => json!({ "event": "blob-started", "digest": digest }),
         Event::BlobProgress { digest, done, total } => {
             json!({ "event": "blob-progress", "digest": digest, "done": done, "total": total })

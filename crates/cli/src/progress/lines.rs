@@ -13,6 +13,8 @@ pub fn of_event(event: Event) -> Option<String> {
         Event::Explanation(explanation) => explanation::lines(&explanation).join("\n"),
         Event::Commit { name } => ["COMMIT", &name.unwrap_or_default()].join(" ").trim_end().to_owned(),
         Event::CopyingImage { digest, position: (n, all) } => format!("Copying image {digest} ({n}/{all})"),
+        // The policy on signatures is obeyed before anything else.
+        Event::Pulling(name) => format!("Trying to pull {name}...\nGetting image source signatures"),
         Event::CopyingBlob(digest) => format!("Copying blob {digest}"),
         Event::BlobExists(digest) => format!("Copying blob {digest} skipped: already exists"),
         Event::CopyingConfig(digest) => format!("Copying config {digest}"),

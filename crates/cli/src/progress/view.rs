@@ -142,7 +142,7 @@ impl View {
                 print_over(&self.bars, &format!("image {n}/{all} {}", short(&digest)));
             }
             // The steps say it all.
-            Event::StepDone { .. } | Event::CopyingConfig(_) | Event::WritingManifest => {}
+            Event::StepDone { .. } | Event::Pulling(_) | Event::CopyingConfig(_) | Event::WritingManifest => {}
             event => {
                 let event = match platform {
                     Some(platform) => Event::OfPlatform { platform, event: Box::new(event) },

@@ -8,13 +8,22 @@ use registry::auth::{AuthFile, AuthFileKind, Credentials};
 use registry::registries_conf::RegistriesFiles;
 use registry::{ClientOptions, Notice, ProxyOptions, RetryOptions, TlsOptions};
 
-use super::Session;
+use super::{Logger, Session};
+use crate::args::LogLevel;
 use crate::args::registry::RegistryArgs;
+use crate::args::value;
 use crate::command_error::CommandError;
 
 impl Session {
     /// Registries, reached when first needed.
     pub fn remotes(&self, args: &RegistryArgs) -> Result<Remotes, CommandError> {
+        if let Some(Err(error)) = args.authfile.as_deref().map(std::fs::metadata) {
+            let file = args.authfile.as_deref().unwrap_or(Path::new("")).display();
+            return Err(CommandError::new(format!(
+                "credential file is not accessible: stat {file}: {} (--authfile or REGISTRY_AUTH_FILE)",
+                value::reason(&error)
+            )));
+        }
         let given = args.creds.as_deref().map(Credentials::parse_given).transpose()?;
         let client = ClientOptions {
             tls: TlsOptions {
@@ -29,7 +38,7 @@ impl Session {
                 https: self.either_case("https_proxy"),
                 none: self.either_case("no_proxy"),
             },
-            notices: Some(Arc::new(notice(self.global().log_level()))),
+            notices: Some(Arc::new(notice(self.logger()))),
             ..ClientOptions::default()
         };
         let policy = self.policy_file(args.signature_policy.as_deref())?;
@@ -112,13 +121,13 @@ impl Session {
     }
 }
 
-fn notice(level: crate::args::LogLevel) -> impl Fn(Notice) + Send + Sync {
+fn notice(logger: Logger) -> impl Fn(Notice) + Send + Sync {
     move |notice| match notice {
         Notice::Retry { error, wait } => {
-            super::log(level, crate::args::LogLevel::Warn, &format!("{error}; trying again in {} s", wait.as_secs()));
+            logger.log(LogLevel::Warn, &format!("{error}; trying again in {} s", wait.as_secs()));
         }
         Notice::PlainHttp { host } => {
-            super::log(level, crate::args::LogLevel::Debug, &format!("{host} is reached by plain http"));
+            logger.log(LogLevel::Debug, &format!("{host} is reached by plain http"));
         }
     }
 }

@@ -180,8 +180,10 @@ fn network(word: &Word) -> Result<Network> {
         "none" => Ok(Network::None),
         "host" => Ok(Network::Host),
         other => {
-            let error =
-                Diagnostic::error(format!("unknown network {other:?}: expected default, none or host"), word.span);
+            let error = Diagnostic::error(
+                format!("unsupported value {other:?} for --network: expected default, none or host"),
+                word.span,
+            );
             Err(error.suggest(other, ["default", "none", "host"]))
         }
     }

@@ -187,7 +187,7 @@ fn plan_error(source: &Source, error: &PlanError) -> CommandError {
         }
         PlanError::File(errors) => {
             let failure = BuildError::file(source, errors);
-            let (details, failure) = super::report::report(&failure);
+            let (details, failure) = super::report::report(&failure, false);
             details.iter().for_each(|text| eprintln!("{text}"));
             failure
         }

@@ -83,6 +83,7 @@ impl ContextArgs {
         let stdin = || std::io::stdin();
         let main = Context::open(store, remotes, git, &main, stdin())?;
         let (dockerfile, beside) = match (main.dockerfile(), self.file.as_slice()) {
+            (Some([]), []) => return Err(CommandError::new(format!("no contents in {:?}", self.context))),
             (Some(bytes), []) => (Source::new(&self.context, bytes), Beside::Nothing),
             (Some(_), files) if files.iter().any(|file| file != Path::new("-")) => {
                 let message = format!("build context {} is a Dockerfile itself, so --file finds nothing", self.context);

@@ -7,6 +7,7 @@ use buildkit_core::context::FILE_LIMIT;
 use buildkit_core::transfer::Remotes;
 use rootfs::Root;
 
+use crate::args::value;
 use crate::command_error::CommandError;
 
 /// Names that a Dockerfile is looked for by, in this order.
@@ -47,22 +48,30 @@ pub(super) fn read_dockerfile(
         return Ok(nowhere(read_limited(download).map_err(|error| failed(file, &error))?));
     }
     if is_private {
-        return read_first(&[file.to_owned()], context_dir);
+        match read_first(&[file.to_owned()], context_dir) {
+            // A path of this machine's own, which the context does not have.
+            Err(_) if file.is_absolute() && file.is_file() => {}
+            read => return read,
+        }
     }
     // As it is typed, or else inside the context.
     let path = match (file.exists(), context_dir.join(file)) {
         (true, _) => file.to_owned(),
         (false, inside) if inside.exists() => inside,
         _ => {
-            let reason = "expected a file, of that name or in the context";
-            return Err(CommandError::invalid("--file", file.display(), reason));
+            let reason = match std::fs::metadata(file) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => value::reason(&error),
+                _ => "no such file or directory, of that name or in the context".to_owned(),
+            };
+            return Err(CommandError::new(format!("--file {}: {reason}", file.display())));
         }
     };
-    // A directory can hold the file, as Buildah has it.
-    let path = match path.is_dir() {
-        true => FILE_NAMES.iter().map(|name| path.join(name)).find(|file| file.is_file()).unwrap_or(path),
-        false => path,
-    };
+    if path.is_dir() {
+        return Err(CommandError::new(format!(
+            "--file {:?} cannot be path to a directory",
+            path.display().to_string()
+        )));
+    }
     let open = std::fs::File::open(&path).map_err(|error| failed(&path, &error))?;
     let bytes = read_limited(open).map_err(|error| failed(&path, &error))?;
     Ok(DockerfileText { name: path.display().to_string(), bytes, beside: Beside::Host(path) })
@@ -87,8 +96,11 @@ fn read_first(names: &[PathBuf], context_dir: &Path) -> Result<DockerfileText, C
         let bytes = read_limited(file).map_err(|error| failed(name, &error))?;
         return Ok(DockerfileText { name: name.display().to_string(), bytes, beside: Beside::Context(name.clone()) });
     }
+    if let Some(directory) = names.iter().find(|name| root.metadata_following(name).is_ok()) {
+        return Err(CommandError::new(format!("{} is not a file", context_dir.join(directory).display())));
+    }
     let names: Vec<String> = names.iter().map(|name| name.display().to_string()).collect();
-    let message = format!("no {} in {}", names.join(" or "), context_dir.display());
+    let message = format!("no {} in {}: no such file or directory", names.join(" or "), context_dir.display());
     Err(CommandError::new(message).hint("name the file with -f"))
 }
 

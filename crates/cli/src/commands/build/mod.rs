@@ -99,7 +99,7 @@ pub struct Args {
     secret: Vec<String>,
     /// JSON file with BuildKit's rules on which images and URLs may be used, and what stands in for them; the first that
     /// matches counts
-    #[arg(long, value_name = "FILE", value_parser = value::file())]
+    #[arg(long, value_name = "FILE")]
     source_policy_file: Option<PathBuf>,
     /// SSH agent for RUN --mount=type=ssh: a socket, or keys without a passphrase [default: the agent of SSH_AUTH_SOCK]
     #[arg(long, value_name = "default|ID[=SOCKET|KEY,…]")]
@@ -238,7 +238,7 @@ fn run_for_one(args: &Args, session: &Session, platform: &Platform) -> Result<Ex
         }
     };
     let committed = build(&store, &remotes, &contexts.dockerfile, &options, &events).map_err(|error| {
-        let (details, error) = report(&error);
+        let (details, error) = report(&error, session.called_as_buildah());
         let told = recorder.as_ref().map_or(Ok(()), |page| page.failed(&contexts.dockerfile, &details, &error));
         if let Err(unwritten) = told {
             session.warn(unwritten.message());
@@ -319,6 +319,7 @@ fn options(
         ignore: contexts.ignore.clone(),
         contexts: contexts.named.clone(),
         names: outputs.names,
+        typed_name: outputs.typed_name.filter(|_| session.called_as_buildah()),
         outputs: outputs.outputs,
         keep_image: outputs.keep_image,
         stdout: outputs.stdout,
@@ -359,6 +360,7 @@ fn options(
         omit_history: args.image.omit_history,
         tells_container: session.called_as_buildah(),
         copy_rules: if session.called_as_buildah() { Meaning::Buildah } else { Meaning::BuildKit },
+        warn_of_findings: !session.called_as_buildah(),
         identity_label: args.image.identity_label(session, times),
         run: RunDefaults {
             runtime: args.runtime.program(session, &conf)?,
@@ -405,8 +407,9 @@ fn base(text: &str) -> Result<String, String> {
 
 fn source_policy(args: &Args) -> Result<SourcePolicy, CommandError> {
     let Some(path) = &args.source_policy_file else { return Ok(SourcePolicy::default()) };
-    let invalid =
-        |reason: String| CommandError::new(format!("invalid --source-policy-file {}: {reason}", path.display()));
+    let invalid = |reason: String| {
+        CommandError::new(format!("loading source policy {} (--source-policy-file): {reason}", path.display()))
+    };
     let bytes = std::fs::read(path).map_err(|error| invalid(error.to_string()))?;
     SourcePolicy::parse(&bytes).map_err(|error| invalid(error.to_string()))
 }

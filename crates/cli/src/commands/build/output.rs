@@ -46,10 +46,26 @@ pub(super) struct OutputArgs {
     #[arg(long, requires = "tag")]
     push: bool,
     /// Name of the image, or a place such as docker://HOST/NAME or oci:DIR:TAG (may be repeated)
-    #[arg(short, long, value_name = "NAME", value_parser = Destination::parse)]
-    tag: Vec<Destination>,
+    #[arg(short, long, value_name = "NAME", value_parser = Tag::parse)]
+    tag: Vec<Tag>,
     #[command(flatten)]
     compression: CompressionArgs,
+}
+
+/// A value of `--tag`.
+#[derive(Clone, Debug)]
+struct Tag {
+    typed: String,
+    destination: Destination,
+}
+
+impl Tag {
+    fn parse(text: &str) -> Result<Tag, String> {
+        match Destination::parse(text) {
+            Ok(destination) => Ok(Tag { typed: text.to_owned(), destination }),
+            Err(error) => Err(format!("tag {error}")),
+        }
+    }
 }
 
 /// What the flags stand for.
@@ -59,6 +75,8 @@ pub(super) struct Outputs {
     pub names: Vec<Reference>,
     /// The manifest list that images are added to.
     pub list: Option<Reference>,
+    /// The first of them as it was typed.
+    pub typed_name: Option<String>,
     /// Other places.
     pub outputs: Vec<Output>,
     /// Whether the store keeps the image even without a name.
@@ -74,7 +92,7 @@ impl OutputArgs {
         let mut names = Vec::new();
         let mut outputs = self.output.clone();
         for tag in &self.tag {
-            match tag.clone() {
+            match tag.destination.clone() {
                 Destination::Store(name) => names.push(name),
                 Destination::Elsewhere(to) => outputs.push(Output::Elsewhere { to, copy: copy.clone() }),
             }
@@ -86,6 +104,8 @@ impl OutputArgs {
             return Err(CommandError::new(format!("--tag and --manifest cannot both give the name {list}")));
         }
         let keep_image = self.load || self.manifest.is_some() || outputs.iter().any(Output::keeps_image);
+        let of_store = |tag: &&Tag| matches!(tag.destination, Destination::Store(_));
+        let typed_name = self.tag.iter().find(of_store).map(|tag| tag.typed.clone());
         let stdout = match outputs.iter().filter(|output| output.is_stdout()).count() {
             0 => None,
             1 if std::io::stdout().is_terminal() => {
@@ -95,7 +115,7 @@ impl OutputArgs {
             1 => Some(File::from(std::io::stdout().as_fd().try_clone_to_owned()?)),
             _ => return Err(CommandError::new("one output only can go to standard output")),
         };
-        Ok(Outputs { names, list: self.manifest.clone(), outputs, keep_image, stdout })
+        Ok(Outputs { names, typed_name, list: self.manifest.clone(), outputs, keep_image, stdout })
     }
 
     /// The first flag that is about one image, if any is given.

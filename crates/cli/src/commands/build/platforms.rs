@@ -44,7 +44,7 @@ pub(super) fn run(args: &Args, session: &Session, named: &[Platform]) -> Result<
             let places = Places { store: &store, remotes: &remotes, events: &events };
             let plan: PlanOptions = options(&Platform::host())?.plan;
             common_platforms(&places, &contexts.dockerfile, &plan).map_err(|error| {
-                let (details, error) = report(&error);
+                let (details, error) = report(&error, session.called_as_buildah());
                 details.iter().for_each(|line| eprintln!("{line}"));
                 error
             })?
@@ -76,6 +76,7 @@ pub(super) fn run(args: &Args, session: &Session, named: &[Platform]) -> Result<
         // With Buildah the name goes from image to image.
         if session.called_as_buildah() {
             build.names.clone_from(&outputs.names);
+            build.typed_name.clone_from(&outputs.typed_name);
         }
     }
     let usage = args.rusage.begin(args.quiet)?;
@@ -88,11 +89,11 @@ pub(super) fn run(args: &Args, session: &Session, named: &[Platform]) -> Result<
             tell(event, platform, &display, split.as_ref());
         }
     };
-    let Outputs { names, list, outputs, keep_image, stdout } = outputs;
+    let Outputs { names, list, outputs, keep_image, stdout, .. } = outputs;
     let names = if session.called_as_buildah() { Vec::new() } else { names };
     let options = PlatformsOptions { builds, names, list, outputs, keep_images: keep_image, stdout, cache_budget };
     let built = build_platforms(&store, &remotes, &contexts.dockerfile, &options, &events).map_err(|error| {
-        let (details, error) = report(&error);
+        let (details, error) = report(&error, session.called_as_buildah());
         if let Some(split) = &split {
             details.iter().for_each(|line| split.write_to_all(line));
         }

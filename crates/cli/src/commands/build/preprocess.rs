@@ -46,7 +46,7 @@ pub(super) fn preprocess(
         true => Ok(output.stdout),
         // As Buildah: what it complains of may not matter to a Dockerfile.
         false if !output.stdout.is_empty() => {
-            session.warn(&format!("preprocessing {}: {}", path.display(), printable(&messages)));
+            session.warn(&format!("Ignoring {} (preprocessing {})", printable(&messages), path.display()));
             Ok(output.stdout)
         }
         false => Err(failed(format!("cpp gave no text: {}", printable(&messages)))),

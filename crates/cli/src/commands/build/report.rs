@@ -1,6 +1,7 @@
 //! Why a build failed.
 
 use buildkit_core::build::BuildError;
+use buildkit_core::run::Exit;
 
 use crate::command_error::{CommandError, printable};
 
@@ -14,8 +15,9 @@ pub(super) fn flag_error(flag: &str, message: &str, hint: Option<&str>) -> Comma
 }
 
 /// The lines that show what is wrong with the file, and the failure itself.
-pub(super) fn report(error: &BuildError) -> (Vec<String>, CommandError) {
-    let failure = CommandError::new(error.to_string());
+pub(super) fn report(error: &BuildError, called_as_buildah: bool) -> (Vec<String>, CommandError) {
+    let text = called_as_buildah.then(|| as_buildah_says(error)).flatten();
+    let failure = CommandError::new(text.unwrap_or_else(|| error.to_string()));
     let failure = match error {
         BuildError::File { lines, rendered, more } => return (details(lines, rendered, *more), failure),
         BuildError::Command { rendered, output, exit, .. } => {
@@ -25,7 +27,7 @@ pub(super) fn report(error: &BuildError) -> (Vec<String>, CommandError) {
         BuildError::WithoutCache { hint, .. } => flag_error("--no-cache-filter", &error.to_string(), hint.as_deref()),
         BuildError::Interrupted => failure.exit_code(INTERRUPTED),
         BuildError::OfPlatform { error, .. } => {
-            let (details, inner) = report(error);
+            let (details, inner) = report(error, called_as_buildah);
             let failure = inner.advice().map(str::to_owned).into_iter().fold(failure, CommandError::hint);
             return (details, failure.exit_code(inner.code()));
         }
@@ -56,4 +58,21 @@ fn details(lines: &[String], rendered: &[String], more: usize) -> Vec<String> {
     };
     let rest = (more > 0).then(|| format!("… and {more} more"));
     rendered.iter().enumerate().map(detail).chain(rest).collect()
+}
+
+/// A step's failure in the words that scripts look for in Buildah's output.
+fn as_buildah_says(error: &BuildError) -> Option<String> {
+    match error {
+        BuildError::OfPlatform { error, .. } => as_buildah_says(error),
+        BuildError::Step { place, source } if place.text.to_ascii_uppercase().starts_with("FROM ") => {
+            Some(format!("creating build container: {source} ({})", place.position))
+        }
+        BuildError::Step { place, source } => {
+            Some(format!("building at STEP \"{}\": {source} ({})", place.text, place.position))
+        }
+        BuildError::Command { place, exit: Exit::Code(code), .. } => {
+            Some(format!("building at STEP \"{}\": while running runtime: exit status {code}", place.text))
+        }
+        _ => None,
+    }
 }

@@ -54,7 +54,7 @@ impl WreckArgs {
 
 /// Opens the shell, and asks what comes next.
 fn look_around(mut run: FailedRun<'_>, cancelled: &AtomicBool) -> AfterFailure {
-    let (details, error) = report(run.error);
+    let (details, error) = report(run.error, false);
     let mut text = details.iter().fold(String::new(), |text, line| text + line + "\n");
     let _ = writeln!(text, "{}", printable(error.message()));
     text.push_str("A shell with all that it had follows; leave it to go on.\n");

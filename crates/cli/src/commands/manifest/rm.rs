@@ -21,7 +21,7 @@ pub struct Args {
 
 pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     let store = session.store()?;
-    remove(&args.list, |name| {
+    remove(session, &args.list, |name| {
         ManifestList::find(&store, name)?;
         Ok(image_removal::remove(&store, name, Force::No)?)
     })
