@@ -194,3 +194,25 @@ fn root_called_buildah_the_name_goes_to_the_last_image() {
     let named = sandbox.gabion(["inspect", "--type", "image", "named"]).json();
     assert!(["amd64", "arm64"].contains(&named["OCIv1"]["architecture"].as_str().expect("text")), "an image: {named}");
 }
+
+#[test]
+fn root_a_cache_elsewhere_has_the_steps_for_all_platforms() {
+    let sandbox = sandbox(DOCKERFILE);
+    let dir = sandbox.path("cache").display().to_string();
+    let (to, from) =
+        (format!("--cache-to=type=local,mode=max,dest={dir}"), format!("--cache-from=type=local,src={dir}"));
+    build(&sandbox, &["-q", BOTH, &to]).ok();
+    let index = sandbox.skopeo(["inspect", "--raw", &format!("oci:{dir}:latest")]).json();
+    assert_eq!(architectures(&index), ["amd64", "arm64"]);
+    let other = self::sandbox(DOCKERFILE);
+    let events = build(&other, &[BOTH, &from, "--progress=json"]).run().stderr;
+    let events: Vec<Value> = events.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    for arch in ["amd64", "arm64"] {
+        let is_run = |event: &&Value| {
+            event["event"] == "step-finished"
+                && event["platform"] == format!("linux/{arch}")
+                && (&event["stage"], &event["step"]) == (&1.into(), &3.into())
+        };
+        assert_eq!(events.iter().find(is_run).expect("a RUN")["outcome"], "cached", "{arch}");
+    }
+}

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::json::null_default;
 use crate::manifest::InvalidManifest;
-use crate::{Digest, Format, ImageConfig, Platform, media_type};
+use crate::{Digest, Format, ImageConfig, Manifest, Platform, media_type};
 
 /// The annotation of entries that only readers of zstd can use.
 pub const ZSTD: &str = "io.github.containers.compression.zstd";
@@ -81,6 +81,22 @@ pub struct EntryPlatform {
     /// CPU features. (Docker)
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
     pub features: Vec<String>,
+}
+
+impl Entry {
+    /// The entry for `manifest`, of an image for `platform`.
+    pub fn of_manifest(manifest: &Manifest, platform: Option<EntryPlatform>) -> Entry {
+        Entry {
+            media_type: manifest.format().manifest().to_owned(),
+            digest: manifest.digest(),
+            size: manifest.bytes().len() as u64,
+            urls: Vec::new(),
+            annotations: BTreeMap::new(),
+            data: None,
+            platform: platform.filter(|platform| *platform != EntryPlatform::default()),
+            artifact_type: manifest.artifact_type().map(str::to_owned),
+        }
+    }
 }
 
 impl EntryPlatform {

@@ -16,7 +16,7 @@ use crate::cache::steps::{self, CachedStep};
 use crate::commit::Times;
 use crate::event::Event;
 use crate::plan::Base;
-use crate::transfer::cache::export;
+use crate::transfer::cache::{export, export_part};
 use crate::transfer::place::Places;
 
 /// A step that was done, or that an earlier build had done.
@@ -98,7 +98,13 @@ impl Build<'_> {
         steps::write(&mut config, &steps);
         let places = Places { store: self.store, remotes: self.remotes, events: self.events };
         let count = layers.len();
-        export(&places, location, &config, layers, to.compression)?;
+        match &self.options.together {
+            None => drop(export(&places, location, &config, layers, to.compression)?),
+            Some(together) => {
+                let entry = export_part(&places, location, &config, layers, to.compression)?;
+                together.add_cache(to.clone(), entry);
+            }
+        }
         (self.events)(Event::Info(format!("the cache is written to {to}: {} steps, {count} layers", steps.len())));
         Ok(())
     }

@@ -77,7 +77,7 @@ use import::Imports;
 use layers::{DigestJob, Files, Moves};
 pub use on_failure::{AfterFailure, FailedRun, OnFailure};
 pub use options::{Allowed, BuildOptions, CacheUse, Keep, LayerStyle, RunDefaults, StageImages, StepOutput};
-pub use platforms::{BuiltForPlatforms, PlatformsOptions, build_platforms, common_platforms};
+pub use platforms::{BuiltForPlatforms, PlatformsOptions, Together, build_platforms, common_platforms};
 use record::BuildRecord;
 pub use schedule::Jobs;
 use schedule::Schedule;

@@ -25,6 +25,7 @@ use crate::source_policy::SourcePolicy;
 use crate::ssh::Agents;
 use crate::transfer::pull::PullPolicy;
 
+use super::platforms::Together;
 use super::schedule::Jobs;
 
 /// What to build, and how.
@@ -65,8 +66,8 @@ pub struct BuildOptions {
     pub explain: bool,
     /// How many stages are built at once.
     pub jobs: usize,
-    /// Places for stages that are shared with other builds, in place of `jobs`.
-    pub shared_jobs: Option<Jobs>,
+    /// What is shared with builds for other platforms, places for stages among it.
+    pub together: Option<Arc<Together>>,
     /// Times of what is new.
     pub times: Times,
     /// When base images are pulled.
@@ -128,7 +129,7 @@ impl BuildOptions {
     pub fn jobs(&self) -> Jobs {
         let is_talked_to = self.on_failure.is_some() || self.run.reads_stdin;
         let own = || Jobs::new(if is_talked_to { 1 } else { self.jobs });
-        self.shared_jobs.clone().unwrap_or_else(own)
+        self.together.as_ref().map_or_else(own, |together| together.jobs.clone())
     }
 
     /// The use made of earlier builds' results, of which there are none where steps have no layers of

@@ -7,22 +7,25 @@ use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 
 use dockerfile::Source;
+use oci::index::Entry;
 use oci::{ImageId, Platform, Reference};
 use store::Store;
 
-use super::{BuildError, BuildOptions, build, trim_cache};
+use super::{BuildError, BuildOptions, Jobs, build, trim_cache};
+use crate::cache::place::CacheTo;
 use crate::commit::Committed;
 use crate::event::{Event, Events};
 use crate::manifest_list::{self, ListError, Wanted, WhenThere, look_up};
 use crate::output::{self, Output, OutputError};
 use crate::plan::{self, Base, PlanOptions};
 use crate::transfer::Remotes;
+use crate::transfer::cache::export_index;
 use crate::transfer::place::Places;
 
 /// What to build for several platforms, and where it goes.
 #[derive(Debug)]
 pub struct PlatformsOptions {
-    /// The builds, one a platform, without outputs.
+    /// The builds, one a platform, together and without outputs.
     pub builds: Vec<BuildOptions>,
     /// Names of the list of their images, which are taken from what has them.
     pub names: Vec<Reference>,
@@ -36,6 +39,48 @@ pub struct PlatformsOptions {
     pub stdout: Option<File>,
     /// [`BuildOptions::cache_budget`] of all builds together, which have none themselves.
     pub cache_budget: Option<u64>,
+}
+
+/// What builds for several platforms share.
+#[derive(Debug)]
+pub struct Together {
+    pub(super) jobs: Jobs,
+    /// What the builds have written of their caches.
+    caches: Mutex<Vec<(CacheTo, Entry)>>,
+}
+
+impl Together {
+    /// Builds that share these places for stages.
+    pub fn new(jobs: Jobs) -> Together {
+        Together { jobs, caches: Mutex::default() }
+    }
+
+    /// The cache of one platform is at its place, where an index is to lead to it.
+    pub(super) fn add_cache(&self, to: CacheTo, entry: Entry) {
+        self.caches.lock().unwrap_or_else(PoisonError::into_inner).push((to, entry));
+    }
+
+    /// Writes the indexes of the caches.
+    fn write_caches(&self, places: &Places<'_>) -> Result<(), BuildError> {
+        let mut caches = std::mem::take(&mut *self.caches.lock().unwrap_or_else(PoisonError::into_inner));
+        let architecture = |entry: &Entry| entry.platform.as_ref().map(|platform| platform.platform().to_string());
+        caches.sort_by_cached_key(|(_, entry)| architecture(entry));
+        while let Some((to, _)) = caches.first().cloned() {
+            let (own, others): (Vec<_>, Vec<_>) = caches.into_iter().partition(|(other, _)| *other == to);
+            caches = others;
+            let entries = own.into_iter().map(|(_, entry)| entry).collect();
+            match to.location.as_ref().map_or(Ok(()), |location| export_index(places, location, entries)) {
+                Err(error) if to.ignores_error => {
+                    (places.events)(Event::Warning(format!("the cache is not written to {to}: {error}")));
+                }
+                Err(error) => {
+                    return Err(BuildError::Cache { to: to.to_string(), source: Box::new(error.into()) });
+                }
+                Ok(()) => {}
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What was built.
@@ -84,6 +129,9 @@ pub fn build_platforms(
         return Err(failure);
     }
     let list = deliver(store, remotes, options, &images, events)?;
+    if let Some(together) = options.builds.first().and_then(|build| build.together.as_ref()) {
+        together.write_caches(&Places { store, remotes, events })?;
+    }
     Ok(BuiltForPlatforms { images, list })
 }
 

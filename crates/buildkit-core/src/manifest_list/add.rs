@@ -113,7 +113,7 @@ fn of_store(store: &Store, name: &str, wanted: &Wanted) -> Result<Vec<Addition>,
 pub(super) fn of_image(store: &Store, image: &Image) -> Addition {
     let manifest = image.manifest();
     let platform = is_image(manifest).then(|| EntryPlatform::of_config(image.config()));
-    Addition { entry: entry(manifest, platform), location: place_in_store(store, image.id().as_str()) }
+    Addition { entry: Entry::of_manifest(manifest, platform), location: place_in_store(store, image.id().as_str()) }
 }
 
 /// An image of the store as a place, in the words of the tools that share it.
@@ -132,7 +132,7 @@ fn of_source(source: &dyn Source, location: &str, wanted: &Wanted) -> Result<Vec
     let invalid = |source| TransferError::Manifest { name: name.clone(), source };
     let parsed = ManifestOrIndex::parse(&raw.bytes, raw.media_type.as_deref()).map_err(invalid)?;
     let entries = match &parsed {
-        ManifestOrIndex::Manifest(manifest) => vec![entry(manifest, platform(source, manifest)?)],
+        ManifestOrIndex::Manifest(manifest) => vec![Entry::of_manifest(manifest, platform(source, manifest)?)],
         ManifestOrIndex::Index(index) => {
             let chosen = choose(&name, index, wanted)?.into_iter();
             chosen.map(|entry| with_platform(source, entry)).collect::<Result<_, _>>()?
@@ -166,20 +166,6 @@ fn with_platform(source: &dyn Source, entry: &Entry) -> Result<Entry, TransferEr
         entry.platform = platform(source, &manifest)?.or(entry.platform);
     }
     Ok(entry)
-}
-
-/// The entry of `manifest`.
-fn entry(manifest: &Manifest, platform: Option<EntryPlatform>) -> Entry {
-    Entry {
-        media_type: manifest.format().manifest().to_owned(),
-        digest: manifest.digest(),
-        size: manifest.bytes().len() as u64,
-        urls: Vec::new(),
-        annotations: BTreeMap::new(),
-        data: None,
-        platform: platform.filter(|platform| *platform != EntryPlatform::default()),
-        artifact_type: manifest.artifact_type().map(str::to_owned),
-    }
 }
 
 /// What the config of `manifest` says of its platform, if it is an image's.

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use oci::{DiffId, Format, ImageConfig, LayerId, Manifest, Platform};
+use oci::index::{Entry, EntryPlatform};
+use oci::{DiffId, Format, ImageConfig, Index, LayerId, Manifest, Platform};
 use store::{Layer, NewLayer, StagedLayer, Store};
 
-use super::into_sink::{CopyOptions, LayerCompression, into_sink, layers_ahead};
+use super::into_sink::{CopyOptions, LayerCompression, blobs_into_sink, into_sink, layers_ahead, with_retries};
 use super::into_store::{Wanted, stage};
 use super::opened::OpenedImage;
 use super::place::Places;
@@ -89,6 +90,33 @@ pub(crate) fn export(
     let opened = OpenedImage::open(&source, &config.platform())?;
     let sink = places.sink(location, &[])?;
     into_sink(&opened, &*sink, &copy_options(compression), places.remotes.retry(), places.events)
+}
+
+/// The same for an index of the caches of several platforms, which [`export_index`] writes.
+pub(crate) fn export_part(
+    places: &Places<'_>,
+    location: &Location,
+    config: &ImageConfig,
+    layers: Vec<Layer>,
+    compression: LayerCompression,
+) -> Result<Entry, TransferError> {
+    let source = source(places, location, config, layers)?;
+    let opened = OpenedImage::open(&source, &config.platform())?;
+    let sink = places.sink(location, &[])?;
+    let (retry, options) = (places.remotes.retry(), copy_options(compression));
+    let manifest = blobs_into_sink(&opened, &*sink, &options, retry, places.events)?;
+    let media_type = manifest.format().manifest();
+    with_retries(retry, places.events, || sink.put_instance(media_type, manifest.bytes()))?;
+    Ok(Entry::of_manifest(&manifest, Some(EntryPlatform::of_config(config))))
+}
+
+/// Writes the index of caches that are at `location`.
+pub(crate) fn export_index(places: &Places<'_>, location: &Location, entries: Vec<Entry>) -> Result<(), TransferError> {
+    let index = Index { entries, ..Index::default() };
+    let invalid = |source| TransferError::Manifest { name: format!("the cache for {location}"), source };
+    let bytes = index.to_bytes(Format::Oci).map_err(invalid)?;
+    let sink = places.sink(location, &[])?;
+    with_retries(places.remotes.retry(), places.events, || sink.put_index(Format::Oci.index(), &bytes))
 }
 
 /// Sends one layer of a cache that is to be written to `location` later, until `cancel` is set.

@@ -336,7 +336,7 @@ fn options(
         cache_budget: args.cache.cache_budget,
         explain: args.cache.explain,
         jobs: args.cache.jobs(session),
-        shared_jobs: None,
+        together: None,
         times,
         pull: args.pull.policy(session),
         source_policy: source_policy(args)?,

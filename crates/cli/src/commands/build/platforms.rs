@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use buildkit_core::build::{
-    BuildOptions, BuiltForPlatforms, Jobs, PlatformsOptions, StepOutput, build_platforms, common_platforms,
+    BuildOptions, BuiltForPlatforms, PlatformsOptions, StepOutput, Together, build_platforms, common_platforms,
 };
 use buildkit_core::event::Event;
 use buildkit_core::manifest_list;
@@ -64,15 +64,14 @@ pub(super) fn run(args: &Args, session: &Session, named: &[Platform]) -> Result<
     let is_silent = outputs.stdout.is_some();
     let display = Display::new(session, &args.progress, args.quiet || is_silent, Work::Build)?;
     let output = if display.is_quiet() && split.is_none() { StepOutput::ErrorsOnly } else { StepOutput::Events };
-    let mut jobs: Option<Jobs> = None;
+    let mut together: Option<Arc<Together>> = None;
     let mut cache_budget = None;
     for build in &mut builds {
         cache_budget = build.cache_budget.take();
         build.on_failure = args.wreck.resolve(&cancelled)?;
         build.cancelled = cancelled.clone();
         build.run.output = output;
-        let shared = jobs.get_or_insert_with(|| build.jobs()).clone();
-        build.shared_jobs = Some(shared);
+        build.together = Some(together.get_or_insert_with(|| Arc::new(Together::new(build.jobs()))).clone());
         // With Buildah the name goes from image to image.
         if session.called_as_buildah() {
             build.names.clone_from(&outputs.names);
