@@ -12,7 +12,7 @@ use std::sync::Arc;
 use rootfs::Owner;
 use runtime::{
     BindSource, Confinement, Content, Device, Exit, Hook, MountKind, Namespace, Resources, Rlimit, RunError,
-    RunOptions, Stop,
+    RunOptions, Stop, User,
 };
 use support::{CHROOT, RUNTIMES, Step};
 
@@ -122,6 +122,11 @@ fn root_chroot_refuses_what_only_a_runtime_does() {
     assert!(error(&|options| options.resources.memory = Some(1)).starts_with("a limit on memory needs"));
     let other = Device { access: "w".into(), ..Device::new("/dev/zero", "/dev/mine") };
     assert!(error(&|options| options.devices.push(other.clone())).starts_with("device /dev/mine with \"w\" alone"));
+    let changes: [fn(&mut User); 3] =
+        [|user| user.uid = u32::MAX, |user| user.gid = u32::MAX, |user| user.additional_gids.push(u32::MAX)];
+    for change in changes {
+        assert!(error(&|options| change(&mut options.process.user)).contains("4294967295 is no ID"));
+    }
     let joined = Namespace::Path("/proc/self/ns/pid".into());
     assert!(error(&|options| options.namespaces.pid = joined.clone()).starts_with("PID namespace /proc/self/ns/pid"));
 }

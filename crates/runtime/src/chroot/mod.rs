@@ -200,6 +200,14 @@ fn join_namespaces(spec: &Spec) -> Result<bool, StartError> {
 /// What the step may do, in the kernel's terms.
 fn rights(process: &Process, seccomp: Option<&LinuxSeccomp>) -> Result<Rights, StartError> {
     let user = process.user();
+    // To the kernel, the last number means that nothing changes.
+    if [user.uid(), user.gid()]
+        .into_iter()
+        .chain(user.additional_gids().clone().unwrap_or_default())
+        .any(|id| id == u32::MAX)
+    {
+        return Err(failed("become the step's user: 4294967295 is no ID")(Errno::INVAL));
+    }
     let capabilities = process.capabilities().as_ref();
     let set = |of: fn(&LinuxCapabilities) -> &Option<_>| bits(capabilities.and_then(|sets| of(sets).as_ref()));
     let flags = |of: fn(&LinuxCapabilities) -> &Option<_>| CapabilitySet::from_bits_retain(set(of));

@@ -41,6 +41,10 @@ fn execute_anew() -> std::io::Result<Infallible> {
     let clone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let program = rustix::mount::open_tree(CWD, OWN, clone)?;
     crate::sys::set_mount_attributes(program.as_fd(), false, RDONLY, 0, None)?;
+    // Else it would be executed anew for ever.
+    if !rustix::fs::fstatvfs(&program)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
+        return Err(rustix::io::Errno::ROFS.into());
+    }
     let arguments = std::env::args_os().map(|word| CString::new(word.into_vec())).collect::<Result<Vec<_>, _>>()?;
     let variable = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
         CString::new([name.as_bytes(), b"=", value.as_bytes()].concat())
