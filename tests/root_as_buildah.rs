@@ -52,6 +52,9 @@ fn root_arguments_that_are_wrong_are_told_in_known_words() {
     // What follows a flag is its value.
     let wrong = buildah(&sandbox, &["build", "--cpu-shares", "--quiet"]).fails();
     wrong.says(125, &["invalid argument \"--quiet\" for \"--cpu-shares\" flag"]);
+    let container = buildah(&sandbox, &["from", "localhost/base"]).ok();
+    buildah(&sandbox, &["run", &container]).fails().says(125, &["command must be specified"]);
+    buildah(&sandbox, &["run", "--network=none", &container, "/etc"]).fails().says(1, &["not executable"]);
     buildah(&sandbox, &["build", ".", "more"]).fails().says(125, &["accepts at most 1 arg(s), received 2"]);
 }
 
@@ -131,4 +134,18 @@ fn root_an_image_on_a_nameless_one_names_no_base() {
     };
     assert_eq!(base("name"), "");
     assert!(base("digest").starts_with("sha256:"));
+}
+
+#[test]
+fn root_a_container_is_a_host_of_its_name_if_containers_conf_says_so() {
+    let sandbox = sandbox();
+    let conf = sandbox.write("names.conf", "[containers]\ncontainer_name_as_hostname = true\n");
+    buildah(&sandbox, &["from", "--name", "one_working.container", "localhost/base"]).ok();
+    let hostname = |container: &str| {
+        let run = ["run", "--network=none", container, "hostname"];
+        buildah(&sandbox, &run).env("CONTAINERS_CONF", &conf).ok()
+    };
+    assert_eq!(hostname("one_working.container"), "oneworking.container");
+    buildah(&sandbox, &["config", "--hostname", "own", "one_working.container"]).ok();
+    assert_eq!(hostname("one_working.container"), "own");
 }

@@ -186,6 +186,12 @@ fn usage_error(error: &clap::Error, called_as_buildah: bool) -> Option<String> {
             let level = text_of(ContextKind::InvalidValue)?;
             Some(format!("unable to parse log level: not a valid logrus Level: {level:?}"))
         }
+        ErrorKind::MissingRequiredArgument if called_as_buildah => match error.get(ContextKind::InvalidArg) {
+            Some(ContextValue::Strings(missing)) if missing.iter().any(|name| name.starts_with("<COMMAND>")) => {
+                Some("command must be specified".to_owned())
+            }
+            _ => None,
+        },
         ErrorKind::InvalidValue | ErrorKind::ValueValidation if called_as_buildah => {
             let flag =
                 text_of(ContextKind::InvalidArg)?.split([' ', '[']).next().filter(|flag| flag.starts_with('-'))?;

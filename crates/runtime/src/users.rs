@@ -40,7 +40,7 @@ pub enum UserError {
     #[error("invalid user {0:?}: expected name, uid, name:group or uid:gid")]
     Invalid(String),
     /// An account file cannot be read.
-    #[error("unable to read the account files: {0}")]
+    #[error("unknown user: unable to read the account files: {0}")]
     Files(#[from] rootfs::Error),
     /// An account file cannot be read.
     #[error("unable to read {0}: {1}")]

@@ -264,7 +264,13 @@ fn capability_names(capabilities: &Capabilities) -> Result<Vec<String>, InvalidS
 /// A network that is defined on the host; Podman's default bridge needs no definition.
 fn network_named(name: &str, conf: &ContainersConf) -> Result<Network, InvalidSetting> {
     let dir = conf.network_config_dir.as_deref().unwrap_or(Path::new(NETWORKS));
-    let expected = || format!("expected private, host, none, ns:PATH, or a network in {}", dir.display());
+    let expected = || {
+        format!(
+            "unable to find network with name or ID {name}: network not found: expected private, host, none, ns:PATH, or a \
+             network in {}",
+            dir.display()
+        )
+    };
     let plain = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
     let definition = dir.join(format!("{name}.json"));
     match definition.is_file() {

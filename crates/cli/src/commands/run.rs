@@ -91,7 +91,8 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     }
     let created_by = command.join(" ");
     let options = options(args, session, &container, command)?;
-    let outcome = if args.cached { cached(&mut container, options, session) } else { run_now(&container, options) }?;
+    let outcome =
+        if args.cached { cached(&mut container, options, session) } else { run_now(&container, options, session) }?;
     if let Some(failure) = outcome.as_ref().and_then(|outcome| failure(outcome, &args.valid_exit_codes)) {
         return Err(failure);
     }
@@ -111,10 +112,18 @@ pub fn run(args: &Args, session: &Session) -> Result<ExitCode, CommandError> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn run_now(container: &WorkingContainer<'_>, options: RunOptions) -> Result<Option<Outcome>, CommandError> {
+fn run_now(
+    container: &WorkingContainer<'_>,
+    options: RunOptions,
+    session: &Session,
+) -> Result<Option<Outcome>, CommandError> {
     let user = options.user.clone();
     let outcome = run_in(container, options).map_err(|error| {
-        let code = error.command_exit_code().unwrap_or(FAILURE);
+        let code = match error.command_exit_code() {
+            // Buildah has one code for all that cannot be started.
+            Some(_) if session.called_as_buildah() => 1,
+            code => code.unwrap_or(FAILURE),
+        };
         let failure = match (&error, &user) {
             (RunError::User(reason), Some(user)) => CommandError::invalid("--user", user, reason),
             _ => CommandError::from(error),
@@ -149,7 +158,9 @@ fn failure(outcome: &Outcome, valid: &[u8]) -> Option<CommandError> {
     let code = outcome.exit.code();
     match outcome.interrupted_by {
         _ if valid.contains(&code) => None,
-        _ if code == 0 => Some(CommandError::new("exit status 0 is not in the list of --valid-exit-codes")),
+        _ if code == 0 => {
+            Some(CommandError::new("exit status 0 is not in the valid exit codes list of --valid-exit-codes"))
+        }
         Some(signal) => {
             let code = 128u8.saturating_add(u8::try_from(signal).unwrap_or(0));
             Some(CommandError::new("the command was interrupted").exit_code(code))
@@ -179,6 +190,9 @@ fn options(
     options.user.clone_from(&args.user);
     options.working_dir.clone_from(&args.workingdir);
     options.hostname.clone_from(&args.hostname);
+    if options.hostname.is_none() && conf.container_name_as_hostname {
+        options.hostname = name_as_hostname(container);
+    }
     for mount in &args.mount {
         options.mounts.push(MountRequest::parse(mount, args.contextdir.as_deref())?);
     }
@@ -194,6 +208,13 @@ fn options(
         None => Stdio::Inherit,
     };
     Ok(options)
+}
+
+/// The container's name less what no host name has; none where its config names a host.
+fn name_as_hostname(container: &WorkingContainer<'_>) -> Option<String> {
+    let has_one = !container.state().config.config.hostname.is_empty();
+    let name: String = container.name().chars().filter(|c| c.is_ascii_alphanumeric() || "-.".contains(*c)).collect();
+    (!has_one && !name.is_empty()).then_some(name)
 }
 
 fn on_terminal() -> bool {
