@@ -143,18 +143,23 @@ fn root_source_policies_are_obeyed() {
     ok(with_policy("FROM localhost/two:1 AS one\nFROM one\nCMD [\"x\"]\n"));
     let before = images(&sandbox);
     for (file, words) in [
-        ("FROM localhost/one:1\nRUN true\n", "denies localhost/one:1: rule 0"),
-        ("FROM localhost/base\nCOPY --from=localhost/one:1 /name /\n", "denies localhost/one:1: rule 0"),
+        ("FROM localhost/one:1\nRUN true\n", "localhost/one:1 is denied by source policy: rule 0"),
+        (
+            "FROM localhost/base\nCOPY --from=localhost/one:1 /name /\n",
+            "localhost/one:1 is denied by source policy: rule 0",
+        ),
     ] {
         with_policy(file).fails().says(125, &["Dockerfile:", words]);
     }
     policy(r#"{"action": "DENY", "selector": {"identifier": "https://*"}}"#);
-    with_policy("FROM localhost/base\nADD https://localhost/x /\n").fails().says(125, &["denies https://localhost/x"]);
+    with_policy("FROM localhost/base\nADD https://localhost/x /\n")
+        .fails()
+        .says(125, &["https://localhost/x is denied"]);
     let named = ["--build-context", "localhost/missing=docker-image://localhost/one:1", "--source-policy-file"];
     policy(r#"{"action": "DENY", "selector": {"identifier": "*one:1"}}"#);
     build(&sandbox, "FROM localhost/missing\nRUN true\n", &[&named[..], &["policy.json"]].concat())
         .fails()
-        .says(125, &["denies localhost/one:1"]);
+        .says(125, &["localhost/one:1 is denied"]);
     assert_eq!(images(&sandbox), before);
     for (text, words) in [
         ("{", "policy.json"),
