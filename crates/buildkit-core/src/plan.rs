@@ -719,8 +719,14 @@ mod tests {
     #[test]
     fn pure_bad_plans() {
         for (text, expected) in [
-            ("FROM a AS b\nCOPY --from=b x y", "f:2:13: --from=b: no stage or image found with that name"),
-            ("FROM a\nCOPY --from=0 x y", "f:2:13: --from=0: no stage or image found with that name"),
+            (
+                "FROM a AS b\nCOPY --from=b x y",
+                "f:2:13: --from=b: no stage or image found with that name: it is this stage itself",
+            ),
+            (
+                "FROM a\nCOPY --from=0 x y",
+                "f:2:13: --from=0: no stage or image found with that name: it is this stage itself",
+            ),
             ("FROM a\nCOPY --from=b x y\nFROM c AS b", "f:2:13: stage b comes later in the file"),
             ("FROM a\nCOPY --from=7 x y", "f:2:13: there is no stage 7 before this one"),
             ("FROM a\nRUN --mount=from=b,target=/t y\nFROM c AS b", "f:2:18: stage b comes later in the file"),
