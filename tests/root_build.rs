@@ -203,7 +203,7 @@ fn root_config_instructions_reach_the_image() {
     let stdout = build(&sandbox, "triggered", "FROM docker-config\n", &Tree::new(), &["--format=docker"]);
     assert!(stdout.contains("STEP 1/1"), "{stdout}");
     with_files(&sandbox, "triggered", |root| assert_eq!(read(root, "tmp/later"), "later\n"));
-    assert_eq!(self::config(&sandbox, "triggered")["config"]["OnBuild"], Value::Null);
+    assert_eq!(self::config(&sandbox, "triggered")["config"]["OnBuild"], serde_json::json!([]));
 
     let outcome = try_build(&sandbox, "oci-config", "FROM localhost/base\nHEALTHCHECK CMD x\n", &Tree::new(), &[]);
     assert!(
