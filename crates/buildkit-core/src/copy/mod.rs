@@ -8,8 +8,8 @@
 //! ```
 //!
 //! The content of a directory is copied, not the directory; several sources, or a slash at the end,
-//! make the destination a directory (one pattern is one source, whatever it matches); a source that is a symlink is followed, one below a copied
-//! directory stays a symlink. In the rest, Dockerfiles mean what BuildKit takes them for and the
+//! make the destination a directory (one pattern is one source, whatever it matches); a source that
+//! is a symlink is followed, one below a copied directory stays a symlink. In the rest, Dockerfiles mean what BuildKit takes them for and the
 //! commands what Buildah does ([`Meaning`]):
 //!
 //! | | Buildah | BuildKit |

@@ -12,15 +12,22 @@ pub struct PlatformArgs {
     /// Platform of the image instead of the host's
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", conflicts_with_all = ["os", "arch", "variant"])]
     pub platform: Option<Platform>,
+    #[command(flatten)]
+    words: PlatformWords,
+}
+
+/// A platform's parts, each with a flag of its own.
+#[derive(Args, Clone, Debug)]
+struct PlatformWords {
     /// Operating system of the image instead of the host's
     #[arg(long, value_parser = platform_word)]
-    pub os: Option<String>,
+    os: Option<String>,
     /// CPU architecture of the image instead of the host's
     #[arg(long, value_parser = platform_word)]
-    pub arch: Option<String>,
+    arch: Option<String>,
     /// Variant of the CPU architecture
     #[arg(long, value_parser = platform_word)]
-    pub variant: Option<String>,
+    variant: Option<String>,
 }
 
 impl PlatformArgs {
@@ -28,7 +35,7 @@ impl PlatformArgs {
     pub fn resolve(&self) -> Result<Platform, CommandError> {
         match &self.platform {
             Some(platform) => Ok(platform.clone()),
-            None => of_words(self.os.as_deref(), self.arch.as_deref(), self.variant.as_deref()),
+            None => self.words.resolve(),
         }
     }
 }
@@ -42,22 +49,15 @@ pub struct BuildPlatformArgs {
     /// Platforms to build for instead of the host's, which makes an image for each (may be repeated)
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_delimiter = ',', conflicts_with_all = ["os", "arch", "variant"])]
     pub platform: Vec<Platform>,
-    /// Operating system of the image instead of the host's
-    #[arg(long, value_parser = platform_word)]
-    pub os: Option<String>,
-    /// CPU architecture of the image instead of the host's
-    #[arg(long, value_parser = platform_word)]
-    pub arch: Option<String>,
-    /// Variant of the CPU architecture
-    #[arg(long, value_parser = platform_word)]
-    pub variant: Option<String>,
+    #[command(flatten)]
+    words: PlatformWords,
 }
 
 impl BuildPlatformArgs {
     /// The platforms that the flags name, each once, or the host's.
     pub fn named(&self) -> Result<Vec<Platform>, CommandError> {
         if self.platform.is_empty() {
-            return Ok(vec![of_words(self.os.as_deref(), self.arch.as_deref(), self.variant.as_deref())?]);
+            return Ok(vec![self.words.resolve()?]);
         }
         let mut platforms: Vec<Platform> = Vec::new();
         for platform in &self.platform {
@@ -69,15 +69,18 @@ impl BuildPlatformArgs {
     }
 }
 
-fn of_words(os: Option<&str>, arch: Option<&str>, variant: Option<&str>) -> Result<Platform, CommandError> {
-    let host = Platform::host();
-    let text = format!("{}/{}", os.unwrap_or(&host.os), arch.unwrap_or(&host.architecture));
-    let mut platform: Platform = text.parse()?;
-    if arch.is_none() {
-        platform.variant = host.variant;
+impl PlatformWords {
+    /// The platform that the parts name, the host's where they say nothing.
+    fn resolve(&self) -> Result<Platform, CommandError> {
+        let host = Platform::host();
+        let (os, arch) = (self.os.as_ref().unwrap_or(&host.os), self.arch.as_ref().unwrap_or(&host.architecture));
+        let mut platform: Platform = format!("{os}/{arch}").parse()?;
+        if self.arch.is_none() {
+            platform.variant = host.variant;
+        }
+        if let Some(variant) = &self.variant {
+            platform.variant = Some(variant.clone());
+        }
+        Ok(platform)
     }
-    if let Some(variant) = variant {
-        platform.variant = Some(variant.to_owned());
-    }
-    Ok(platform)
 }

@@ -23,7 +23,7 @@ pub(super) struct Entry {
 }
 
 /// What the table says of an entry or of a chunk.
-#[derive(Clone, Default, Serialize)]
+#[derive(Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Line {
     #[serde(rename = "type")]
@@ -127,16 +127,16 @@ impl ContentsWriter {
         Ok(writer)
     }
 
-    pub fn add(&mut self, entry: &Entry) -> io::Result<()> {
-        let mut line = entry.line.clone();
-        let Some(content) = &entry.content else { return self.line(&line) };
-        line.digest = Some(content.digest.clone());
+    pub fn add(&mut self, Entry { mut line, content }: Entry) -> io::Result<()> {
+        let Some(content) = content else { return self.line(&line) };
+        line.digest = Some(content.digest);
         line.end_offset = content.end;
         match content.chunks.as_slice() {
             [first, rest @ ..] if !rest.is_empty() => {
-                self.line(&of_chunk(line, first))?;
+                let line = of_chunk(line, first);
+                self.line(&line)?;
                 for chunk in rest {
-                    let name = entry.line.name.clone();
+                    let name = line.name.clone();
                     self.line(&of_chunk(Line { kind: "chunk", name, ..Line::default() }, chunk))?;
                 }
                 Ok(())

@@ -83,7 +83,7 @@ pub fn compress_chunked<W: Write>(tar: impl Read, out: W, level: Option<u32>) ->
             reader.read_content(&read, |_, _| Ok::<(), TarError>(())).map_err(invalid)?;
             entry.content = Some(frames.borrow_mut().end_file()?);
         }
-        contents.add(&entry)?;
+        contents.add(entry)?;
     }
     let split = reader.finish().map_err(invalid)?.ok_or_else(|| io::Error::other("tar-split was not written"))?;
     let frames = Rc::into_inner(frames).ok_or_else(|| io::Error::other("the tar is still being read"))?;
